@@ -1,0 +1,36 @@
+"""How the engine walks: the three settings that every floor above it shares."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fullgraph.errors import InputError
+
+Mode = Literal["sar", "keep", "halo"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """How rows from other ranks are fetched, held and fetched again.
+
+    Attributes:
+        mode: ``sar`` fetches one round at a time and fetches again in backward where needed; ``keep`` fetches one
+            round at a time and keeps the rows for backward; ``halo`` fetches all boundary rows at once.
+        prefetch: rounds in flight beside the one being computed (0: fetch, compute, fetch, …).
+        round_rows: most rows that one round brings from one rank. A round of 32,768 rows of 256 float32 is 32 MiB.
+
+    Raises:
+        InputError: on an unknown mode, a negative prefetch or a round without rows.
+    """
+
+    mode: Mode = "sar"
+    prefetch: int = 1
+    round_rows: int = 32_768
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise InputError(f"mode must be one of {', '.join(MODES)}: {self.mode!r}")
+        if self.prefetch < 0:
+            raise InputError(f"prefetch must be 0 or more rounds: {self.prefetch}")
+        if self.round_rows < 1:
+            raise InputError(f"round_rows must be at least 1 row: {self.round_rows}")
