@@ -1,0 +1,12 @@
+// The extension's table of contents: one line per kernel family. Every kernel takes arrays and adds into arrays; what each
+// means, and all checking, is in src/fullgraph/ops.
+#include <nanobind/nanobind.h>
+
+namespace fullgraph {
+void bind_spmm(nanobind::module_& m);
+}  // namespace fullgraph
+
+NB_MODULE(_core, m) {
+    m.doc() = "CSR kernels of fullgraph (called through fullgraph.ops)";
+    fullgraph::bind_spmm(m);
+}
