@@ -1,0 +1,109 @@
+"""From PyG's Data and HeteroData to the graph that partitioners and the disk format know."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch_geometric.data import Data, HeteroData
+from torch_geometric.data.storage import NodeStorage
+
+from fullgraph.errors import InputError
+from fullgraph.graph.check import MASKS, ids_as_int64
+from fullgraph.graph.graph import EDGE, NODE, Edges, Graph
+
+_NODE_ARRAYS = ("x", "y", *MASKS)
+_EDGE_ARRAYS = ("edge_attr", "edge_weight", "edge_type")
+
+
+def graph_from_pyg(data: Data | HeteroData) -> Graph:
+    """Everything of a PyG graph that has one row per node or per edge.
+
+    ``x``, ``y`` and the masks must have a row per node, ``edge_attr``, ``edge_weight`` and ``edge_type`` a row per
+    edge. Other tensors are kept where their first dimension counts nodes or edges (in doubt, nodes, unless the name
+    starts with ``edge``); attributes of the graph as a whole are left out. Sparse features become dense, bfloat16
+    becomes float32, ``edge_index`` of any whole-number dtype int64.
+
+    Raises:
+        InputError: when there is no ``edge_index``, and as ``Graph`` does.
+    """
+    if isinstance(data, HeteroData):
+        num_nodes, node_arrays = {}, {}
+        for store in data.node_stores:
+            num_nodes[store._key] = _num_nodes(store)
+            node_arrays[store._key] = _node_arrays(store.items(), num_nodes[store._key])
+        edges = {}
+        for store in data.edge_stores:
+            found = _edges(store.items(), f"relation {store._key}")
+            edges[store._key] = found
+        return Graph(num_nodes=num_nodes, node_arrays=node_arrays, edges=edges)
+    if not isinstance(data, Data):
+        raise InputError(
+            f"a graph to partition is a PyG Data or HeteroData or a fullgraph Graph: {type(data).__name__}"
+        )
+    num_nodes = _num_nodes(data)
+    items = list(data._store.items())
+    edges = _edges(_edge_items(items, num_nodes, _num_edges(data)), "the graph")
+    on_edges = {"edge_index", "adj_t", *edges.arrays}
+    nodes = _node_arrays(((key, value) for key, value in items if key not in on_edges), num_nodes)
+    return Graph(num_nodes={NODE: num_nodes}, node_arrays={NODE: nodes}, edges={EDGE: edges})
+
+
+def _num_nodes(store: Data | NodeStorage) -> int:
+    count = store.num_nodes
+    if count is None:
+        raise InputError("the number of nodes is not known; set num_nodes on the data (for each node type): None")
+    return int(count)
+
+
+def _num_edges(data: Data) -> int:
+    return int(data.edge_index.shape[-1]) if isinstance(data.edge_index, torch.Tensor) else 0
+
+
+def _edge_items(items: list[tuple[str, Any]], num_nodes: int, num_edges: int) -> Iterable[tuple[str, Any]]:
+    for key, value in items:
+        rows_count_edges = isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == num_edges
+        if key in ("edge_index", *_EDGE_ARRAYS) or (
+            key not in _NODE_ARRAYS and rows_count_edges and (num_edges != num_nodes or key.startswith("edge"))
+        ):
+            yield key, value
+
+
+def _node_arrays(items: Iterable[tuple[str, Any]], num_nodes: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    for key, value in items:
+        if not isinstance(value, torch.Tensor) or value.dim() == 0:
+            continue
+        if key in _NODE_ARRAYS or len(value) == num_nodes:
+            arrays[key] = _to_numpy(value)
+    return arrays
+
+
+def _edges(items: Iterable[tuple[str, Any]], what: str) -> Edges:
+    tensors = dict(items)
+    edge_index = tensors.pop("edge_index", None)
+    if not isinstance(edge_index, torch.Tensor):
+        raise InputError(
+            f"{what} needs an edge_index, an integer tensor [2, num_edges] (undo ToSparseTensor, which leaves adj_t "
+            f"instead): {type(edge_index).__name__}"
+        )
+    index = _to_numpy(edge_index)
+    if index.ndim != 2 or len(index) != 2:
+        raise InputError(f"edge_index of {what} must have shape [2, num_edges]: {list(index.shape)}")
+    num_edges = index.shape[1]
+    arrays = {
+        key: _to_numpy(value)
+        for key, value in tensors.items()
+        if isinstance(value, torch.Tensor) and value.dim() > 0 and (key in _EDGE_ARRAYS or len(value) == num_edges)
+    }
+    src, dst = (ids_as_int64(row, f"edge_index of {what}") for row in index)
+    return Edges(src=src, dst=dst, arrays=arrays)
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return tensor.numpy()

@@ -1,0 +1,84 @@
+"""The edges from one set of source rows into one set of destination rows, ready for the kernels.
+
+A rank's edges fall into blocks: one from its own rows, and one for every round of rows that arrive from elsewhere.
+Columns are numbered within the block's own source rows, so that a block never needs the ids of the rest of the graph.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """A sparse matrix in compressed rows; every entry is an edge.
+
+    Attributes:
+        indptr: int64 ``[num_rows + 1]``; the edges of row ``i`` are ``indptr[i] : indptr[i + 1]``.
+        indices: int32 ``[num_edges]``, the column of each edge, ``0 <= indices < num_cols``.
+        edge_ids: int64 ``[num_edges]``, where the edge's values lie in the tensors of edge values that belong to
+            the block (weights, dropout keys); or None, when they lie in the block's own order.
+        num_cols: how many source rows there are.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    edge_ids: Tensor | None
+    num_cols: int
+
+    @property
+    def num_rows(self) -> int:
+        """How many destination rows there are."""
+        return len(self.indptr) - 1
+
+    @property
+    def num_edges(self) -> int:
+        """How many edges there are."""
+        return len(self.indices)
+
+    @cached_property
+    def transposed(self) -> "Block":
+        """The same edges seen from their sources; rows of it list their destinations in ascending order."""
+        order = torch.argsort(self.indices, stable=True)
+        rows = torch.repeat_interleave(torch.arange(self.num_rows, dtype=torch.int32, device=order.device), self.degree)
+        return Block(
+            indptr=_indptr(self.indices, self.num_cols),
+            indices=rows[order],
+            edge_ids=order if self.edge_ids is None else self.edge_ids[order],
+            num_cols=self.num_rows,
+        )
+
+    @property
+    def degree(self) -> Tensor:
+        """Edges per row, int64 ``[num_rows]``."""
+        return self.indptr.diff()
+
+    @classmethod
+    def from_edges(cls, rows: Tensor, cols: Tensor, edge_ids: Tensor, *, num_rows: int, num_cols: int) -> "Block":
+        """Build a block from edges in any order; the edges of a row keep their order.
+
+        Args:
+            rows: int ``[num_edges]`` destination rows.
+            cols: int ``[num_edges]`` source rows.
+            edge_ids: int64 ``[num_edges]``.
+            num_rows: destination rows.
+            num_cols: source rows.
+        """
+        if len(rows) > 1 and not bool((rows[1:] >= rows[:-1]).all()):
+            order = torch.argsort(rows, stable=True)
+            rows, cols, edge_ids = rows[order], cols[order], edge_ids[order]
+        in_own_order = torch.equal(edge_ids, torch.arange(len(edge_ids), device=edge_ids.device))
+        return cls(
+            indptr=_indptr(rows, num_rows),
+            indices=cols.to(torch.int32),
+            edge_ids=None if in_own_order else edge_ids,
+            num_cols=num_cols,
+        )
+
+
+def _indptr(rows: Tensor, num_rows: int) -> Tensor:
+    indptr = torch.zeros(num_rows + 1, dtype=torch.int64, device=rows.device)
+    torch.cumsum(torch.bincount(rows, minlength=num_rows), dim=0, out=indptr[1:])
+    return indptr

@@ -1,0 +1,202 @@
+"""The index file of a partitioned graph: everything there is to know without touching an array; see docs/format.md."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fullgraph.errors import GraphFormatError
+from fullgraph.graph.checksum import ALGORITHM
+from fullgraph.graph.graph import NodeType, Relation
+from fullgraph.graph.layout import MANIFEST
+
+FORMAT = "fullgraph-partitioned-graph"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayEntry:
+    """What every part's piece of an array has in common: numpy's name of the dtype, and the shape of one row."""
+
+    dtype: str
+    row_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeEntry:
+    """One node type. ``offsets`` [num_parts + 1] are the part ranges; ``num_classes`` is None without class labels."""
+
+    num_features: int
+    num_classes: int | None
+    offsets: tuple[int, ...]
+    arrays: Mapping[str, ArrayEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationEntry:
+    """One relation. ``num_edges`` [num_parts] counts the in-edges of the nodes that each part owns."""
+
+    num_edges: tuple[int, ...]
+    arrays: Mapping[str, ArrayEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileEntry:
+    """One array file: its size and the checksum of its whole content."""
+
+    num_bytes: int
+    checksum: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The whole index. ``files`` holds, part by part, every array file by its path inside the graph's folder."""
+
+    method: str
+    seed: int
+    node_types: Mapping[NodeType, NodeEntry]
+    relations: Mapping[Relation, RelationEntry]
+    files: tuple[Mapping[str, FileEntry], ...]
+
+    @property
+    def num_parts(self) -> int:
+        return len(self.files)
+
+    def to_text(self) -> str:
+        """As JSON, the same text for the same graph."""
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "format_version": VERSION,
+                "checksum": ALGORITHM,
+                "num_parts": self.num_parts,
+                "method": self.method,
+                "seed": self.seed,
+                "node_types": [{"name": name, **asdict(entry)} for name, entry in self.node_types.items()],
+                "relations": [
+                    {"source": source, "name": name, "destination": destination, **asdict(entry)}
+                    for (source, name, destination), entry in self.relations.items()
+                ],
+                "parts": [
+                    {"part": part, "files": {path: asdict(file) for path, file in files.items()}}
+                    for part, files in enumerate(self.files)
+                ],
+            },
+            indent=1,
+            ensure_ascii=False,
+        )
+
+
+def is_graph_folder(path: Path) -> bool:
+    """Whether a folder holds a partitioned graph of any version, whole or damaged."""
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def manifest_from_text(text: str, path: str) -> Manifest:
+    """Read and check an index.
+
+    Args:
+        text: the content of the file.
+        path: what to call the file in messages.
+
+    Raises:
+        GraphFormatError: when it is no JSON, not this format or version, incomplete, or contradicts itself.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise GraphFormatError(f"the manifest is not JSON ({error}); partition the graph again: {path}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise GraphFormatError(f"the manifest does not say format {FORMAT!r}, this is no partitioned graph: {path}")
+    if content.get("format_version") != VERSION:
+        raise GraphFormatError(
+            f"the graph has format version {content.get('format_version')!r} but this fullgraph reads version "
+            f"{VERSION}; partition it again with this fullgraph, or install the one that wrote it: {path}"
+        )
+    try:
+        manifest = _parse(content, path)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, GraphFormatError):
+            raise
+        reason = f"has no {error}" if isinstance(error, KeyError) else f"has a wrong entry ({error})"
+        raise GraphFormatError(f"the manifest {reason}; partition the graph again: {path}") from error
+    _check(manifest, path)
+    return manifest
+
+
+def _parse(content: dict[str, Any], path: str) -> Manifest:
+    if content["checksum"] != ALGORITHM:
+        raise GraphFormatError(f"the manifest must use checksum {ALGORITHM!r}, not {content['checksum']!r}: {path}")
+    num_parts = int(content["num_parts"])
+    numbers = [entry["part"] for entry in content["parts"]]
+    twice = sorted({part for part in numbers if numbers.count(part) > 1})
+    if twice:
+        raise GraphFormatError(f"the manifest lists part {twice[0]} more than once; partition the graph again: {path}")
+    missing = sorted(set(range(num_parts)) - set(numbers))
+    if missing:
+        raise GraphFormatError(
+            f"the manifest says {num_parts} parts but does not list part {missing[0]}; "
+            f"partition the graph again: {path}"
+        )
+    if sorted(numbers) != list(range(num_parts)):
+        raise GraphFormatError(
+            f"the manifest says {num_parts} parts but lists part {max(numbers)}; partition the graph again: {path}"
+        )
+    parts = sorted(content["parts"], key=lambda entry: entry["part"])
+    return Manifest(
+        method=str(content["method"]),
+        seed=int(content["seed"]),
+        node_types={
+            str(entry["name"]): NodeEntry(
+                num_features=int(entry["num_features"]),
+                num_classes=None if entry["num_classes"] is None else int(entry["num_classes"]),
+                offsets=tuple(int(offset) for offset in entry["offsets"]),
+                arrays=_parse_arrays(entry["arrays"]),
+            )
+            for entry in content["node_types"]
+        },
+        relations={
+            (str(entry["source"]), str(entry["name"]), str(entry["destination"])): RelationEntry(
+                num_edges=tuple(int(count) for count in entry["num_edges"]), arrays=_parse_arrays(entry["arrays"])
+            )
+            for entry in content["relations"]
+        },
+        files=tuple(
+            {
+                str(name): FileEntry(num_bytes=int(file["num_bytes"]), checksum=str(file["checksum"]))
+                for name, file in entry["files"].items()
+            }
+            for entry in parts
+        ),
+    )
+
+
+def _parse_arrays(arrays: dict[str, Any]) -> dict[str, ArrayEntry]:
+    return {
+        str(name): ArrayEntry(dtype=str(entry["dtype"]), row_shape=tuple(int(size) for size in entry["row_shape"]))
+        for name, entry in arrays.items()
+    }
+
+
+def _check(manifest: Manifest, path: str) -> None:
+    def demand(fine: bool, what: str) -> None:
+        if not fine:
+            raise GraphFormatError(f"the manifest contradicts itself: {what}; partition the graph again: {path}")
+
+    demand(manifest.num_parts > 0, "it has no part")
+    demand(bool(manifest.node_types), "it has no node type")
+    for name, node in manifest.node_types.items():
+        demand(len(node.offsets) == manifest.num_parts + 1, f"node type {name!r} has offsets for other parts")
+        demand(node.offsets[0] == 0, f"the offsets of node type {name!r} do not start at 0")
+        rising = all(low <= high for low, high in zip(node.offsets, node.offsets[1:], strict=False))
+        demand(rising, f"the offsets of node type {name!r} fall")
+    for relation, entry in manifest.relations.items():
+        demand(len(entry.num_edges) == manifest.num_parts, f"relation {relation} counts edges of other parts")
+        demand(min(entry.num_edges) >= 0, f"relation {relation} counts fewer than 0 edges")
+        for end in (relation[0], relation[2]):
+            demand(end in manifest.node_types, f"relation {relation} joins an unknown node type")
