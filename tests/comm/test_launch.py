@@ -1,0 +1,90 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fullgraph.comm.launch import RankFailed, launch
+from fullgraph.errors import InputError, PeerLost
+
+pytestmark = pytest.mark.timeout(60)
+SOURCES = str(Path(__file__).parents[2])
+
+
+def _place(text: str) -> tuple[str, str, str, int]:
+    return text, os.environ["RANK"], os.environ["WORLD_SIZE"], torch.get_num_threads()
+
+
+def _raise_on_rank_1(error: Exception) -> None:
+    if os.environ["RANK"] == "1":
+        raise error
+    time.sleep(50)
+
+
+def _kill_rank_2() -> None:
+    if os.environ["RANK"] == "2":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    raise PeerLost("rank lost its connection")
+
+
+def _sleep(started: Path) -> None:
+    (started / os.environ["RANK"]).write_text(str(os.getpid()))
+    time.sleep(50)
+
+
+def test_ranks_return_their_results_in_rank_order_and_share_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads = max(1, (os.cpu_count() or 1) // 3)
+    assert launch(_place, "hello", num_ranks=3) == [("hello", str(rank), "3", threads) for rank in range(3)]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert launch(_place, "", num_ranks=2) == [("", "0", "2", 2), ("", "1", "2", 2)]
+
+
+def test_a_users_mistake_comes_back_as_itself():
+    with pytest.raises(InputError) as caught:
+        launch(_raise_on_rank_1, InputError("two lines\nof text: 3"), num_ranks=2)
+    assert str(caught.value) == "two lines\nof text: 3"
+
+
+def test_a_bug_comes_back_with_its_rank_and_traceback():
+    with pytest.raises(RankFailed, match=r"(?s)^rank 1 raised KeyError: 'nope'\nTraceback .*_raise_on_rank_1"):
+        launch(_raise_on_rank_1, KeyError("nope"), num_ranks=2)
+
+
+def test_the_killed_rank_is_named_and_not_those_who_noticed():
+    with pytest.raises(PeerLost) as caught:
+        launch(_kill_rank_2, num_ranks=4)
+    assert str(caught.value) == (
+        "rank 2 was killed by SIGKILL; the machine may be out of memory; all other ranks were stopped"
+    )
+
+
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_launcher_stops_all_ranks(tmp_path, told, code):
+    script = tmp_path / "sleepers.py"
+    script.write_text(
+        "import pathlib, sys\nfrom fullgraph.comm.launch import launch\nfrom tests.comm.test_launch import _sleep\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n        launch(_sleep, pathlib.Path(sys.argv[1]), num_ranks=2)\n"
+        "    except KeyboardInterrupt:\n        sys.exit(130)\n"
+    )
+    started = tmp_path / "started"
+    started.mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([SOURCES, *sys.path])}
+    launcher = subprocess.Popen([sys.executable, script, started], env=environment)
+    try:
+        while len(list(started.iterdir())) < 2 or not all(each.read_text() for each in started.iterdir()):
+            assert launcher.poll() is None
+            time.sleep(0.05)
+        launcher.send_signal(told)
+        assert launcher.wait(timeout=15) == code
+    finally:
+        launcher.kill()
+    for each in started.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(each.read_text()), 0)
