@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch_geometric.nn.models import GAT, GCN, GIN, BasicGNN, GraphSAGE
+from torch_geometric.nn.models import GAT, GCN, GIN, GraphSAGE
+from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 from fullgraph.errors import InputError
 

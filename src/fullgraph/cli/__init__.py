@@ -1,0 +1,35 @@
+"""The ``fullgraph`` command: the only floor that reads arguments and prints. One file per command."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from fullgraph.cli import info, partition, predict, train
+from fullgraph.errors import FullgraphError
+
+app = typer.Typer(
+    name="fullgraph",
+    help="Train PyTorch Geometric models on whole graphs, cut into parts, without sampling.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog=partition.EXAMPLE)(partition.partition)
+app.command(epilog=info.EXAMPLE)(info.info)
+app.command(epilog=train.EXAMPLE)(train.train)
+app.command(epilog=predict.EXAMPLE)(predict.predict)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends in SystemExit with 0, or the exit code of the error.
+
+    Args:
+        arguments: without the program's name; default: the process's own.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="fullgraph")
+    except FullgraphError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

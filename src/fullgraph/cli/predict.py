@@ -1,0 +1,36 @@
+"""``fullgraph predict``: a trained model's predictions for every node of a graph."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import print
+
+from fullgraph.cli.source import partitioned
+from fullgraph.comm import init
+from fullgraph.comm.launch import launch
+from fullgraph.predict import predict as predict_graph
+
+EXAMPLE = "Example: fullgraph predict arxiv.fg runs/arxiv-1 --out pred.npz --num-ranks 4"
+
+
+def predict(
+    graph: Annotated[str, typer.Argument(help="a partitioned graph, or a data set that is partitioned first")],
+    run: Annotated[Path, typer.Argument(help="the run folder of the trained model")],
+    out: Annotated[Path, typer.Option(help="the .npz file to write: node_ids, logits, pred")],
+    num_ranks: Annotated[int, typer.Option(help="ranks to start on this machine", min=1)] = 1,
+    backend: Annotated[str, typer.Option(help="torch.distributed backend")] = "auto",
+    device: Annotated[str, typer.Option(help="device: auto, cpu, cuda, …")] = "auto",
+) -> None:
+    """Predict every node of GRAPH with the best model of RUN, rows in the original node order."""
+    folder = partitioned(graph, num_parts=num_ranks, method="metis", seed=0)
+    launch(_predict_rank, folder, run, out, backend, device, num_ranks=num_ranks)
+    print(f"wrote {out}")
+
+
+def _predict_rank(graph: Path, run: Path, out: Path, backend: str, device: str) -> None:
+    world = init(backend=None if backend == "auto" else backend, device=None if device == "auto" else device)
+    try:
+        predict_graph(graph, run, out, world)
+    finally:
+        world.close()

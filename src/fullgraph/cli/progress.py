@@ -1,0 +1,40 @@
+"""A progress bar on the terminal while a run trains."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fullgraph.train import EpochMetrics, TrainConfig
+
+
+class ProgressBar:
+    """Shows the epoch, the loss, the last accuracies and the time left, on stderr."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._accuracies = ""
+
+    def begin(self, config: TrainConfig, done: int) -> None:
+        self._task = self._progress.add_task("", total=config.epochs, completed=done)
+        self._progress.start()
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        accuracies = {"val": metrics.val_accuracy, "test": metrics.test_accuracy}
+        if metrics.eval_seconds > 0:
+            self._accuracies = "".join(
+                f" {name} {value:.4f}" for name, value in accuracies.items() if value is not None
+            )
+        self._progress.update(
+            self._task, completed=metrics.epoch, description=f"loss {metrics.train_loss:.4f}{self._accuracies}"
+        )
+
+    def end(self) -> None:
+        self._progress.stop()

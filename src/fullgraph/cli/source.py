@@ -1,0 +1,43 @@
+"""Turns what the user names, a data set or a partitioned graph, into a partitioned graph on disk."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from fullgraph.datasets import load
+from fullgraph.pyg.partition import partition
+
+
+def partitioned(source: str, *, num_parts: int, method: str, seed: int) -> Path:
+    """The folder of the partitioned graph that ``source`` is, or that is made from it once and kept in the cache.
+
+    The cache is ``$FULLGRAPH_CACHE``, default ``~/.cache/fullgraph``. A file that has changed is partitioned anew.
+
+    Args:
+        source: a partitioned graph's folder, or anything that `fullgraph.datasets.load` takes.
+        num_parts, method, seed: how a data set is partitioned; unused for a partitioned graph.
+    """
+    path = Path(source)
+    if path.suffix == ".fg" or (path / "manifest.json").exists():
+        return path
+    graph = cache_folder() / f"{path.stem}-{num_parts}-{method}-{seed}-{_key(source)}.fg"
+    if not graph.exists():
+        graph.parent.mkdir(parents=True, exist_ok=True)
+        partition(load(source), graph, num_parts=num_parts, method=method, seed=seed)
+    return graph
+
+
+def cache_folder() -> Path:
+    """Where partitioned data sets are kept."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fullgraph"
+    return Path(os.environ.get("FULLGRAPH_CACHE") or default)
+
+
+def _key(source: str) -> str:
+    path = Path(source)
+    if path.exists():
+        state = path.stat()
+        identity = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
+    else:
+        identity = f"{source} {os.environ.get('FULLGRAPH_DATA', '')}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:10]

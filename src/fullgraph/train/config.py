@@ -1,0 +1,170 @@
+"""Everything that decides a training run, in one frozen value, so that a run can be repeated, resumed and compared.
+
+The command line makes its options from these fields (``help`` in a field's metadata is the option's help), so there is
+no second list to keep in step.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fullgraph.config import EngineConfig
+from fullgraph.errors import InputError
+
+MODELS = ("gcn", "sage", "gin", "gat")
+NORMS = ("none", "batch")
+JUMPS = ("none", "last", "cat", "max")
+ACTIVATIONS = ("relu", "elu", "leaky_relu", "gelu", "tanh")
+SCHEDULES = ("constant", "cosine", "step")
+DTYPES = ("float32", "float64")
+
+RESUME_MAY_CHANGE = frozenset(
+    {"epochs", "patience", "mode", "prefetch", "round_rows", "checkpoint_every", "backend", "device"}
+)
+"""Fields that a resumed run may give anew: none of them changes what one epoch computes."""
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run: the model, the optimization, and how the engine walks.
+
+    ``hidden`` counts all heads of a GAT layer together, as PyG's own ``GAT`` does. ``dropout`` is also the dropout of
+    GAT's attention weights, as in PyG. The texts ``none`` (norm, jump) and ``auto`` (backend, device) stand for
+    "not given".
+
+    Raises:
+        InputError: on a value outside its range, naming the field and the value.
+    """
+
+    model: str = _option("gcn", "model: gcn, sage, gin or gat (PyG's own classes)")
+    hidden: int = _option(64, "width of the hidden layers, all heads together")
+    num_layers: int = _option(2, "number of message passing layers")
+    heads: int = _option(1, "attention heads of gat; must divide the hidden width")
+    dropout: float = _option(0.5, "dropout between layers and, for gat, on attention weights")
+    input_dropout: float = _option(0.0, "dropout on the input features")
+    activation: str = _option("relu", "activation: relu, elu, leaky_relu, gelu or tanh")
+    norm: str = _option("none", "norm between layers: none or batch (exact over all ranks)")
+    jump: str = _option("none", "jumping knowledge: none, last, cat or max")
+    normalize_features: bool = _option(False, "scale every node's features to the sum 1 first")
+    split: int = _option(0, "which split to use where a data set has several")
+    epochs: int = _option(100, "most epochs to train")
+    lr: float = _option(0.01, "learning rate of Adam")
+    weight_decay: float = _option(0.0, "weight decay of Adam (L2)")
+    schedule: str = _option("constant", "learning rate schedule: constant, cosine (to 0 at the last epoch) or step")
+    step_epochs: int = _option(50, "schedule step: epochs between two steps")
+    step_factor: float = _option(0.5, "schedule step: factor on the learning rate at each step")
+    patience: int = _option(0, "stop after this many epochs without a better validation accuracy (0: never)")
+    eval_every: int = _option(1, "evaluate every this many epochs (and after the last)")
+    checkpoint_every: int = _option(10, "write a checkpoint every this many epochs (0: only at the end)")
+    seed: int = _option(0, "seed of the initial weights and of dropout")
+    dtype: str = _option("float32", "number type: float32 or float64")
+    mode: str = _option("sar", "how remote rows are held: sar, keep or halo")
+    prefetch: int = _option(1, "rounds of rows in flight beside the one being computed")
+    round_rows: int = _option(32_768, "most rows that one round brings from one rank")
+    backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
+    device: str = _option("auto", "device: auto, cpu, cuda, …")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            _check_type(each.name, each.type, getattr(self, each.name))
+        _one_of("model", self.model, MODELS)
+        _one_of("activation", self.activation, ACTIVATIONS)
+        _one_of("norm", self.norm, NORMS)
+        _one_of("jump", self.jump, JUMPS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _one_of("dtype", self.dtype, DTYPES)
+        for name in ("hidden", "num_layers", "heads", "epochs", "eval_every", "step_epochs"):
+            _at_least(name, getattr(self, name), 1)
+        for name in ("split", "patience", "checkpoint_every", "seed", "weight_decay"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 0 and below 1: {getattr(self, name)}")
+        for name in ("lr", "step_factor"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be above 0 and finite: {getattr(self, name)}")
+        if not math.isfinite(self.weight_decay):
+            raise InputError(f"weight_decay must be finite: {self.weight_decay}")
+        if self.model == "gat" and self.hidden % self.heads:
+            raise InputError(f"hidden must be a multiple of heads, which is {self.heads}: {self.hidden}")
+        if self.model != "gat" and self.heads != 1:
+            raise InputError(
+                f"heads is for the model gat, but the model is {self.model}; leave heads at 1: {self.heads}"
+            )
+        if self.jump != "none" and self.num_layers < 2:
+            raise InputError(f"jump needs at least 2 layers to choose from; num_layers is: {self.num_layers}")
+        EngineConfig(mode=self.mode, prefetch=self.prefetch, round_rows=self.round_rows)  # pyright: ignore[reportArgumentType]
+
+    def to_json(self) -> str:
+        """The config as an indented JSON object with one key per field."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @staticmethod
+    def values_from_json(text: str, path: Path) -> dict[str, Any]:
+        """The fields in a ``config.json``.
+
+        Raises:
+            InputError: the text is no JSON object; the message names ``path``.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"the training config is not JSON ({error}); restore it or start a new run: {path}"
+            ) from error
+        if not isinstance(values, dict):
+            raise InputError(f"the training config must be a JSON object; restore it or start a new run: {path}")
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The config that has these fields; the others keep their defaults.
+
+        Raises:
+            InputError: on a name that is no field (a file of a newer version, or a typing mistake).
+        """
+        known = {each.name for each in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(f"a training config has no such field; it has {', '.join(sorted(known))}: {name}")
+        return cls(**values)
+
+    def refuse_resume_from(self, earlier: "TrainConfig") -> None:
+        """Make sure that a run begun with ``earlier`` may go on with this config.
+
+        Raises:
+            InputError: naming the first field that would make the resumed run another run.
+        """
+        fixed = {each.name for each in fields(self)} - RESUME_MAY_CHANGE
+        if self.schedule == "cosine":
+            fixed.add("epochs")  # the cosine ends at the last epoch, so its length changes every step
+        for each in fields(self):
+            before, now = getattr(earlier, each.name), getattr(self, each.name)
+            if each.name in fixed and before != now:
+                raise InputError(
+                    f"the run was begun with {each.name} {before!r} and cannot be resumed with another; "
+                    f"leave the option out, or start a new run with its own --run folder: {now!r}"
+                )
+
+
+def _check_type(name: str, expected: Any, value: Any) -> None:
+    accepted = (float, int) if expected is float else expected
+    if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
+        raise InputError(f"{name} must be {'an' if expected is int else 'a'} {expected.__name__}: {value!r}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}: {value!r}")
+
+
+def _at_least(name: str, value: float, least: int) -> None:
+    if not value >= least:
+        raise InputError(f"{name} must be at least {least}: {value}")

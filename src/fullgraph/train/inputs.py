@@ -1,0 +1,127 @@
+"""Turns a partitioned graph on disk into what the loop eats: this rank's rows and masks, and a model that fits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.comm.world import World
+from fullgraph.errors import InputError
+from fullgraph.pyg import open as open_data
+from fullgraph.pyg.models import build_model, edge_arguments
+from fullgraph.train.config import TrainConfig
+
+MASKS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """This rank's share of the graph, and the model that fits it.
+
+    Attributes:
+        data: the PyG ``Data`` of the owned rows.
+        masks: bool ``[data.num_nodes]`` for each of `MASKS` that the graph has.
+        model: PyG's model with its initial weights, in the run's number type, on the rank's device.
+        edge_arguments: keyword arguments of ``model`` beside ``x`` and ``edge_index``.
+        edge_dim: width of the edge attributes that the model was built for, or None.
+    """
+
+    data: Any
+    masks: Mapping[str, Tensor]
+    model: torch.nn.Module
+    edge_arguments: Mapping[str, Tensor]
+    edge_dim: int | None
+
+    def forward(self) -> Tensor:
+        """The model's output for the owned rows, ``[data.num_nodes, num_classes]``."""
+        return self.model(self.data.x, self.data.edge_index, **self.edge_arguments)
+
+
+def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: int | None = None) -> Inputs:
+    """Open the graph for this rank and build the config's model for it.
+
+    Args:
+        num_classes: of the model; default: the graph's own.
+
+    Raises:
+        InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
+    """
+    data = open_data(graph, world, mode=config.mode, prefetch=config.prefetch, round_rows=config.round_rows)
+    if data.x is None:
+        raise InputError(
+            f"training needs node features, but the graph has no array x; store x and partition again: {graph}"
+        )
+    dtype = getattr(torch, config.dtype)
+    data.x = data.x.to(dtype)
+    if config.normalize_features:
+        data.x = data.x / data.x.sum(dim=-1, keepdim=True).clamp(min=1)
+    edge_attr = _rows(data, "edge_attr", dtype)
+    edge_dim = edge_attr.shape[1] if edge_attr is not None and config.model == "gat" else None
+    model = build_model(
+        config.model,
+        data.num_features,
+        num_classes or _num_classes(data, graph),
+        hidden=config.hidden,
+        num_layers=config.num_layers,
+        seed=config.seed,
+        heads=config.heads,
+        dropout=config.dropout,
+        input_dropout=config.input_dropout,
+        activation=config.activation,
+        norm={"none": None, "batch": "batch_norm"}[config.norm],
+        jump=None if config.jump == "none" else config.jump,
+        edge_dim=edge_dim,
+    )
+    return Inputs(
+        data=data,
+        masks={name: mask for name in MASKS if (mask := _mask(data, name, config.split)) is not None},
+        model=model.to(device=world.device, dtype=dtype),
+        edge_arguments=edge_arguments(model, lambda name: _rows(data, name, dtype)),
+        edge_dim=edge_dim,
+    )
+
+
+def check_trainable(inputs: Inputs, world: World, *, patience: int) -> None:
+    """Make sure that there is something to learn from and, with ``patience``, something to stop by.
+
+    Raises:
+        InputError: the same on every rank.
+    """
+    labels = inputs.data.y
+    if labels is None or labels.dim() != 1 or labels.is_floating_point():
+        given = "none" if labels is None else f"{labels.dtype} of shape {list(labels.shape)}"
+        raise InputError(f"training needs one integer class per node in the array y; the graph has: {given}")
+    counts = {name: sum(world.gather_objects(int(mask.sum()))) for name, mask in inputs.masks.items()}
+    if not counts.get("train"):
+        raise InputError(f"training needs a train_mask that selects at least one node; nodes in masks: {counts}")
+    if patience and not counts.get("val"):
+        raise InputError(f"patience needs a val_mask that selects at least one node; nodes in masks: {counts}")
+
+
+def _num_classes(data: Any, graph: Path) -> int:
+    if data.num_classes is None:
+        raise InputError(
+            f"training needs one integer class per node, but the graph has no array y of that kind: {graph}"
+        )
+    return data.num_classes
+
+
+def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:
+    values = data.get(name)
+    if values is None:
+        return None
+    values = values.to(dtype)
+    return values.unsqueeze(-1) if name == "edge_attr" and values.dim() == 1 else values
+
+
+def _mask(data: Any, name: str, split: int) -> Tensor | None:
+    mask = data.get(f"{name}_mask")
+    if mask is None:
+        return None
+    columns = mask.unsqueeze(-1) if mask.dim() == 1 else mask
+    if split >= columns.shape[1]:
+        raise InputError(f"the graph's {name}_mask has {columns.shape[1]} splits, counted from 0; split is: {split}")
+    return columns[:, split].bool()

@@ -1,0 +1,229 @@
+"""The training loop: what a user would write by hand with `fullgraph`'s public functions, plus the run folder.
+
+Nothing is printed here; `Watcher`s on rank 0 are told after each epoch.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from fullgraph.comm.world import World
+from fullgraph.errors import FullgraphError, InputError
+from fullgraph.graph import PartitionedGraph
+from fullgraph.pyg import accuracy, mean_loss, prepare
+from fullgraph.train import checkpoint as checkpoints
+from fullgraph.train import files
+from fullgraph.train.checkpoint import Checkpoint
+from fullgraph.train.config import TrainConfig
+from fullgraph.train.inputs import Inputs, check_trainable, load_inputs
+from fullgraph.train.memory import PeakMemory
+from fullgraph.train.metrics import Accuracies, EpochMetrics, MetricsFile, TensorBoard, Watcher
+from fullgraph.train.schedule import SCHEDULES
+from fullgraph.train.summary import Summary, summarize, write_summary
+
+
+@dataclass(kw_only=True)
+class _Best:
+    """The best epoch so far, and the model after it."""
+
+    metrics: EpochMetrics | None = None
+    model: dict[str, Any] | None = None
+
+    def consider(self, metrics: EpochMetrics, model: torch.nn.Module) -> None:
+        before = self.metrics.val_accuracy if self.metrics else None
+        if before is None or metrics.val_accuracy is None or metrics.val_accuracy > before:
+            self.metrics = metrics
+            self.model = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+
+
+def train(
+    graph: Path,
+    run: Path,
+    config: TrainConfig,
+    world: World,
+    *,
+    resume: bool = False,
+    watchers: Sequence[Watcher] = (),
+) -> Summary:
+    """Train one model on a partitioned graph; every rank calls this with the same arguments.
+
+    Args:
+        graph: a partitioned graph's folder.
+        run: the run folder; rank 0 writes ``config.json``, ``metrics.jsonl``, TensorBoard events, ``checkpoint.pt``
+            and ``summary.json`` there. It must not hold a run yet, unless ``resume``.
+        resume: go on from the run's checkpoint, on any number of ranks.
+        watchers: told on rank 0 how training goes.
+
+    Returns:
+        The summary, the same on every rank.
+
+    Raises:
+        InputError: the user's mistakes, the same on every rank.
+        FullgraphError: the loss is no longer finite.
+    """
+    for each in fields(config):
+        world.agree(f"training option {each.name}", getattr(config, each.name))
+    stored = world.together(lambda: PartitionedGraph.open(graph))
+    earlier = checkpoints.load_everywhere(run, world) if resume else None
+    if earlier is not None:
+        config.refuse_resume_from(earlier.config)
+        checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
+
+    inputs = load_inputs(graph, config, world)
+    check_trainable(inputs, world, patience=config.patience)
+    optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    model, optimizer = prepare(inputs.model, optimizer, inputs.data, seed=config.seed)
+    scheduler = SCHEDULES[config.schedule](optimizer, config)
+    done, best = 0, _Best()
+    if earlier is not None:
+        model.load_state_dict(earlier.model)
+        optimizer.load_state_dict(earlier.optimizer)
+        scheduler.load_state_dict(earlier.scheduler)
+        inputs.data.randomness.load(earlier.randomness)
+        done = earlier.epoch
+        best = _Best(metrics=EpochMetrics(**earlier.best) if earlier.best else None, model=earlier.best_model)
+    if done >= config.epochs or _is_patience_over(done, best, config):
+        raise InputError(f"the run has finished; to go on, give more --epochs or --patience than its: {done} epochs")
+
+    world.together(lambda: _make_run_folder(run, config, resume=resume) if world.rank == 0 else None)
+
+    def save(epoch: int) -> None:
+        if world.rank == 0:
+            checkpoints.save(
+                Checkpoint(
+                    config=config,
+                    graph_checksum=stored.checksum,
+                    num_features=inputs.data.num_features,
+                    num_classes=inputs.data.num_classes,
+                    edge_dim=inputs.edge_dim,
+                    epoch=epoch,
+                    model=model.state_dict(),
+                    optimizer=optimizer.state_dict(),
+                    scheduler=scheduler.state_dict(),
+                    randomness=inputs.data.randomness.state(),
+                    best=asdict(best.metrics) if best.metrics else None,
+                    best_model=best.model,
+                ),
+                run,
+            )
+
+    if earlier is None:
+        save(0)  # so that a run stopped before its first periodic checkpoint can be resumed too
+    told = [MetricsFile(run), TensorBoard(run), *watchers] if world.rank == 0 else []
+    for watcher in told:
+        watcher.begin(config, done)
+    trained: list[EpochMetrics] = []
+    memory = PeakMemory(world.device)
+    try:
+        for epoch in range(done + 1, config.epochs + 1):
+            metrics = _epoch(epoch, inputs, optimizer, scheduler, config, world)
+            trained.append(metrics)
+            if metrics.eval_seconds > 0:
+                best.consider(metrics, model)
+            for watcher in told:
+                watcher.epoch(metrics)
+            over = epoch == config.epochs or _is_patience_over(epoch, best, config)
+            if over or (config.checkpoint_every and epoch % config.checkpoint_every == 0):
+                save(epoch)
+            if over:
+                break
+    finally:
+        for watcher in told:
+            watcher.end()
+
+    summary = summarize(
+        config=config,
+        num_ranks=world.num_ranks,
+        num_parts=stored.num_parts,
+        graph_checksum=stored.checksum,
+        trained=trained,
+        best=best.metrics or trained[-1],
+        peak_memory_bytes_per_rank=world.gather_objects(memory.growth()),
+    )
+    if world.rank == 0:
+        write_summary(summary, run)
+    return summary
+
+
+def _make_run_folder(run: Path, config: TrainConfig, *, resume: bool) -> None:
+    if (run / files.CONFIG).exists() and not resume:
+        raise InputError(
+            f"the run folder holds a run already; add --resume to go on with it, or give another --run: {run}"
+        )
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        files.replace_text(run / files.CONFIG, config.to_json())
+    except OSError as error:
+        raise InputError(f"the run folder cannot be written ({error.strerror}); give another --run: {run}") from error
+
+
+def _epoch(
+    epoch: int,
+    inputs: Inputs,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    config: TrainConfig,
+    world: World,
+) -> EpochMetrics:
+    rows, reduced, start = world.traffic.rows_bytes, world.traffic.reduced_bytes, _now(world.device)
+    lr = optimizer.param_groups[0]["lr"]
+    inputs.model.train()
+    optimizer.zero_grad()
+    loss = mean_loss(F.cross_entropy, inputs.forward(), inputs.data.y, inputs.masks["train"], inputs.data)
+    train_loss = float(loss.detach())
+    if not math.isfinite(train_loss):  # the mean over all ranks, so that every rank stops here
+        raise FullgraphError(
+            f"the loss is not finite in epoch {epoch}, so the model was not changed; "
+            f"try a smaller --lr, or look at the features' scale: {train_loss}"
+        )
+    loss.backward()
+    optimizer.step()
+    scheduler.step()
+    seconds = _now(world.device) - start
+    sent, reduced = world.traffic.rows_bytes - rows, world.traffic.reduced_bytes - reduced
+
+    rows, start = world.traffic.rows_bytes, _now(world.device)
+    evaluated = epoch % config.eval_every == 0 or epoch == config.epochs
+    accuracies = evaluate(inputs) if evaluated else Accuracies()
+    eval_seconds = _now(world.device) - start if evaluated else 0.0
+    ranks = world.gather_objects((seconds, eval_seconds, sent, reduced, world.traffic.rows_bytes - rows))
+    seconds_by_rank, eval_seconds_by_rank, sent_by_rank, reduced_by_rank, eval_sent_by_rank = map(
+        list, zip(*ranks, strict=True)
+    )
+    return EpochMetrics(
+        epoch=epoch,
+        train_loss=train_loss,
+        train_accuracy=accuracies.train,
+        val_accuracy=accuracies.val,
+        test_accuracy=accuracies.test,
+        lr=lr,
+        seconds=max(seconds_by_rank),
+        eval_seconds=max(eval_seconds_by_rank),
+        bytes_sent=sent_by_rank,
+        bytes_reduced=reduced_by_rank,
+        eval_bytes_sent=eval_sent_by_rank,
+    )
+
+
+@torch.no_grad()
+def evaluate(inputs: Inputs) -> Accuracies:
+    """Global accuracy on each mask, in evaluation mode; one forward pass."""
+    inputs.model.eval()
+    out = inputs.forward()
+    return Accuracies(**{name: accuracy(out, inputs.data.y, mask, inputs.data) for name, mask in inputs.masks.items()})
+
+
+def _is_patience_over(epoch: int, best: _Best, config: TrainConfig) -> bool:
+    return bool(config.patience and best.metrics and epoch - best.metrics.epoch >= config.patience)
+
+
+def _now(device: torch.device) -> float:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()

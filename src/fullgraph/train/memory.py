@@ -1,0 +1,60 @@
+"""How much memory training adds to a rank: the number that says whether a graph fits.
+
+On Linux the kernel keeps the highest resident size of a process and can be told to start anew; elsewhere its
+all-time high is the best there is. On an accelerator torch's allocator counts.
+"""
+
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+_RESET_PEAK = "5"  # see proc(5), /proc/pid/clear_refs
+
+
+class PeakMemory:
+    """The largest memory use since this object was made, above the use at that moment."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        if device.type == "cpu":
+            self._start = _resident_bytes()
+            _reset_resident_peak()
+        else:
+            torch.accelerator.reset_peak_memory_stats(device)
+            self._start = torch.accelerator.memory_allocated(device)
+
+    def growth(self) -> int:
+        """Bytes, never negative."""
+        if self._device.type == "cpu":
+            return max(0, _peak_resident_bytes() - self._start)
+        return max(0, torch.accelerator.max_memory_allocated(self._device) - self._start)
+
+
+def _reset_resident_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+    except OSError:
+        return  # not Linux, or not allowed in this container: the peak is the process's all-time high
+
+
+def _resident_bytes() -> int:
+    return _status_bytes("VmRSS") or _all_time_peak()
+
+
+def _peak_resident_bytes() -> int:
+    return _status_bytes("VmHWM") or _all_time_peak()
+
+
+def _all_time_peak() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _status_bytes(key: str) -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)

@@ -1,0 +1,124 @@
+"""What is known after each epoch, and who is told: the seam between the loop, which prints nothing, and its watchers.
+
+A watcher is called on rank 0 only. Here are the two that write files; the command line adds a progress bar.
+"""
+
+import json
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from fullgraph.train import files
+from fullgraph.train.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracies:
+    """Global accuracy per mask, 0 to 1; None where the graph has no such mask."""
+
+    train: float | None = None
+    val: float | None = None
+    test: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochMetrics:
+    """One line of ``metrics.jsonl``.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean over all training nodes, in training mode, before the epoch's step.
+        train_accuracy, val_accuracy, test_accuracy: in evaluation mode, after the step; None in epochs without an
+            evaluation and for masks the graph does not have.
+        lr: the learning rate of the epoch's step.
+        seconds: forward, backward and step, the slowest rank.
+        eval_seconds: the evaluation; 0 without one.
+        bytes_sent: rows and their gradients that each rank sent in forward, backward and step, by rank.
+        bytes_reduced: what each rank gave to sums over all ranks in the same time, by rank.
+        eval_bytes_sent: rows that each rank sent in the evaluation, by rank.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    val_accuracy: float | None
+    test_accuracy: float | None
+    lr: float
+    seconds: float
+    eval_seconds: float
+    bytes_sent: list[int]
+    bytes_reduced: list[int]
+    eval_bytes_sent: list[int]
+
+
+class Watcher(Protocol):
+    """Told about a run as it goes, on rank 0."""
+
+    def begin(self, config: TrainConfig, done: int) -> None:
+        """Training starts; ``done`` epochs were trained before (0 unless resumed)."""
+        ...
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """An epoch is over."""
+        ...
+
+    def end(self) -> None:
+        """Training is over, also after an error."""
+        ...
+
+
+class MetricsFile:
+    """Writes ``metrics.jsonl``: one JSON object per epoch, on disk as soon as the epoch is over."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / files.METRICS
+
+    def begin(self, config: TrainConfig, done: int) -> None:
+        """Keep the lines of the epochs that the checkpoint holds; later ones will be trained again."""
+        kept = [line for line in read_metrics(self._path.parent) if line["epoch"] <= done] if done else []
+        files.replace_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(metrics)) + "\n")
+
+    def end(self) -> None:
+        return
+
+
+class TensorBoard:
+    """Writes TensorBoard events into the run folder."""
+
+    def __init__(self, run: Path) -> None:
+        self._folder = run / files.TENSORBOARD
+
+    def begin(self, config: TrainConfig, done: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # from TensorBoard's own imports
+            from torch.utils.tensorboard import SummaryWriter
+        self._writer = SummaryWriter(str(self._folder), purge_step=done + 1 if done else None)
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        scalars = {
+            "loss/train": metrics.train_loss,
+            "accuracy/train": metrics.train_accuracy,
+            "accuracy/val": metrics.val_accuracy,
+            "accuracy/test": metrics.test_accuracy,
+            "lr": metrics.lr,
+            "seconds/epoch": metrics.seconds,
+            "bytes_sent/largest_rank": max(metrics.bytes_sent),
+        }
+        for name, value in scalars.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, metrics.epoch)
+
+    def end(self) -> None:
+        self._writer.close()
+
+
+def read_metrics(run: Path) -> list[dict]:
+    """The lines of a run's ``metrics.jsonl``; a last line cut short by a killed process is left out."""
+    path = run / files.METRICS
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

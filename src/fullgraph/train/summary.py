@@ -1,0 +1,102 @@
+"""The few numbers a run is judged by, as ``summary.json``: what a table, a sweep or a test reads."""
+
+import json
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fullgraph.train import files
+from fullgraph.train.config import TrainConfig
+from fullgraph.train.metrics import EpochMetrics
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The outcome of a run.
+
+    The loss and the accuracies are those of ``best_epoch``: the epoch of the best validation accuracy (the first of
+    equals), or the last evaluated epoch where the graph has no validation mask. Medians and peaks are over the
+    epochs that this process trained, which are not all where the run was resumed.
+
+    Attributes:
+        epochs: epochs trained in all.
+        last_train_loss: of the last epoch.
+        epoch_seconds_median: seconds of forward, backward and step.
+        peak_memory_bytes_per_rank: growth over the resident memory just before the first epoch.
+        bytes_sent_per_epoch_per_rank: rows and their gradients, without evaluation; the median epoch.
+        bytes_sent_per_evaluation_per_rank: rows; the median evaluation; zeros without one.
+        bytes_reduced_per_epoch_per_rank: gradients and statistics given to sums over all ranks; the median epoch.
+    """
+
+    version: int = VERSION
+    model: str
+    mode: str
+    num_ranks: int
+    num_parts: int
+    graph_checksum: str
+    epochs: int
+    best_epoch: int
+    train_loss: float
+    train_accuracy: float | None
+    val_accuracy: float | None
+    test_accuracy: float | None
+    last_train_loss: float
+    epoch_seconds_median: float
+    peak_memory_bytes_per_rank: list[int]
+    bytes_sent_per_epoch_per_rank: list[int]
+    bytes_sent_per_evaluation_per_rank: list[int]
+    bytes_reduced_per_epoch_per_rank: list[int]
+
+
+def summarize(
+    *,
+    config: TrainConfig,
+    num_ranks: int,
+    num_parts: int,
+    graph_checksum: str,
+    trained: list[EpochMetrics],
+    best: EpochMetrics,
+    peak_memory_bytes_per_rank: list[int],
+) -> Summary:
+    """Put a run's numbers together.
+
+    Args:
+        trained: the epochs that this process trained, at least one.
+        best: the epoch that the final numbers come from.
+    """
+    evaluations = [metrics.eval_bytes_sent for metrics in trained if metrics.eval_seconds > 0]
+    return Summary(
+        model=config.model,
+        mode=config.mode,
+        num_ranks=num_ranks,
+        num_parts=num_parts,
+        graph_checksum=graph_checksum,
+        epochs=trained[-1].epoch,
+        best_epoch=best.epoch,
+        train_loss=best.train_loss,
+        train_accuracy=best.train_accuracy,
+        val_accuracy=best.val_accuracy,
+        test_accuracy=best.test_accuracy,
+        last_train_loss=trained[-1].train_loss,
+        epoch_seconds_median=statistics.median(metrics.seconds for metrics in trained),
+        peak_memory_bytes_per_rank=peak_memory_bytes_per_rank,
+        bytes_sent_per_epoch_per_rank=_median_per_rank([metrics.bytes_sent for metrics in trained]),
+        bytes_sent_per_evaluation_per_rank=_median_per_rank(evaluations) or [0] * num_ranks,
+        bytes_reduced_per_epoch_per_rank=_median_per_rank([metrics.bytes_reduced for metrics in trained]),
+    )
+
+
+def write_summary(summary: Summary, run: Path) -> None:
+    """Write ``summary.json`` into the run folder."""
+    files.replace_text(run / files.SUMMARY, json.dumps(asdict(summary), indent=2) + "\n")
+
+
+def read_summary(run: Path) -> Summary:
+    """The summary of a finished run."""
+    return Summary(**json.loads((run / files.SUMMARY).read_text(encoding="utf-8")))
+
+
+def _median_per_rank(epochs: list[list[int]]) -> list[int]:
+    return [statistics.median_low(rank) for rank in zip(*epochs, strict=True)]

@@ -1,0 +1,68 @@
+import pytest
+
+from fullgraph.errors import InputError
+from fullgraph.train.config import TrainConfig
+
+
+def test_json_round_trip(tmp_path):
+    config = TrainConfig(model="gat", hidden=12, heads=4, lr=1e-3, normalize_features=True, schedule="cosine")
+    values = TrainConfig.values_from_json(config.to_json(), tmp_path / "config.json")
+    assert TrainConfig.from_dict(values) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "gcm"}, "model must be one of gcn, sage, gin, gat: 'gcm'"),
+        ({"hidden": 0}, "hidden must be at least 1: 0"),
+        ({"hidden": 1.5}, "hidden must be an int: 1.5"),
+        ({"epochs": True}, "epochs must be an int: True"),
+        ({"normalize_features": 1}, "normalize_features must be a bool: 1"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1: 1.0"),
+        ({"lr": 0.0}, "lr must be above 0 and finite: 0.0"),
+        ({"lr": float("nan")}, "lr must be above 0 and finite: nan"),
+        ({"weight_decay": float("inf")}, "weight_decay must be finite: inf"),
+        ({"patience": -1}, "patience must be at least 0: -1"),
+        ({"norm": "layer"}, "norm must be one of none, batch: 'layer'"),
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine, step: 'linear'"),
+        ({"dtype": "float16"}, "dtype must be one of float32, float64: 'float16'"),
+        ({"mode": "fast"}, "mode must be one of sar, keep, halo: 'fast'"),
+        ({"model": "gat", "hidden": 10, "heads": 4}, "hidden must be a multiple of heads, which is 4: 10"),
+        ({"heads": 2}, "heads is for the model gat, but the model is gcn; leave heads at 1: 2"),
+        ({"jump": "cat", "num_layers": 1}, "jump needs at least 2 layers to choose from; num_layers is: 1"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(values, message):
+    with pytest.raises(InputError) as caught:
+        TrainConfig(**values)
+    assert str(caught.value) == message
+
+
+def test_an_unknown_field_is_refused():
+    with pytest.raises(InputError, match=r"^a training config has no such field; it has .*: learning_rate$"):
+        TrainConfig.from_dict({"learning_rate": 0.1})
+
+
+def test_a_config_that_is_no_json_is_refused(tmp_path):
+    path = tmp_path / "config.json"
+    with pytest.raises(InputError, match=r"^the training config is not JSON \(.*\); restore it or start a new run: "):
+        TrainConfig.values_from_json('{"lr": 0.1', path)
+    with pytest.raises(InputError, match=r"^the training config must be a JSON object; restore it or start a new run: "):
+        TrainConfig.values_from_json("[]", path)
+
+
+def test_resuming_with_another_model_is_refused_and_with_more_epochs_is_not():
+    earlier = TrainConfig(hidden=16, epochs=10)
+    TrainConfig(hidden=16, epochs=20, mode="halo").refuse_resume_from(earlier)
+    with pytest.raises(InputError) as caught:
+        TrainConfig(hidden=32, epochs=10).refuse_resume_from(earlier)
+    assert str(caught.value) == (
+        "the run was begun with hidden 16 and cannot be resumed with another; "
+        "leave the option out, or start a new run with its own --run folder: 32"
+    )
+
+
+def test_a_cosine_schedule_fixes_the_number_of_epochs():
+    earlier = TrainConfig(schedule="cosine", epochs=10)
+    with pytest.raises(InputError, match=r"^the run was begun with epochs 10 "):
+        TrainConfig(schedule="cosine", epochs=20).refuse_resume_from(earlier)
