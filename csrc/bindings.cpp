@@ -4,9 +4,19 @@
 
 namespace fullgraph {
 void bind_spmm(nanobind::module_& m);
+void bind_sddmm(nanobind::module_& m);
+void bind_extremum(nanobind::module_& m);
+void bind_attention_forward(nanobind::module_& m);
+void bind_attention_backward(nanobind::module_& m);
+void bind_dropout(nanobind::module_& m);
 }  // namespace fullgraph
 
 NB_MODULE(_core, m) {
     m.doc() = "CSR kernels of fullgraph (called through fullgraph.ops)";
     fullgraph::bind_spmm(m);
+    fullgraph::bind_sddmm(m);
+    fullgraph::bind_extremum(m);
+    fullgraph::bind_attention_forward(m);
+    fullgraph::bind_attention_backward(m);
+    fullgraph::bind_dropout(m);
 }

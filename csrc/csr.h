@@ -53,4 +53,17 @@ void for_row_ranges(const Csr& csr, std::int64_t entry_work, int num_threads, co
     }
 }
 
+// Calls `run(first, last)` on equal row ranges, one per thread: for work that every row has the same amount of.
+template <class Run>
+void for_equal_ranges(std::int64_t rows, std::int64_t row_work, int num_threads, const Run& run) {
+    if (num_threads <= 1 || rows * row_work < serial_work) {
+        run(std::int64_t{0}, rows);
+        return;
+    }
+#pragma omp parallel for schedule(static, 1) num_threads(num_threads)
+    for (int range = 0; range < num_threads; ++range) {
+        run(rows * range / num_threads, rows * (range + 1) / num_threads);
+    }
+}
+
 }  // namespace fullgraph

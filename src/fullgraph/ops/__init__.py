@@ -1,0 +1,29 @@
+"""Kernels by name: every sum, extremum, attention and dropout that the engine uses, the same on any device.
+
+A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] into the columns, and optionally
+``edge_ids`` int64 [nnz], the row of an edge array that belongs to each entry (without it, entry e is edge e; an id
+occurs once in a block). The values of all three must be in range: no op reads them twice to check.
+
+Every op but `dropout` adds into tensors that the caller gives, so that blocks can be absorbed one after another; rows
+without entries stay as they are. float32 and float64 on a CPU run the C++ kernels, which hold nothing of the size of
+the edges; any other dtype or device runs the naive twin in `fullgraph.ops.reference`. Results do not depend on the
+number of threads. No kernel records anything for autograd: gradients are ops of their own.
+"""
+
+from fullgraph.ops.attention import attention_backward_dst, attention_backward_src, attention_forward
+from fullgraph.ops.extrema import extremum, extremum_backward
+from fullgraph.ops.keep import Dropout
+from fullgraph.ops.masking import dropout
+from fullgraph.ops.sums import sddmm, spmm
+
+__all__ = [
+    "Dropout",
+    "attention_backward_dst",
+    "attention_backward_src",
+    "attention_forward",
+    "dropout",
+    "extremum",
+    "extremum_backward",
+    "sddmm",
+    "spmm",
+]

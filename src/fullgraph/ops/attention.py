@@ -1,0 +1,196 @@
+"""Additive attention (GAT's) over a block, fused: no tensor with a row per edge, in forward or backward.
+
+An edge j -> i has, per head, raw = score_src[j] + score_dst[i] + bias[edge] and logit = leaky_relu(raw). Forward
+carries an online softmax from block to block. Backward rebuilds w = exp(logit - logsumexp[i]) and needs
+delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] = maximum[i] + log(total[i]).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.ops import native, reference
+from fullgraph.ops.checks import check, check_block
+from fullgraph.ops.keep import Dropout, keep_scale, threshold
+
+
+def attention_forward(
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    score_src: Tensor,
+    score_dst: Tensor,
+    maximum: Tensor,
+    total: Tensor,
+    acc: Tensor,
+    *,
+    negative_slope: float,
+    bias: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> None:
+    """Absorb a block into a running softmax-weighted sum. Rows are destinations, columns sources.
+
+    Args:
+        x: [S, H, C] source rows.
+        score_src: [S, H].
+        score_dst: [n, H].
+        maximum: [n, H], updated: the largest logit met; starts at -inf.
+        total: [n, H], updated: sum of exp(logit - maximum), without dropout; starts at 0.
+        acc: [n, H, C], updated: sum of exp(logit - maximum) * keep / (1 - p) * x; starts at 0.
+        bias: [E, H] or None.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    n, (num_columns, num_heads, channels) = score_dst.size(0), _shape(x)
+    _check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
+    like = (x.dtype, indptr.device)
+    check("score_src", score_src, [num_columns, num_heads], *like)
+    for name, tensor in (("score_dst", score_dst), ("maximum", maximum), ("total", total)):
+        check(name, tensor, [n, num_heads], *like)
+    check("acc", acc, [n, num_heads, channels], *like)
+    tensors = (indptr, indices, x, score_src, score_dst, maximum, total, acc)
+    if not native.runs(x):
+        reference.attention_forward(
+            *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
+        )
+        return
+    native.core.attention_forward(*map(native.array, tensors), *_options(negative_slope, bias, edge_ids, dropout))
+
+
+def attention_backward_src(
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    score_src: Tensor,
+    score_dst: Tensor,
+    logsumexp: Tensor,
+    grad: Tensor,
+    delta: Tensor,
+    grad_x: Tensor,
+    grad_score_src: Tensor,
+    *,
+    negative_slope: float,
+    bias: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> None:
+    """Add a block's gradients to its sources. The block is the transposed one: rows are sources, columns destinations.
+
+    Args:
+        x: [n, H, C] source rows.
+        score_src: [n, H].
+        score_dst, logsumexp, delta: [S, H] of the destinations.
+        grad: [S, H, C], the gradient of the normalised output.
+        grad_x: [n, H, C], added into.
+        grad_score_src: [n, H], added into.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    n, num_heads, channels = _shape(x)
+    _check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
+    num_columns, like = score_dst.size(0), (x.dtype, indptr.device)
+    check("score_src", score_src, [n, num_heads], *like)
+    for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
+        check(name, tensor, [num_columns, num_heads], *like)
+    check("grad", grad, [num_columns, num_heads, channels], *like)
+    check("grad_x", grad_x, [n, num_heads, channels], *like)
+    check("grad_score_src", grad_score_src, [n, num_heads], *like)
+    tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_x, grad_score_src)
+    if not native.runs(x):
+        reference.attention_backward_src(
+            *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
+        )
+        return
+    native.core.attention_backward_src(*map(native.array, tensors), *_options(negative_slope, bias, edge_ids, dropout))
+
+
+def attention_backward_dst(
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    score_src: Tensor,
+    score_dst: Tensor,
+    logsumexp: Tensor,
+    grad: Tensor,
+    delta: Tensor,
+    grad_score_dst: Tensor,
+    *,
+    negative_slope: float,
+    bias: Tensor | None = None,
+    grad_bias: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> None:
+    """Add a block's gradients to its destination scores and biases. Rows are destinations, columns sources.
+
+    Args:
+        x: [S, H, C] source rows.
+        score_src: [S, H].
+        score_dst, logsumexp, delta: [n, H].
+        grad: [n, H, C], the gradient of the normalised output.
+        grad_score_dst: [n, H], added into.
+        grad_bias: [E, H] or None, added into.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    n, (num_columns, num_heads, channels) = score_dst.size(0), _shape(x)
+    _check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
+    like = (x.dtype, indptr.device)
+    check("score_src", score_src, [num_columns, num_heads], *like)
+    for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
+        check(name, tensor, [n, num_heads], *like)
+    check("grad", grad, [n, num_heads, channels], *like)
+    check("grad_score_dst", grad_score_dst, [n, num_heads], *like)
+    if grad_bias is not None:
+        check("grad_bias", grad_bias, [_num_edges(indices, edge_ids), num_heads], *like)
+    tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_score_dst)
+    if not native.runs(x):
+        reference.attention_backward_dst(
+            *tensors, negative_slope=negative_slope, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
+        )
+        return
+    options = _options(negative_slope, bias, edge_ids, dropout)
+    native.core.attention_backward_dst(*map(native.array, tensors), native.optional_array(grad_bias), *options)
+
+
+def _shape(x: Tensor) -> tuple[int, int, int]:
+    check("x", x, [-1, -1, -1], x.dtype, x.device)
+    rows, num_heads, channels = x.shape
+    return rows, num_heads, channels
+
+
+def _num_edges(indices: Tensor, edge_ids: Tensor | None) -> int:
+    return indices.numel() if edge_ids is None else -1
+
+
+def _check_edges(
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    edge_ids: Tensor | None,
+    bias: Tensor | None,
+    dropout: Dropout | None,
+    *,
+    num_rows: int,
+) -> None:
+    check_block(indptr, indices, edge_ids, num_rows)
+    check("x", x, [-1, -1, -1], x.dtype, indptr.device)
+    if bias is not None:
+        check("bias", bias, [_num_edges(indices, edge_ids), x.size(1)], x.dtype, x.device)
+    if dropout is not None:
+        check("edge_keys", dropout.edge_keys, [_num_edges(indices, edge_ids)], torch.int64, x.device)
+
+
+def _options(
+    negative_slope: float, bias: Tensor | None, edge_ids: Tensor | None, dropout: Dropout | None
+) -> tuple[Any, ...]:
+    edges = (native.optional_array(bias), native.optional_array(edge_ids))
+    if dropout is None:
+        return (negative_slope, *edges, None, 0, 0, 1.0, native.threads())
+    keep = (native.array(dropout.edge_keys), dropout.key, threshold(dropout.p), keep_scale(dropout.p))
+    return (negative_slope, *edges, *keep, native.threads())

@@ -1,0 +1,31 @@
+"""The way into the C++ extension: which tensors it takes, and their arrays without a copy."""
+
+from typing import Any
+
+import numpy as np
+import torch  # before _core, so that the extension finds torch's OpenMP runtime loaded and uses its threads
+from torch import Tensor
+
+from fullgraph import _core as core
+
+__all__ = ["array", "core", "optional_array", "runs", "threads"]
+
+
+def runs(tensor: Tensor) -> bool:
+    """Whether the C++ kernels take tensors like this one: float32 or float64 on a CPU."""
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+
+
+def array(tensor: Tensor) -> np.ndarray[Any, Any]:
+    """The tensor's memory as an array; writing to one writes to the other."""
+    return tensor.detach().numpy()
+
+
+def optional_array(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
+    """`array`, or None for None."""
+    return None if tensor is None else array(tensor)
+
+
+def threads() -> int:
+    """How many threads a kernel may use: what `torch.set_num_threads` says."""
+    return torch.get_num_threads()

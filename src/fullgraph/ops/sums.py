@@ -1,0 +1,74 @@
+"""Weighted sums of neighbours' rows over a block, and the gradient of their weights."""
+
+from torch import Tensor
+
+from fullgraph.errors import InputError
+from fullgraph.ops import native, reference
+from fullgraph.ops.checks import check, check_block
+
+
+def spmm(
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    out: Tensor,
+    *,
+    weight: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+) -> None:
+    """out[i] += sum over the entries e of row i of w_e * x[indices[e]].
+
+    Args:
+        x: [S, F] source rows.
+        out: [n, F], added into.
+        weight: [E], or [E, H] where F is a multiple of H and head h scales its own F / H columns;
+            w_e = weight[edge_ids[e]].
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    check_block(indptr, indices, edge_ids, out.size(0))
+    check("x", x, [-1, -1], x.dtype, indptr.device)
+    check("out", out, [-1, x.size(1)], x.dtype, indptr.device)
+    if weight is not None:
+        weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
+        _check_edge_array("weight", weight, x.size(1), indices, edge_ids, x)
+    if not native.runs(x):
+        reference.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids)
+        return
+    arrays = map(native.array, (indptr, indices, x, out))
+    native.core.spmm(*arrays, native.optional_array(weight), native.optional_array(edge_ids), native.threads())
+
+
+def sddmm(
+    indptr: Tensor, indices: Tensor, left: Tensor, right: Tensor, out: Tensor, *, edge_ids: Tensor | None = None
+) -> None:
+    """out[edge_ids[e], h] += <left[i], right[indices[e]]> over head h's columns, for each entry e of each row i.
+
+    Args:
+        left: [n, F] rows of the block's rows; with `spmm`, the gradient of its out.
+        right: [S, F] rows of its columns; with `spmm`, its x.
+        out: [E, H] where F is a multiple of H, added into.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    check_block(indptr, indices, edge_ids, left.size(0))
+    check("left", left, [-1, -1], left.dtype, indptr.device)
+    check("right", right, [-1, left.size(1)], left.dtype, indptr.device)
+    _check_edge_array("out", out, left.size(1), indices, edge_ids, left)
+    if not native.runs(left):
+        reference.sddmm(indptr, indices, left, right, out, edge_ids=edge_ids)
+        return
+    arrays = map(native.array, (indptr, indices, left, right, out))
+    native.core.sddmm(*arrays, native.optional_array(edge_ids), native.threads())
+
+
+def _check_edge_array(
+    name: str, tensor: Tensor, width: int, indices: Tensor, edge_ids: Tensor | None, like: Tensor
+) -> None:
+    num_edges = indices.numel() if edge_ids is None else -1
+    check(name, tensor, [num_edges, -1], like.dtype, like.device)
+    num_heads = tensor.size(1)
+    if num_heads < 1 or width % num_heads != 0:
+        raise InputError(f"the width, {width}, must be a multiple of the number of heads of {name}: {num_heads}")
