@@ -1,0 +1,44 @@
+"""Reads what torch.save made of a PyG graph, with torch's restricted unpickler: a file cannot run code."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch_geometric.data import Data, HeteroData
+
+from fullgraph.datasets.convert_pyg import graph_from_pyg
+from fullgraph.errors import GraphFormatError, InputError
+from fullgraph.graph.graph import Graph
+
+
+def read_pt(path: Path) -> Graph:
+    """A ``Data`` or ``HeteroData``, its ``to_dict()``, or the file a PyG ``InMemoryDataset`` of one graph saves.
+
+    Raises:
+        GraphFormatError: when the file is none of these, or holds classes that PyG does not declare safe.
+        InputError: when the graph in it breaks a rule of ``Graph``; the file is named.
+    """
+    try:
+        # no mmap: the arrays are copied into parts anyway
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise GraphFormatError(
+            f"torch cannot load the file safely ({reason}); save a plain PyG Data or HeteroData with torch.save: {path}"
+        ) from error
+    if isinstance(content, tuple) and len(content) in (2, 3):  # (data or its dict, slices, class)
+        if content[1] is not None:
+            raise GraphFormatError(f"the file holds many graphs, save the one to use alone: {path}")
+        content = content[0]
+    if isinstance(content, dict):
+        content = HeteroData.from_dict(content) if _is_heterogeneous(content) else Data.from_dict(content)
+    if not isinstance(content, Data | HeteroData):
+        raise GraphFormatError(f"the file must hold a PyG Data or HeteroData, not {type(content).__name__}: {path}")
+    try:
+        return graph_from_pyg(content)
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+
+
+def _is_heterogeneous(content: dict[object, object]) -> bool:
+    return "_global_store" in content or any(isinstance(value, dict) for value in content.values())
