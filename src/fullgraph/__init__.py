@@ -1,3 +1,40 @@
-"""Full-graph training of PyTorch Geometric models on graphs that one machine cannot hold."""
+"""fullgraph trains any PyTorch Geometric model on a whole graph that one machine cannot hold.
+
+>>> import fullgraph as fg
+>>> world = fg.init()                                  # ranks from torchrun's environment; one rank without it
+
+``partition`` cuts a graph once; ``open`` gives each rank its rows as a PyG `Data`; ``prepare`` makes an unmodified model
+and its optimizer exact on it. The loop stays the user's own.
+"""
+
+from fullgraph import errors
+from fullgraph.comm import World, init
+from fullgraph.config import EngineConfig
+from fullgraph.graph import Edges, Graph, PartitionedGraph
+from fullgraph.pyg.functional import accuracy, gather_rows, mean_loss
+from fullgraph.pyg.open import PartitionedData
+from fullgraph.pyg.open import open_graph as open
+from fullgraph.pyg.partition import partition
+from fullgraph.pyg.prepare import convert, prepare
+from fullgraph.pyg.prepare import sum_gradients_now as sum_gradients
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Edges",
+    "EngineConfig",
+    "Graph",
+    "PartitionedData",
+    "PartitionedGraph",
+    "World",
+    "accuracy",
+    "convert",
+    "errors",
+    "gather_rows",
+    "init",
+    "mean_loss",
+    "open",
+    "partition",
+    "prepare",
+    "sum_gradients",
+]

@@ -56,26 +56,22 @@ class Block:
         return self.indptr.diff()
 
     @classmethod
-    def from_edges(cls, rows: Tensor, cols: Tensor, edge_ids: Tensor, *, num_rows: int, num_cols: int) -> "Block":
+    def from_edges(
+        cls, rows: Tensor, cols: Tensor, edge_ids: Tensor | None, *, num_rows: int, num_cols: int
+    ) -> "Block":
         """Build a block from edges in any order; the edges of a row keep their order.
 
         Args:
             rows: int ``[num_edges]`` destination rows.
             cols: int ``[num_edges]`` source rows.
-            edge_ids: int64 ``[num_edges]``.
+            edge_ids: int64 ``[num_edges]``, or None if edge values come in the order given here.
             num_rows: destination rows.
             num_cols: source rows.
         """
         if len(rows) > 1 and not bool((rows[1:] >= rows[:-1]).all()):
             order = torch.argsort(rows, stable=True)
-            rows, cols, edge_ids = rows[order], cols[order], edge_ids[order]
-        in_own_order = torch.equal(edge_ids, torch.arange(len(edge_ids), device=edge_ids.device))
-        return cls(
-            indptr=_indptr(rows, num_rows),
-            indices=cols.to(torch.int32),
-            edge_ids=None if in_own_order else edge_ids,
-            num_cols=num_cols,
-        )
+            rows, cols, edge_ids = rows[order], cols[order], order if edge_ids is None else edge_ids[order]
+        return cls(_indptr(rows, num_rows), cols.to(torch.int32), edge_ids, num_cols)
 
 
 def _indptr(rows: Tensor, num_rows: int) -> Tensor:

@@ -1,0 +1,244 @@
+"""The only place that moves rows between ranks: fetching them round by round, and its adjoint, returning them.
+
+At most ``1 + prefetch`` rounds are in flight, so the foreign rows that a rank holds are bounded whatever the graph.
+Nothing here waits for all ranks: a round needs only its two peers.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fullgraph.comm.schedule import Round, ring_schedule
+from fullgraph.comm.world import World
+
+Account = Literal["rows_bytes", "setup_bytes"]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Which of its rows this rank sends to each rank, and how many it receives from each; fixed when a graph opens.
+
+    Attributes:
+        world: the ranks.
+        send_rows: per rank, int64 local ids of the rows that it needs from this rank (empty for itself).
+        receive_counts: per rank, how many rows this rank needs from it (0 for itself).
+        round_rows: most rows of one round.
+        longest: the largest number of rows between any two ranks, the same on all ranks.
+        round_rows: most rows of one round.
+        prefetch: rounds in flight beside the one in use.
+    """
+
+    world: World
+    send_rows: tuple[Tensor, ...]
+    receive_counts: tuple[int, ...]
+    longest: int
+    round_rows: int
+    prefetch: int
+
+    @classmethod
+    def connect(cls, world: World, needed: Sequence[Tensor], round_rows: int, prefetch: int) -> "Routes":
+        """Ask every rank for the rows ``needed[rank]`` (int64, its local ids), and learn what it asks for. Collective."""
+        asked = tuple(swap(world, needed))
+        counts = tuple(0 if rank == world.rank else len(rows) for rank, rows in enumerate(needed))
+        longest = max(world.gather_objects(max(counts)))
+        return cls(world, asked, counts, longest, round_rows, prefetch)
+
+    @cached_property
+    def rounds(self) -> list[Round]:
+        """The schedule of this rank."""
+        counts = [len(rows) for rows in self.send_rows]
+        return ring_schedule(
+            self.world.rank, self.world.num_ranks, counts, self.receive_counts, self.round_rows, self.longest
+        )
+
+    @cached_property
+    def receive_offsets(self) -> list[int]:
+        """Where the rows of each rank start when all are laid out in rank order, ``[num_ranks + 1]``."""
+        offsets = [0]
+        for count in self.receive_counts:
+            offsets.append(offsets[-1] + count)
+        return offsets
+
+    @property
+    def num_received(self) -> int:
+        """Rows that this rank receives in one walk over all rounds: its halo."""
+        return sum(self.receive_counts)
+
+    @property
+    def num_sent(self) -> int:
+        """Rows that this rank sends in one walk over all rounds: its boundary rows, once per rank that needs them."""
+        return sum(len(rows) for rows in self.send_rows)
+
+
+def fetch(
+    routes: Routes, payload: Sequence[Tensor], account: Account = "rows_bytes"
+) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    """Bring the rows of ``payload`` that this rank needs, one round at a time.
+
+    The first ``prefetch`` rounds are under way when this returns, so that work done before the first ``next`` hides them.
+
+    Args:
+        routes: who needs which rows.
+        payload: tensors with one row per owned node, all moved in the same rounds.
+        account: the traffic counter that pays.
+
+    Returns:
+        An iterator over ``(round number, received rows of each payload tensor)``. Rows are those of
+        ``routes.rounds[number].receive``; a round that only sends yields empty tensors.
+
+    Raises:
+        PeerLost: if the rank at the other end has stopped.
+    """
+    under_way: deque[_Posted] = deque()
+    waiting = iter(routes.rounds)
+
+    def post_next() -> bool:
+        following = next(waiting, None)
+        if following is not None:
+            under_way.append(_post_fetch(routes, following, payload, account))
+        return following is not None
+
+    for _ in range(routes.prefetch):
+        post_next()
+
+    def rounds() -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+        for number in range(len(routes.rounds)):
+            post_next()
+            yield number, under_way.popleft().complete(routes.world)
+
+    return rounds()
+
+
+def fetch_all(routes: Routes, payload: Tensor, account: Account = "rows_bytes") -> Tensor:
+    """Bring all rows of ``payload`` that this rank needs at once, in rank order: ``[num_received, …]``."""
+    world = routes.world
+    received = payload.new_empty((routes.num_received, *payload.shape[1:]), device=world.wire_device)
+    under_way = [
+        _post_fetch(routes, round_, (payload,), account, into=[_run_of(routes, number, received)])
+        for number, round_ in enumerate(routes.rounds)
+    ]
+    for posted in under_way:
+        posted.complete(world)
+    return received.to(payload.device)
+
+
+class Returns:
+    """The adjoint of `fetch`: rows computed for other ranks' nodes travel home and are added there, in round order."""
+
+    def __init__(self, routes: Routes, totals: Sequence[Tensor]):
+        """``totals``: one tensor per returned tensor, with a row per owned node, added to in place."""
+        self._routes, self._totals = routes, totals
+        self._under_way: deque[tuple[_Posted, Round]] = deque()
+
+    def post(self, number: int, rows: Sequence[Tensor]) -> None:
+        """Send home what was computed for the rows received in round ``number``; waits for rounds beyond ``prefetch``."""
+        round_ = self._routes.rounds[number]
+        posted = _post(
+            self._routes.world,
+            send_to=round_.receive_from,
+            sent=rows if len(round_.receive) else (),
+            receive_from=round_.send_to,
+            empty=[t.new_empty((len(round_.send), *t.shape[1:])) for t in self._totals] if len(round_.send) else (),
+            account="rows_bytes",
+        )
+        self._under_way.append((posted, round_))
+        while len(self._under_way) > self._routes.prefetch:
+            self._complete()
+
+    def finish(self) -> None:
+        """Wait until every row has come home."""
+        while self._under_way:
+            self._complete()
+
+    def _complete(self) -> None:
+        posted, round_ = self._under_way.popleft()
+        received = posted.complete(self._routes.world)
+        if received:
+            home = self._routes.send_rows[round_.send_to][round_.send.start : round_.send.stop]
+            for total, rows in zip(self._totals, received, strict=True):
+                total.index_add_(0, home, rows)
+
+
+def return_all(routes: Routes, rows: Tensor, total: Tensor) -> Tensor:
+    """The adjoint of `fetch_all`: add ``rows`` ``[num_received, …]`` to ``total`` of their owners, in place."""
+    returns = Returns(replace(routes, prefetch=len(routes.rounds)), (total,))
+    for number in range(len(routes.rounds)):
+        returns.post(number, (_run_of(routes, number, rows),))
+    returns.finish()
+    return total
+
+
+def _run_of(routes: Routes, number: int, rows: Tensor) -> Tensor:
+    round_ = routes.rounds[number]
+    offset = routes.receive_offsets[round_.receive_from]
+    return rows[offset + round_.receive.start : offset + round_.receive.stop]
+
+
+@dataclass(frozen=True)
+class _Posted:
+    works: list[dist.Work]
+    sent: list[Tensor]  # held until the works are done
+    received: list[Tensor]
+    device: torch.device
+    awaited: str
+
+    def complete(self, world: World) -> tuple[Tensor, ...]:
+        with world.awaiting(self.awaited):
+            for work in self.works:
+                work.wait()
+        return tuple(rows.to(self.device) for rows in self.received)
+
+
+def _post_fetch(
+    routes: Routes, round_: Round, payload: Sequence[Tensor], account: Account, into: Sequence[Tensor] | None = None
+) -> _Posted:
+    rows = routes.send_rows[round_.send_to][round_.send.start : round_.send.stop]
+    return _post(
+        routes.world,
+        send_to=round_.send_to,
+        sent=[t.index_select(0, rows) for t in payload] if len(round_.send) else (),
+        receive_from=round_.receive_from,
+        empty=into or [t.new_empty((len(round_.receive), *t.shape[1:])) for t in payload],
+        account=account,
+    )
+
+
+def _post(
+    world: World, *, send_to: int, sent: Sequence[Tensor], receive_from: int, empty: Sequence[Tensor], account: Account
+) -> _Posted:
+    device = world.device
+    outgoing = [t.contiguous().to(world.wire_device) for t in sent]
+    incoming = [t.to(world.wire_device) for t in empty]
+    # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message.
+    operations = [dist.P2POp(dist.isend, t, send_to) for t in outgoing if t.numel()]
+    operations += [dist.P2POp(dist.irecv, t, receive_from) for t in incoming if t.numel()]
+    sent_bytes = sum(t.numel() * t.element_size() for t in outgoing)
+    setattr(world.traffic, account, getattr(world.traffic, account) + sent_bytes)
+    awaited = f"rows of rank {receive_from} (and sending to rank {send_to})"
+    with world.awaiting(awaited):
+        works = dist.batch_isend_irecv(operations) if operations else []
+    return _Posted(works, outgoing, incoming, device, awaited)
+
+
+def swap(world: World, outgoing: Sequence[Tensor]) -> list[Tensor]:
+    """Give every rank its own list and receive one from each; how structure is told when a graph opens.
+
+    Args:
+        outgoing: one tensor per rank, of any length, of one dtype and row shape on all ranks; the own one is ignored.
+
+    Returns:
+        What each rank sent to this one; empty for itself.
+    """
+    lengths = [0 if rank == world.rank else len(t) for rank, t in enumerate(outgoing)]
+    everyone = world.gather_objects(lengths)
+    counts = tuple(given[world.rank] for given in everyone)
+    payload = torch.cat([t[:length] for t, length in zip(outgoing, lengths, strict=True)])
+    positions = torch.arange(len(payload), device=payload.device).split(lengths)
+    routes = Routes(world, positions, counts, max(map(max, everyone)), round_rows=1 << 20, prefetch=0)
+    return list(fetch_all(routes, payload, "setup_bytes").split(counts))

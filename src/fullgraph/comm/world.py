@@ -1,0 +1,182 @@
+"""The ranks of a run and what they do together; every floor above receives a `World` and never asks torch for a rank.
+
+Collectives here are few and small (gradients, batch statistics, structure when a graph is opened). The rows of the
+graph move in `comm.exchange`.
+"""
+
+import datetime
+import os
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fullgraph import errors
+from fullgraph.errors import FullgraphError, InputError, PeerLost
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT = datetime.timedelta(minutes=10)
+
+
+@dataclass(kw_only=True)
+class Traffic:
+    """What this rank has sent since it started, in bytes of payload.
+
+    Attributes:
+        rows_bytes: rows of node tensors and of their gradients, sent layer by layer.
+        reduced_bytes: tensors this rank contributed to sums over all ranks (gradients, batch statistics, losses).
+        setup_bytes: structure and constants sent once: boundary lists, edges, constant edge weights.
+    """
+
+    rows_bytes: int = 0
+    reduced_bytes: int = 0
+    setup_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """This process's place among the ranks of a run.
+
+    Attributes:
+        rank: this rank, ``0 <= rank < num_ranks``.
+        num_ranks: how many ranks there are.
+        device: where this rank's tensors live.
+        backend: the `torch.distributed` backend, or None for a single rank without a process group.
+        traffic: counters of what this rank has sent.
+    """
+
+    rank: int = 0
+    num_ranks: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    backend: str | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+
+    @property
+    def wire_device(self) -> torch.device:
+        """Where a tensor must lie to be sent: gloo moves host memory only."""
+        return torch.device("cpu") if self.backend == "gloo" else self.device
+
+    def all_reduce(self, tensor: Tensor) -> Tensor:
+        """Sum ``tensor`` over all ranks, in place; returns it."""
+        if self.num_ranks > 1:
+            self.traffic.reduced_bytes += tensor.numel() * tensor.element_size()
+            with self.awaiting("a sum over all ranks"):
+                dist.all_reduce(tensor)
+        return tensor
+
+    def broadcast(self, tensor: Tensor, root: int = 0) -> Tensor:
+        """Overwrite ``tensor`` with the one of rank ``root``, in place; returns it."""
+        if self.num_ranks > 1:
+            if self.rank == root:
+                self.traffic.setup_bytes += tensor.numel() * tensor.element_size()
+            with self.awaiting(f"a tensor of rank {root}"):
+                dist.broadcast(tensor, root)
+        return tensor
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Every rank's ``value`` (picklable, small), in rank order, on every rank."""
+        if self.num_ranks == 1:
+            return [value]
+        values: list[Any] = [None] * self.num_ranks
+        with self.awaiting("an object of every rank"):
+            dist.all_gather_object(values, value)
+        return values
+
+    def together(self, step: Callable[[], T]) -> T:
+        """Run a local ``step`` on every rank; if it fails on one rank, every rank raises that same error.
+
+        Raises:
+            FullgraphError: the error of the lowest rank on which ``step`` raised one, on every rank. Its text names
+                the rank unless all ranks failed alike.
+        """
+        result, failure = None, None
+        try:
+            result = step()
+        except FullgraphError as error:
+            failure = (type(error).__name__, str(error))
+        failures = self.gather_objects(failure)
+        failed = [(rank, f) for rank, f in enumerate(failures) if f is not None]
+        if failed:
+            rank, (kind, text) = failed[0]
+            everywhere = len(set(failures)) == 1
+            raise getattr(errors, kind)(text if everywhere else f"rank {rank}: {text}")
+        return result  # pyright: ignore[reportReturnType]
+
+    def agree(self, what: str, value: object) -> None:
+        """Check that all ranks hold the same ``value``.
+
+        Raises:
+            GraphMismatch: on every rank, naming the first rank whose value differs from rank 0's.
+        """
+        values = self.gather_objects(value)
+        for rank, other in enumerate(values):
+            if other != values[0]:
+                raise errors.GraphMismatch(
+                    f"all ranks must use the same {what}; rank 0 has {values[0]!r} but rank {rank} has: {other!r}"
+                )
+
+    @contextmanager
+    def awaiting(self, what: str):
+        """Turn the backend's failure while waiting for other ranks into a `PeerLost` that says what was awaited."""
+        try:
+            yield
+        except RuntimeError as error:
+            first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise PeerLost(
+                f"rank {self.rank} of {self.num_ranks} lost its connection while waiting for {what}; "
+                f"another rank has stopped, look for the first error among the ranks: {first_line}"
+            ) from error
+
+    def close(self) -> None:
+        """Leave the process group; a single rank has nothing to leave."""
+        if self.backend is not None and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def init(
+    backend: str | None = None,
+    device: str | torch.device | None = None,
+    timeout: datetime.timedelta = DEFAULT_TIMEOUT,
+) -> World:
+    """Join the run described by torchrun's environment, or make a run of one rank where there is none.
+
+    Args:
+        backend: a backend that `torch.distributed` knows; default ``gloo`` for the CPU, ``nccl`` for CUDA devices,
+            torch's own default for any other device.
+        device: default ``cpu``. ``cuda`` without a number means the GPU of this rank's ``LOCAL_RANK``.
+        timeout: how long a collective waits before it gives up.
+
+    Raises:
+        InputError: if the device is not there or the environment is incomplete.
+    """
+    chosen = _device(device)
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return World(device=chosen)
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise InputError(f"RANK and WORLD_SIZE are set, but a rank also needs (torchrun sets them): {missing}")
+    backend = backend or ("gloo" if chosen.type == "cpu" else dist.get_default_backend_for_device(chosen.type))
+    if backend not in dist.Backend.backend_list:
+        raise InputError(f"backend must be one of {', '.join(dist.Backend.backend_list)}: {backend!r}")
+    if not dist.is_initialized():
+        dist.init_process_group(backend, timeout=timeout)
+    return World(rank=dist.get_rank(), num_ranks=dist.get_world_size(), device=chosen, backend=backend)
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        chosen = torch.device(device or "cpu")
+    except RuntimeError as error:
+        raise InputError(f"device must be one that torch knows, such as cpu or cuda:0: {device!r}") from error
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"torch sees no CUDA device here; use --device cpu: {device!r}")
+        if chosen.index is None:
+            chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+        torch.cuda.set_device(chosen)
+    return chosen

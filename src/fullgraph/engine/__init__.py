@@ -1,0 +1,30 @@
+"""Sequential aggregation and rematerialisation: what layers call instead of touching rows of other ranks."""
+
+from fullgraph.engine.aggregate import mean_neighbours, sum_neighbours
+from fullgraph.engine.attention import EdgeDropout, attend
+from fullgraph.engine.extremum import extremum_neighbours
+from fullgraph.engine.gradients import sum_gradients
+from fullgraph.engine.halo import Halo, with_halo, without_halo
+from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
+from fullgraph.engine.norm import batch_norm
+from fullgraph.engine.plan import Plan, Walk
+from fullgraph.engine.randomness import Randomness, keyed_dropout
+
+__all__ = [
+    "EdgeDropout",
+    "Halo",
+    "Plan",
+    "Randomness",
+    "Walk",
+    "accuracy_over_ranks",
+    "attend",
+    "batch_norm",
+    "extremum_neighbours",
+    "keyed_dropout",
+    "mean_neighbours",
+    "mean_over_ranks",
+    "sum_gradients",
+    "sum_neighbours",
+    "with_halo",
+    "without_halo",
+]

@@ -1,0 +1,158 @@
+"""Sums over in-neighbours, weighted or not, without a tensor with a row per edge and with at most a few foreign rows.
+
+SAR's case 1 (Mostafa 2022, §3): where a message is linear in the source row, backward needs no source rows. We go one
+step further: the gradient of an owned source row is a sum over its *destinations*, so backward walks the reversed graph
+and every rank finishes its own rows; nothing is fetched again and nothing is sent back. Only a weight that itself
+needs a gradient asks for the source rows a second time.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fullgraph import ops
+from fullgraph.comm import Returns, fetch
+from fullgraph.engine.halo import with_halo
+from fullgraph.engine.plan import Plan, Walk
+from fullgraph.graph.block import Block
+
+
+def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tensor:
+    """``out[i] = sum of weight[e] * x[j] over edges e = (j, i)``; 0 for rows without in-edges. Collective.
+
+    Args:
+        x: float ``[num_own, …]``, rows of this rank's sources.
+        plan: the edges.
+        weight: ``[num_edges]`` of x's dtype, or None for 1.
+
+    Returns:
+        ``[num_dst, …]``, differentiable with respect to ``x`` and ``weight``.
+    """
+    flat = x.reshape(len(x), -1)
+    if plan.halo.config.mode == "halo":
+        out = _MergedSum.apply(with_halo(flat, plan.halo), weight, plan.merged)
+    elif weight is not None and weight.requires_grad:
+        out = _WeightedSum.apply(flat, weight, plan)
+    else:
+        out = _Sum.apply(flat, weight, plan)
+    return out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def mean_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tensor:
+    """`sum_neighbours` divided by the number of in-edges, 0 for rows without; as PyG's mean, weights do not count."""
+    degree = plan.in_degree.clamp(min=1).to(x.dtype)
+    return sum_neighbours(x, plan, weight) / degree.view(-1, *[1] * (x.dim() - 1))
+
+
+def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:
+    """Sum ``x`` ``[n, F]`` along one direction of a plan; weights are looked up by the blocks' edge ids."""
+    incoming = fetch(walk.routes, (x,))
+    out = x.new_zeros((walk.local.num_rows, x.shape[1]))
+    _add(walk.local, x, out, local_weight)
+    for number, (rows,) in incoming:
+        block = walk.blocks[number]
+        if block is not None:
+            _add(block, rows, out, foreign_weight)
+        del rows  # before the next round is posted
+    return out
+
+
+def _add(block: Block, x: Tensor, out: Tensor, weight: Tensor | None) -> None:
+    ops.spmm(block.indptr, block.indices, x, out, weight=weight, edge_ids=None if weight is None else block.edge_ids)
+
+
+class _Sum(torch.autograd.Function):
+    """Constant weights: backward is the walk over the reversed graph."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
+        ctx.plan, ctx.weight = plan, weight
+        return walk_sum(plan.forward, x.contiguous(), weight, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        plan, weight = ctx.plan, ctx.weight
+        there = None if weight is None else plan.edge_values_at_sources(weight)
+        return walk_sum(plan.backward, grads[0].contiguous(), weight, there), None, None
+
+
+class _WeightedSum(torch.autograd.Function):
+    """Weights with a gradient: backward fetches the source rows again (mode ``keep``: kept them) and returns theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
+        x, walk = x.contiguous(), plan.forward
+        ctx.plan, ctx.kept = plan, {}
+        ctx.save_for_backward(x, weight)
+        incoming = fetch(walk.routes, (x,))
+        out = x.new_zeros((plan.num_dst, x.shape[1]))
+        _add(walk.local, x, out, weight)
+        for number, (rows,) in incoming:
+            block = walk.blocks[number]
+            if block is not None:
+                _add(block, rows, out, weight)
+            if plan.halo.config.mode == "keep":
+                ctx.kept[number] = rows
+            del rows
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        plan: Plan = ctx.plan
+        x, weight = ctx.saved_tensors
+        grad, walk = grads[0].contiguous(), plan.forward
+        incoming = iter(ctx.kept.items()) if plan.halo.config.mode == "keep" else fetch(walk.routes, (x,))
+        grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
+        returns = Returns(walk.routes, (grad_x,)) if ctx.needs_input_grad[0] else None
+        _weighted_backward(walk.local, x, weight, grad, grad_x, grad_weight)
+        for number, fetched in incoming:
+            rows = fetched if isinstance(fetched, Tensor) else fetched[0]
+            grad_rows, block = torch.zeros_like(rows), walk.blocks[number]
+            if block is not None:
+                _weighted_backward(block, rows, weight, grad, grad_rows, grad_weight)
+            if returns is not None:
+                returns.post(number, (grad_rows,))
+            del rows, fetched, grad_rows
+        if returns is not None:
+            returns.finish()
+        return (grad_x if returns is not None else None), grad_weight, None
+
+
+class _MergedSum(torch.autograd.Function):
+    """Mode ``halo``: one local product over own and halo rows."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, block: Block) -> Tensor:
+        ctx.block = block
+        weighted = weight is not None and weight.requires_grad
+        ctx.save_for_backward(x if weighted else None, weight)
+        out = x.new_zeros((block.num_rows, x.shape[1]))
+        _add(block, x, out, weight)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        block: Block = ctx.block
+        x, weight = ctx.saved_tensors
+        grad = grads[0].contiguous()
+        grad_x = grad.new_zeros((block.num_cols, grad.shape[1]))
+        grad_weight = None
+        if x is None:
+            _add(block.transposed, grad, grad_x, weight)
+        else:
+            grad_weight = torch.zeros_like(weight)
+            _weighted_backward(block, x, weight, grad, grad_x, grad_weight)
+        return grad_x, grad_weight, None
+
+
+def _weighted_backward(
+    block: Block, x: Tensor, weight: Tensor, grad: Tensor, grad_x: Tensor, grad_weight: Tensor
+) -> None:
+    _add(block.transposed, grad, grad_x, weight)
+    per_head = grad_weight.view(len(grad_weight), -1)
+    ops.sddmm(block.indptr, block.indices, grad, x, per_head, edge_ids=block.edge_ids)

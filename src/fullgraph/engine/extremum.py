@@ -1,0 +1,107 @@
+"""Maximum and minimum over in-neighbours, with ties shared as PyG shares them, across blocks in any order.
+
+PyG scatters with ``amax`` into zeros, and torch's gradient of that splits evenly among all that equal the result: every
+tied source, *and the zero it started from* if the result is exactly 0 (which is common after a ReLU). We count the same.
+Backward walks the reversed graph: a source compares its own row with the destination's result.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fullgraph import ops
+from fullgraph.comm import fetch
+from fullgraph.engine.halo import with_halo
+from fullgraph.engine.plan import Plan
+from fullgraph.graph.block import Block
+
+
+def extremum_neighbours(x: Tensor, plan: Plan, *, largest: bool) -> Tensor:
+    """Elementwise maximum (or minimum) of ``x`` over in-neighbours; 0 for rows without in-edges. Collective.
+
+    Args:
+        x: float ``[num_own, …]``.
+        plan: the edges.
+        largest: maximum if true, minimum if false.
+
+    Returns:
+        ``[num_dst, …]``, differentiable.
+    """
+    flat = x.reshape(len(x), -1)
+    if plan.halo.config.mode == "halo":
+        out = _MergedExtremum.apply(with_halo(flat, plan.halo), plan.merged, largest)
+    else:
+        out = _Extremum.apply(flat, plan, largest)
+    return out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+
+
+class _Extremum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, plan: Plan, largest: bool) -> Tensor:
+        x, walk = x.contiguous(), plan.forward
+        incoming = fetch(walk.routes, (x,))
+        value, count = _nothing_seen(x, plan.num_dst, largest)
+        _absorb(walk.local, x, value, count, largest)
+        for number, (rows,) in incoming:
+            block = walk.blocks[number]
+            if block is not None:
+                _absorb(block, rows, value, count, largest)
+            del rows
+        value.masked_fill_(count == 0, 0)
+        ctx.plan = plan
+        ctx.save_for_backward(x, value, count)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, value, count = ctx.saved_tensors
+        walk, share = ctx.plan.backward, _share(grads[0], value, count)
+        incoming = fetch(walk.routes, (value, share))
+        grad_x = torch.zeros_like(x)
+        _give(walk.local, x, value, share, grad_x)
+        for number, (values, shares) in incoming:
+            block = walk.blocks[number]
+            if block is not None:
+                _give(block, x, values, shares, grad_x)
+            del values, shares
+        return grad_x, None, None
+
+
+class _MergedExtremum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, block: Block, largest: bool) -> Tensor:
+        value, count = _nothing_seen(x, block.num_rows, largest)
+        _absorb(block, x, value, count, largest)
+        value.masked_fill_(count == 0, 0)
+        ctx.block = block
+        ctx.save_for_backward(x, value, count)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        x, value, count = ctx.saved_tensors
+        grad_x = torch.zeros_like(x)
+        _give(ctx.block.transposed, x, value, _share(grads[0], value, count), grad_x)
+        return grad_x, None, None
+
+
+def _nothing_seen(x: Tensor, num_rows: int, largest: bool) -> tuple[Tensor, Tensor]:
+    value = x.new_full((num_rows, x.shape[1]), -torch.inf if largest else torch.inf)
+    return value, torch.zeros(value.shape, dtype=torch.int32, device=x.device)
+
+
+def _absorb(block: Block, x: Tensor, value: Tensor, count: Tensor, largest: bool) -> None:
+    ops.extremum(block.indptr, block.indices, x, value, count, largest=largest)
+
+
+def _give(block_t: Block, x: Tensor, value: Tensor, share: Tensor, grad_x: Tensor) -> None:
+    ops.extremum_backward(block_t.indptr, block_t.indices, x, value, share, grad_x)
+
+
+def _share(grad: Tensor, value: Tensor, count: Tensor) -> Tensor:
+    """What each tied source gets of a destination's gradient."""
+    return grad / (count + (value == 0)).clamp(min=1)

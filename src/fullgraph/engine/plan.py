@@ -1,0 +1,161 @@
+"""What a layer walks over: a rank's edges cut into blocks, one per round of foreign rows, in both directions.
+
+Forward, source rows come to the owner of the destination. Backward is the same walk over the reversed graph: rows of
+destinations come to the owner of the source, so that it can form the gradient of its own rows by itself.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from fullgraph.comm import Routes, fetch_all, swap
+from fullgraph.engine.halo import Halo
+from fullgraph.graph.block import Block
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One direction of a plan.
+
+    Attributes:
+        local: edges between rows of this rank; no rows are copied for it.
+        blocks: one block per round of ``routes``; its columns are the rows that the round receives. None where a round
+            brings nothing.
+        routes: how the rows travel.
+    """
+
+    local: Block
+    blocks: tuple[Block | None, ...]
+    routes: Routes
+
+
+class Plan:
+    """All walks over one set of edges, from the sources of `halo` into destinations that this rank owns.
+
+    Built on first use; `forward` needs no communication, everything else is collective.
+    """
+
+    def __init__(self, halo: Halo, src: Tensor, dst: Tensor, num_dst: int):
+        """``src``: int64 ``[num_edges]`` extended ids; ``dst``: int64 ``[num_edges]`` own rows, below ``num_dst``."""
+        self.halo, self.num_dst = halo, num_dst
+        self._src, self._dst = src, dst
+        self._last_weight: tuple[ref[Tensor], int, Tensor] | None = None
+
+    @property
+    def num_edges(self) -> int:
+        """Edges into this rank's destinations."""
+        return len(self._src)
+
+    @cached_property
+    def in_degree(self) -> Tensor:
+        """Edges into each owned destination, int64 ``[num_dst]``."""
+        return torch.bincount(self._dst, minlength=self.num_dst)
+
+    @cached_property
+    def merged(self) -> Block:
+        """All edges as one block over own and halo rows: what mode ``halo`` computes with."""
+        return Block.from_edges(self._dst, self._src, None, num_rows=self.num_dst, num_cols=self.halo.num_extended)
+
+    @cached_property
+    def forward(self) -> Walk:
+        """Sources walk to destinations."""
+        if self.halo.world.num_ranks == 1:
+            return Walk(self.merged, (), self.halo.routes)
+        owner, position = self._owner_and_position()
+        ids = torch.arange(self.num_edges, device=self._src.device)
+        own = owner < 0
+        local = Block.from_edges(
+            self._dst[own], self._src[own], ids[own], num_rows=self.num_dst, num_cols=self.halo.num_own
+        )
+        foreign = ~own
+        blocks = _blocks_of_rounds(
+            self.halo.routes, owner[foreign], position[foreign], self._dst[foreign], ids[foreign], self.num_dst
+        )
+        return Walk(local, blocks, self.halo.routes)
+
+    @cached_property
+    def backward(self) -> Walk:
+        """Destinations walk to sources; collective the first time, since edges are told to the owners of their sources."""
+        world = self.halo.world
+        if world.num_ranks == 1:
+            return Walk(self.forward.local.transposed, (), self.halo.routes)
+        told = [torch.stack([self._own_id(rank, ids), self._dst[ids]], dim=1) for rank, ids in enumerate(self._foreign)]
+        heard = swap(world, [edges.to(torch.int32) for edges in told])
+        owners, positions, rows, needed = [], [], [], []
+        for rank, edges in enumerate(heard):
+            destinations, position = torch.unique(edges[:, 1], return_inverse=True)
+            needed.append(destinations.long())
+            owners.append(torch.full_like(position, rank))
+            positions.append(position)
+            rows.append(edges[:, 0])
+        routes = Routes.connect(world, needed, self.halo.config.round_rows, self.halo.config.prefetch)
+        owner = torch.cat(owners)
+        ids = torch.arange(len(owner), device=owner.device)
+        blocks = _blocks_of_rounds(routes, owner, torch.cat(positions), torch.cat(rows), ids, self.halo.num_own)
+        return Walk(self.forward.local.transposed, blocks, routes)
+
+    def edge_values_at_sources(self, values: Tensor) -> Tensor:
+        """Values of the edges that leave this rank's rows for other ranks: ``[num_edges, …]`` to ``[num_out_edges, …]``.
+
+        ``backward``'s blocks refer to them by their edge ids. The last answer is kept, since weights are mostly constants.
+        """
+        if self.halo.world.num_ranks == 1:
+            return values.new_empty((0, *values.shape[1:]))
+        if self._last_weight is not None:
+            last, version, there = self._last_weight
+            if last() is values and version == values._version:
+                return there
+        there = fetch_all(self._edge_routes, values.detach(), "setup_bytes")
+        self._last_weight = (ref(values), values._version, there)
+        return there
+
+    @cached_property
+    def _edge_routes(self) -> Routes:
+        world = self.halo.world
+        lengths = world.gather_objects([len(ids) for ids in self._foreign])
+        arriving = tuple(sent[world.rank] for sent in lengths)
+        return Routes(world, self._foreign, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
+
+    @cached_property
+    def _foreign(self) -> tuple[Tensor, ...]:
+        """Per rank, the edges whose sources it owns, ordered by (source, destination); none for this rank."""
+        owner, position = self._owner_and_position()
+        by_rank = []
+        for rank in range(self.halo.world.num_ranks):
+            ids = torch.nonzero(owner == rank).squeeze(1)
+            order = torch.argsort(position[ids] * self.num_dst + self._dst[ids], stable=True)
+            by_rank.append(ids[order])
+        return tuple(by_rank)
+
+    def _own_id(self, rank: int, ids: Tensor) -> Tensor:
+        return self.halo.needed[rank][self._src[ids] - self.halo.num_own - self.halo.offsets[rank]]
+
+    def _owner_and_position(self) -> tuple[Tensor, Tensor]:
+        """Per edge, the rank that owns its source (-1: this one) and the row's place among those needed from it."""
+        foreign = self._src - self.halo.num_own
+        owner = torch.searchsorted(self.halo.offsets, foreign, right=True) - 1
+        position = torch.where(owner < 0, self._src, foreign - self.halo.offsets[owner.clamp(min=0)])
+        return owner, position
+
+
+def _blocks_of_rounds(
+    routes: Routes, owner: Tensor, position: Tensor, rows: Tensor, ids: Tensor, num_rows: int
+) -> tuple[Block | None, ...]:
+    """Cut edges into one block per round that receives, by the owner of their column and its place among its rows."""
+    first_round = torch.zeros(routes.world.num_ranks, dtype=torch.int64)
+    for number in reversed(range(len(routes.rounds))):
+        if len(routes.rounds[number].receive):
+            first_round[routes.rounds[number].receive_from] = number
+    number = first_round.to(owner.device)[owner] + position // routes.round_rows
+    counts = torch.bincount(number, minlength=len(routes.rounds)).tolist()
+    groups = torch.argsort(number, stable=True).split(counts)
+    columns = position % routes.round_rows
+    return tuple(
+        Block.from_edges(rows[g], columns[g], ids[g], num_rows=num_rows, num_cols=len(round_.receive))
+        if len(round_.receive)
+        else None
+        for g, round_ in zip(groups, routes.rounds, strict=True)
+    )

@@ -1,0 +1,102 @@
+"""Random choices that do not depend on which rank makes them: every draw is keyed by (seed, step, global id).
+
+torch's own generators hand out numbers in order of use, so that a row's mask would change with the rank that owns it and
+would have to be stored for backward. A hash of the row's original id needs neither.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fullgraph import ops
+from fullgraph.errors import UnsupportedOperation
+
+_STEP = 0x9E3779B97F4A7C15
+_CALL = 0xD1B54A32D192ED03
+_WORD = (1 << 64) - 1
+
+
+@dataclass(kw_only=True)
+class Randomness:
+    """Which draw comes next; equal on all ranks, because all ranks draw in the same order.
+
+    Attributes:
+        seed: of the run.
+        step: optimizer steps so far.
+        call: draws since the last step.
+    """
+
+    seed: int = 0
+    step: int = 0
+    call: int = 0
+
+    def draw(self) -> int:
+        """The key of the next draw, ``0 <= key < 2**63``.
+
+        Raises:
+            UnsupportedOperation: while autograd runs backward: a recomputed forward would draw another mask.
+        """
+        if torch._C._current_graph_task_id() != -1:
+            raise UnsupportedOperation(
+                "dropout was drawn again inside backward, so its mask would differ from forward's; "
+                "do not wrap layers with dropout in torch.utils.checkpoint on a partitioned graph"
+            )
+        key = _mix(_mix(self.seed * _STEP + self.step) + self.call * _CALL)
+        self.call += 1
+        return key >> 1
+
+    def next_step(self) -> None:
+        """Called once per optimizer step."""
+        self.step += 1
+        self.call = 0
+
+    def state(self) -> dict[str, int]:
+        """What a checkpoint must hold to continue with the same draws."""
+        return {"seed": self.seed, "step": self.step, "call": self.call}
+
+    def load(self, state: dict[str, int]) -> None:
+        """Continue from `state`."""
+        self.seed, self.step, self.call = state["seed"], state["step"], state["call"]
+
+
+def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
+    """Zero each element with probability ``p`` and scale the others by ``1 / (1 - p)``; no mask is stored.
+
+    Args:
+        x: float ``[n, …]``.
+        p: ``0 <= p <= 1``.
+        key: from `Randomness.draw`.
+        row_keys: int64 ``[n]``, one per row, the same wherever the row lies.
+    """
+    if p == 0:
+        return x
+    return _KeyedDropout.apply(x, p, key, row_keys)  # pyright: ignore[reportReturnType]
+
+
+class _KeyedDropout(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
+        ctx.p, ctx.key, ctx.row_keys = p, key, row_keys
+        return _drop(x, p, key, row_keys)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _drop(grads[0], ctx.p, ctx.key, ctx.row_keys), None, None, None
+
+
+def _drop(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
+    if p == 1:
+        return torch.zeros_like(x)
+    return ops.dropout(x.reshape(len(x), -1).contiguous(), p, key, row_keys).view(x.shape)
+
+
+def _mix(z: int) -> int:
+    """splitmix64's finaliser (Steele 2014)."""
+    z &= _WORD
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _WORD
+    return z ^ (z >> 31)

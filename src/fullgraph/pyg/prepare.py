@@ -1,0 +1,164 @@
+"""``fullgraph.convert`` and ``fullgraph.prepare``: an unmodified model, in place, made exact and sequential on this graph."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+from torch.nn.parameter import UninitializedTensorMixin
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+from torch_geometric.data import Data
+
+from fullgraph.engine import sum_gradients
+from fullgraph.errors import InputError, UnsupportedOperation
+from fullgraph.pyg.functional import rank_graph
+from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.refused import check_layers
+from fullgraph.pyg.rules import RULES, Converted, convert_instance
+from fullgraph.pyg.rules.rowwise import drop
+
+
+def convert(model: Module, data: Data) -> Module:
+    """Make the layers of ``model`` sequential and exact on the graph of ``data``, in place.
+
+    Layers keep their parameters, ``state_dict`` keys and ``repr``, and their behaviour on an ordinary ``edge_index``.
+    A layer without a rule keeps its own code and fetches all boundary rows at once. Converting twice changes nothing.
+
+    Args:
+        model: any module that takes node rows and an ``edge_index``.
+        data: from ``fullgraph.open``.
+
+    Returns:
+        The same object.
+
+    Raises:
+        UnsupportedLayer: if a layer's result would not be that of the whole graph.
+    """
+    graph = rank_graph(data)
+    check_layers(model)
+    for module in model.modules():
+        rule = RULES.get(type(module))
+        if rule is not None:
+            convert_instance(module, rule, graph)
+    if not isinstance(model, _Root):
+        convert_instance(model, type(type(model).__name__, (_Root, type(model)), {}), graph)
+    return model
+
+
+def prepare(model: Module, optimizer: Optimizer | None, data: Data, seed: int = 0) -> tuple[Module, Optimizer | None]:
+    """`convert`, then start all ranks from rank 0's weights and sum gradients over ranks before each optimizer step.
+
+    Args:
+        model: on `data`'s device, with all parameters initialised.
+        optimizer: over the model's parameters; None for inference.
+        data: from ``fullgraph.open``.
+        seed: of dropout, the same on all ranks.
+
+    Returns:
+        The same two objects.
+
+    Raises:
+        UnsupportedLayer: as `convert`.
+        InputError: on lazily initialised parameters, or an optimizer that was prepared already.
+        GraphMismatch: if ranks were given different models or seeds.
+    """
+    graph = rank_graph(data)
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedTensorMixin)]
+    if lazy:
+        raise InputError(
+            f"give lazily initialised layers their input sizes, or initialise them first: {', '.join(lazy)}"
+        )
+    convert(model, data)
+    graph.world.agree("dropout seed", seed)
+    tensors = [(name, t) for name, t in model.state_dict(keep_vars=True).items() if isinstance(t, Tensor)]
+    graph.world.agree("model", [(name, tuple(t.shape), str(t.dtype)) for name, t in tensors])
+    for _, tensor in tensors:
+        graph.world.broadcast(tensor.detach())
+    graph.randomness.load({"seed": seed, "step": 0, "call": 0})
+    if optimizer is not None:
+        if getattr(optimizer, "gradient_sum", None) is not None:
+            raise InputError("this optimizer was prepared already; make a new one for another graph")
+        gradient_sum = GradientSum(optimizer, graph)
+        optimizer.gradient_sum = gradient_sum  # pyright: ignore[reportAttributeAccessIssue]
+        optimizer.register_step_pre_hook(gradient_sum.before_step)
+    return model, optimizer
+
+
+class GradientSum:
+    """Sums the gradients of one optimizer's parameters over ranks, once per step."""
+
+    def __init__(self, optimizer: Optimizer, graph: RankGraph):
+        self._optimizer, self._graph = optimizer, graph
+        self._done = False
+
+    def now(self) -> None:
+        """Sum them before the step, to clip or inspect them; the step then does not sum again. Collective."""
+        if not self._done:
+            parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+            sum_gradients(parameters, self._graph.world)
+            self._done = True
+
+    def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """The optimizer's pre-step hook."""
+        if len(args) > 1 or kwargs.get("closure") is not None:
+            raise UnsupportedOperation(
+                "gradients are summed over ranks before the step, but a closure computes them inside it; "
+                f"call backward first and step() without a closure: {type(optimizer).__name__}"
+            )
+        self.now()
+        self._done = False
+        self._graph.randomness.next_step()
+
+
+def sum_gradients_now(optimizer: Optimizer) -> None:
+    """Sum gradients over ranks ahead of ``optimizer.step()``, for whoever clips or reads them in between. Collective.
+
+    Raises:
+        InputError: if the optimizer did not go through ``fullgraph.prepare``.
+    """
+    gradient_sum = getattr(optimizer, "gradient_sum", None)
+    if gradient_sum is None:
+        raise InputError(f"prepare the optimizer with fullgraph.prepare first: {type(optimizer).__name__}")
+    gradient_sum.now()
+
+
+class _Root(Converted):
+    """The outermost module: while it runs, ``F.dropout`` in anybody's ``forward`` is keyed by global ids too."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with _KeyedDropouts(self.rank_graph):
+            return super().__call__(*args, **kwargs)
+
+
+class _KeyedDropouts(TorchFunctionMode):
+    def __init__(self, graph: RankGraph):
+        super().__init__()
+        self._graph = graph
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            return self._dropout(*args, **kwargs)
+        if func in _UNKEYED and kwargs.get("training", True):
+            raise UnsupportedOperation(
+                f"this kind of dropout would differ with the number of ranks; use torch.nn.Dropout: {func.__name__}"
+            )
+        return func(*args, **kwargs)
+
+    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        if not training or p == 0:
+            return input
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+            raise UnsupportedOperation(
+                "F.dropout inside torch.utils.checkpoint would draw another mask when it is recomputed; "
+                f"leave that part of the model out of the checkpoint, p is: {p}"
+            )
+        return drop(input, p, self._graph)
+
+
+_UNKEYED = {F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d}

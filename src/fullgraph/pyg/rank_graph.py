@@ -1,0 +1,70 @@
+"""What one rank knows of a partitioned graph; indices, layers and losses share one object of it per opened graph."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from torch import Tensor
+
+from fullgraph.comm import World
+from fullgraph.config import EngineConfig
+from fullgraph.engine import Halo, Randomness
+from fullgraph.errors import UnsupportedOperation
+
+
+@dataclass(kw_only=True)
+class RankGraph:
+    """The rows this rank owns and how they are known to the others.
+
+    Attributes:
+        halo: own rows and the rows needed from elsewhere.
+        node_ids: int64 ``[num_own]``, original ids of the owned rows.
+        num_global_nodes: nodes of all ranks.
+        num_global_edges: edges of all ranks.
+        randomness: which dropout mask comes next.
+    """
+
+    halo: Halo
+    node_ids: Tensor
+    num_global_nodes: int
+    num_global_edges: int
+    randomness: Randomness
+    _edge_keys_of_size: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def world(self) -> World:
+        """The ranks."""
+        return self.halo.world
+
+    @property
+    def config(self) -> EngineConfig:
+        """How the engine walks."""
+        return self.halo.config
+
+    @property
+    def num_own(self) -> int:
+        """Rows that this rank owns."""
+        return self.halo.num_own
+
+    def know_edges(self, edge_keys: Tensor) -> None:
+        """Remember the keys of a set of edges, so that a tensor with a row for each of them can be recognised."""
+        self._edge_keys_of_size[len(edge_keys)] = edge_keys
+
+    def row_keys(self, num_rows: int) -> Tensor:
+        """The keys of a tensor's rows, which are this rank's nodes or the edges of one of its indices: int64 ``[num_rows]``.
+
+        Raises:
+            UnsupportedOperation: if they are neither.
+        """
+        if num_rows == self.num_own:
+            return self.node_ids
+        if num_rows in self._edge_keys_of_size:
+            return self._edge_keys_of_size[num_rows]
+        raise UnsupportedOperation(
+            f"dropout needs to know which rows of the whole graph it is given; this rank owns {self.num_own} nodes and "
+            f"has {sorted(self._edge_keys_of_size)} edges, so apply it to all of them before choosing rows; "
+            f"the tensor has rows: {num_rows}"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copied model stays on the same graph: connections to other ranks cannot be copied."""
+        return self

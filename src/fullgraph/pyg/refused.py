@@ -1,0 +1,73 @@
+"""Layers whose result on a partitioned graph would differ from their result on the whole one, each with the reason.
+
+Without this list they would run, over the remote-aware index, and be wrong in silence.
+"""
+
+import torch
+import torch_geometric.nn as pyg
+from torch.nn import Module
+from torch_geometric.nn import aggr
+
+from fullgraph.errors import UnsupportedLayer
+
+_ALL_ROWS = "it normalises over all rows of the graph, of which a rank sees its own only"
+_NEIGHBOURS = "it looks for neighbours among all rows of the graph, of which a rank sees its own only"
+_FORMAT = "it needs the whole graph in a format of its own"
+_POSITIONS = "its result depends on the largest number of in-edges in the whole graph"
+
+_REASONS: dict[type[Module], str] = {
+    torch.nn.SyncBatchNorm: "it knows ranks by itself; use torch.nn.BatchNorm1d, which becomes exact over all ranks",
+    torch.nn.BatchNorm2d: _ALL_ROWS,
+    torch.nn.BatchNorm3d: _ALL_ROWS,
+    torch.nn.InstanceNorm1d: _ALL_ROWS,
+    pyg.GraphNorm: _ALL_ROWS,
+    pyg.PairNorm: _ALL_ROWS,
+    pyg.MeanSubtractionNorm: _ALL_ROWS,
+    pyg.InstanceNorm: _ALL_ROWS,
+    pyg.DiffGroupNorm: _ALL_ROWS,
+    pyg.GraphSizeNorm: _ALL_ROWS,
+    pyg.HeteroBatchNorm: _ALL_ROWS,
+    pyg.GravNetConv: _NEIGHBOURS,
+    pyg.DynamicEdgeConv: _NEIGHBOURS,
+    pyg.XConv: _NEIGHBOURS,
+    pyg.GPSConv: "its global attention reads all rows of the graph, of which a rank sees its own only",
+    pyg.PANConv: "it needs powers of the whole adjacency matrix",
+    pyg.WLConv: "it relabels nodes through one table over the whole graph",
+    pyg.HANConv: "it averages over all rows of the graph, of which a rank sees its own only",
+    pyg.HGTConv: "it renumbers nodes across types, which the partitioned index does not allow yet",
+    pyg.SuperGATConv: "it samples negative edges from the nodes of this rank only",
+    pyg.CuGraphSAGEConv: _FORMAT,
+    pyg.CuGraphGATConv: _FORMAT,
+    pyg.CuGraphRGCNConv: _FORMAT,
+    pyg.FusedGATConv: _FORMAT,
+    aggr.LSTMAggregation: _POSITIONS,
+    aggr.GRUAggregation: _POSITIONS,
+    aggr.SetTransformerAggregation: _POSITIONS,
+    pyg.models.Node2Vec: "it walks over the whole graph by itself",
+}
+
+
+def check_layers(model: Module) -> None:
+    """Refuse a model with a layer that would not be exact, before anything runs.
+
+    Raises:
+        UnsupportedLayer: naming each such layer and why.
+    """
+    refused = [
+        f"{name or 'the model'} ({type(m).__name__}): {reason}"
+        for name, m in model.named_modules()
+        if (reason := _reason(m)) is not None
+    ]
+    if refused:
+        raise UnsupportedLayer(
+            "the model cannot give its exact result on a partitioned graph; replace these layers, see docs/your-model.md: "
+            + "; ".join(refused)
+        )
+
+
+def _reason(module: Module) -> str | None:
+    if isinstance(module, pyg.LayerNorm):
+        return f"{_ALL_ROWS}; use mode='node'" if module.mode == "graph" else None
+    if isinstance(module, pyg.ChebConv) and module.normalization is None:
+        return "without normalization it needs the largest eigenvalue of the whole graph's Laplacian"
+    return next((reason for refused, reason in _REASONS.items() if isinstance(module, refused)), None)

@@ -1,0 +1,23 @@
+"""Which layer becomes what on a partitioned graph: one file per family, exact classes only.
+
+A subclass that a user derived is left alone, since it may have changed any method; it runs over the remote-aware index.
+"""
+
+import torch
+import torch_geometric.nn as pyg
+
+from fullgraph.pyg.rules import aggregating, gat, rowwise
+from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
+
+RULES: dict[type, type[Converted]] = {
+    pyg.GCNConv: aggregating.GCNConv,
+    pyg.SAGEConv: aggregating.SAGEConv,
+    pyg.GINConv: aggregating.GINConv,
+    pyg.GraphConv: aggregating.GraphConv,
+    pyg.GATConv: gat.GATConv,
+    pyg.BatchNorm: rowwise.BatchNorm,
+    torch.nn.BatchNorm1d: rowwise.BatchNorm1d,
+    torch.nn.Dropout: rowwise.Dropout,
+}
+
+__all__ = ["RULES", "Converted", "convert_instance", "original_class"]

@@ -1,0 +1,93 @@
+"""The law: on any number of ranks, in any mode, with any partitioner, a model gives plain PyG's outputs and gradients."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch_geometric.nn import models
+from torch_geometric.nn.models.basic_gnn import BasicGNN
+
+import fullgraph as fg
+from fullgraph.config import MODES
+from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
+from tests.ranks import run_ranks
+
+MODELS = {
+    "gcn": lambda: models.GCN(NUM_FEATURES, 10, 2, NUM_CLASSES),
+    "sage-mean": lambda: models.GraphSAGE(NUM_FEATURES, 10, 2, NUM_CLASSES),
+    "sage-max": lambda: models.GraphSAGE(NUM_FEATURES, 10, 2, NUM_CLASSES, aggr="max"),
+    "gin": lambda: models.GIN(NUM_FEATURES, 10, 2, NUM_CLASSES),
+    "gat": lambda: models.GAT(NUM_FEATURES, 12, 2, NUM_CLASSES, heads=4),
+    "graph": lambda: _GraphConvs(NUM_FEATURES, 10, 2, NUM_CLASSES),
+}
+
+
+class _GraphConvs(BasicGNN):
+    supports_edge_weight = True
+    supports_edge_attr = False
+    supports_norm_batch = False
+
+    def init_conv(self, in_channels, out_channels, **kwargs):
+        from torch_geometric.nn import GraphConv
+
+        return GraphConv(in_channels, out_channels, **kwargs)
+
+
+def build(name: str) -> torch.nn.Module:
+    torch.manual_seed(1)
+    return MODELS[name]().double()
+
+
+def outputs_and_gradients(world: fg.World, path: str, mode: str, name: str):
+    data = fg.open(path, world, mode=mode, prefetch=1, round_rows=7)
+    model, _ = fg.prepare(build(name), None, data)
+    data.x.requires_grad_()
+    out = model(data.x, data.edge_index)
+    (out * data.probe).sum().backward()
+    gradients = {key: world.all_reduce(p.grad) for key, p in model.named_parameters()}
+    return fg.gather_rows(out, data), fg.gather_rows(data.x.grad, data), gradients
+
+
+@pytest.fixture(scope="module")
+def expected():
+    data = awkward_graph()
+    answers = {}
+    for name in MODELS:
+        model, x = build(name), data.x.clone().requires_grad_()
+        out = model(x, data.edge_index)
+        (out * data.probe).sum().backward()
+        answers[name] = (out.detach(), x.grad, {key: p.grad for key, p in model.named_parameters()})
+    return answers
+
+
+@pytest.fixture(scope="module")
+def partitioned(tmp_path_factory):
+    folder, data = tmp_path_factory.mktemp("graphs"), awkward_graph()
+
+    def path_of(method: str, num_parts: int) -> str:
+        path = Path(folder, f"{method}-{num_parts}.fg")
+        if not path.exists():
+            fg.partition(data, path, num_parts=num_parts, method=method)
+        return str(path)
+
+    return path_of
+
+
+def assert_equal(got: torch.Tensor, wanted: torch.Tensor) -> None:
+    torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("parts_per_rank", [1, 2])
+@pytest.mark.parametrize("method", ["metis", "random"])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_and_gradients_equal_plain_pyg(expected, partitioned, name, mode, num_ranks, method, parts_per_rank):
+    path = partitioned(method, num_ranks * parts_per_rank)
+    (out, grad_x, gradients), *_ = run_ranks(num_ranks, outputs_and_gradients, path, mode, name)
+    wanted_out, wanted_grad_x, wanted_gradients = expected[name]
+    assert_equal(out, wanted_out)
+    assert_equal(grad_x, wanted_grad_x)
+    assert gradients.keys() == wanted_gradients.keys()
+    for key, wanted in wanted_gradients.items():
+        assert_equal(gradients[key], wanted)

@@ -1,0 +1,108 @@
+"""Runs a function on several ranks inside one test.
+
+Ranks are processes forked from a server that has torch loaded already, and stay for the next test: starting them anew for
+every one of hundreds of tests would take most of the time. After a failure or a time-out they are killed, since they may
+wait for each other forever, and the next test starts fresh ones.
+"""
+
+import atexit
+import multiprocessing
+import os
+import pickle
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+import fullgraph as fg
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["torch", "torch_geometric.nn", "fullgraph", "tests.ranks"])
+_POOLS: dict[int, "_Pool"] = {}
+
+
+class RankFailure(AssertionError):
+    """What a rank raised, with its traceback."""
+
+
+def run_ranks(num_ranks: int, function: Callable[..., Any], *args: Any, timeout: float = 120) -> list[Any]:
+    """Call ``function(world, *args)`` on every rank; the results in rank order.
+
+    Args:
+        num_ranks: how many ranks.
+        function: defined at the top of a module. What it and ``args`` hold must be picklable.
+        timeout: seconds after which the ranks are killed.
+
+    Raises:
+        RankFailure: with the traceback of the first rank that failed.
+    """
+    pool = _POOLS.get(num_ranks) or _Pool(num_ranks)
+    _POOLS[num_ranks] = pool
+    try:
+        return pool.call(function, args, timeout)
+    except BaseException:
+        _POOLS.pop(num_ranks).kill()
+        raise
+
+
+class _Pool:
+    def __init__(self, num_ranks: int):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._connections: list[Connection] = []
+        self._processes = []
+        for rank in range(num_ranks):
+            here, there = _CONTEXT.Pipe()
+            process = _CONTEXT.Process(target=_serve, args=(there, rank, num_ranks, port), daemon=True)
+            process.start()
+            there.close()
+            self._connections.append(here)
+            self._processes.append(process)
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], timeout: float) -> list[Any]:
+        for connection in self._connections:
+            connection.send_bytes(pickle.dumps((function, args)))
+        results: list[Any] = [None] * len(self._connections)
+        waiting = set(range(len(self._connections)))
+        deadline = time.monotonic() + timeout
+        while waiting:
+            for rank in sorted(waiting):
+                if self._connections[rank].poll(0.001):
+                    failed, result = pickle.loads(self._connections[rank].recv_bytes())
+                    if failed:
+                        raise RankFailure(f"rank {rank} of {len(results)}:\n{result}")
+                    results[rank] = result
+                    waiting.discard(rank)
+            if time.monotonic() > deadline:
+                raise RankFailure(f"no answer within {timeout} s from ranks: {sorted(waiting)}")
+        return results
+
+    def kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+@atexit.register
+def _kill_all() -> None:
+    for pool in _POOLS.values():
+        pool.kill()
+
+
+def _serve(connection: Connection, rank: int, num_ranks: int, port: int) -> None:
+    torch.set_num_threads(1)
+    if num_ranks > 1:
+        os.environ.update(RANK=str(rank), WORLD_SIZE=str(num_ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    world = fg.init()
+    while True:
+        function, args = pickle.loads(connection.recv_bytes())
+        try:
+            answer = (False, function(world, *args))
+        except BaseException:
+            answer = (True, traceback.format_exc())
+        connection.send_bytes(pickle.dumps(answer))
