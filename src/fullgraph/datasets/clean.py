@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fullgraph.datasets.split import class_split
 from fullgraph.graph.graph import EDGE, NODE, Edges, Graph
 
 
@@ -16,7 +17,10 @@ def planetoid_graph(graph: Graph) -> Graph:
 
 
 def undirected_graph(graph: Graph) -> Graph:
-    """Amazon and Coauthor: no self-loops, every edge once in both directions, by source; features become 0 or 1."""
+    """Amazon and Coauthor: no self-loops, every edge once in both directions, by source; features become 0 or 1.
+
+    They are published without a split; where the file has none either, a seeded one is added.
+    """
     edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
     proper = edges.src != edges.dst
     src, dst = edges.src[proper], edges.dst[proper]
@@ -24,4 +28,6 @@ def undirected_graph(graph: Graph) -> Graph:
     arrays = dict(graph.node_arrays[NODE])
     if "x" in arrays:
         arrays["x"] = np.where(arrays["x"] > 0, np.float32(1), arrays["x"])
+    if "y" in arrays and "train_mask" not in arrays:
+        arrays |= class_split(arrays["y"], seed=0)
     return replace(graph, node_arrays={NODE: arrays}, edges={EDGE: Edges(src=src, dst=dst)})
