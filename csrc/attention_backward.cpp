@@ -42,6 +42,19 @@ FULLGRAPH_INLINE void weigh(T negative_slope, std::int64_t count, T* __restrict 
     }
 }
 
+// grad_x += kept * grad, and <grad, x>, in one pass over grad.
+template <class T>
+FULLGRAPH_INLINE T add_and_dot(T kept, const T* __restrict grad, const T* __restrict x, T* __restrict grad_x,
+                               std::int64_t channels) {
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t c = 0; c < channels; ++c) {
+        grad_x[c] += kept * grad[c];
+        sum += grad[c] * x[c];
+    }
+    return sum;
+}
+
 template <class T>
 FULLGRAPH_INLINE void return_rows(const ToSource<T>& k, T* scratch, std::int64_t first, std::int64_t last) {
     const Attention<T>& a = k.attention;
@@ -67,9 +80,8 @@ FULLGRAPH_INLINE void return_rows(const ToSource<T>& k, T* scratch, std::int64_t
                 for (std::int64_t h = 0; h < heads; ++h) {
                     const std::int64_t at = h * chunk_entries + e;
                     const T kept = weight[at] * factor[at];
-                    T* __restrict grad_x = k.grad_x + row * width + h * channels;
-                    for (std::int64_t c = 0; c < channels; ++c) grad_x[c] += kept * grad[h * channels + c];
-                    const T inner = dot(grad + h * channels, x + h * channels, channels);
+                    T* grad_x = k.grad_x + row * width + h * channels;
+                    const T inner = add_and_dot(kept, grad + h * channels, x + h * channels, grad_x, channels);
                     grad_score[h] += weight[at] * slope[at] * (factor[at] * inner - delta[h]);
                 }
             }

@@ -69,6 +69,7 @@ FULLGRAPH_INLINE void attend_rows(const Forward<T>& k, T* scratch, std::int64_t 
                 const T* __restrict x = k.x + a.csr.indices[begin + e] * width;
                 for (std::int64_t h = 0; h < heads; ++h) {
                     const T w = weight[h * chunk_entries + e];
+#pragma omp simd
                     for (std::int64_t c = h * channels; c < (h + 1) * channels; ++c) acc[c] += w * x[c];
                 }
             }

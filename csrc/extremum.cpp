@@ -33,10 +33,11 @@ FULLGRAPH_INLINE void absorb(const T* __restrict x, T* __restrict value, std::in
     for (std::int64_t f = 0; f < width; ++f) {
         const T candidate = x[f], best = value[f];
         const bool is_nan = candidate != candidate, was_nan = best != best;
-        const bool better = (largest ? candidate > best : candidate < best) || (is_nan && !was_nan);
-        const bool tie = candidate == best || (is_nan && was_nan);
+        const bool better = (largest ? candidate > best : candidate < best) | (is_nan & !was_nan);
+        const bool tie = (candidate == best) | (is_nan & was_nan);
+        const std::int32_t counted = count[f] + (tie ? 1 : 0);
         value[f] = better ? candidate : best;
-        count[f] = better ? 1 : count[f] + static_cast<std::int32_t>(tie);
+        count[f] = better ? 1 : counted;
     }
 }
 

@@ -11,12 +11,28 @@ from tests.ops.blocks import hub_block
 from tests.ops.laws import num_threads
 
 
-def test_one_openmp_runtime_is_loaded() -> None:
+def mapped_openmp_runtimes() -> set[Path]:
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return {Path(line.split()[-1]) for line in lines if "libgomp" in line}
+
+
+def test_the_extension_brings_no_openmp_runtime() -> None:
+    """Wheels that rename a copy of their own (scikit-learn's libgomp-<hash>) keep it to themselves."""
+    assert native.core is not None
+    shared = {path for path in mapped_openmp_runtimes() if path.name == "libgomp.so.1"}
+    assert shared == {Path(torch.__file__).parent / "lib" / "libgomp.so.1"}
+
+
+def test_kernels_run_on_the_threads_that_torch_started() -> None:
     block = hub_block()
-    out = torch.zeros(block.num_rows, 8)
-    ops.spmm(*block.csr(), torch.ones(block.num_columns, 8), out)
-    paths = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libgomp" in line}
-    assert len(paths) == 1
+    x, out = torch.ones(block.num_columns, 64), torch.zeros(block.num_rows, 64)
+    with num_threads(9):  # more than any other test, so that a pool of the kernel's own would have to grow
+        torch.ones(4_000_000).add_(1)
+        before = len(list(Path("/proc/self/task").iterdir()))
+        ops.spmm(*block.csr(), x, out)
+        after = len(list(Path("/proc/self/task").iterdir()))
+    assert before >= 9
+    assert after == before
 
 
 def test_the_thread_count_is_torchs() -> None:
