@@ -47,7 +47,9 @@ def test_a_config_that_is_no_json_is_refused(tmp_path):
     path = tmp_path / "config.json"
     with pytest.raises(InputError, match=r"^the training config is not JSON \(.*\); restore it or start a new run: "):
         TrainConfig.values_from_json('{"lr": 0.1', path)
-    with pytest.raises(InputError, match=r"^the training config must be a JSON object; restore it or start a new run: "):
+    with pytest.raises(
+        InputError, match=r"^the training config must be a JSON object; restore it or start a new run: "
+    ):
         TrainConfig.values_from_json("[]", path)
 
 

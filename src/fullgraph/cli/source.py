@@ -11,7 +11,8 @@ from fullgraph.pyg.partition import partition
 def partitioned(source: str, *, num_parts: int, method: str, seed: int) -> Path:
     """The folder of the partitioned graph that ``source`` is, or that is made from it once and kept in the cache.
 
-    The cache is ``$FULLGRAPH_CACHE``, default ``~/.cache/fullgraph``. A file that has changed is partitioned anew.
+    The cache is ``$FULLGRAPH_CACHE``, default ``~/.cache/fullgraph/partitioned``.
+    A file that has changed is partitioned anew.
 
     Args:
         source: a partitioned graph's folder, or anything that `fullgraph.datasets.load` takes.
@@ -29,8 +30,7 @@ def partitioned(source: str, *, num_parts: int, method: str, seed: int) -> Path:
 
 def cache_folder() -> Path:
     """Where partitioned data sets are kept."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fullgraph"
-    return Path(os.environ.get("FULLGRAPH_CACHE") or default)
+    return Path(os.environ.get("FULLGRAPH_CACHE") or Path.home() / ".cache" / "fullgraph" / "partitioned")
 
 
 def _key(source: str) -> str:

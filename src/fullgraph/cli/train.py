@@ -20,6 +20,8 @@ from fullgraph.train import train as train_model
 
 EXAMPLE = "Example: fullgraph train cora --model gat --heads 8 --num-ranks 2 --epochs 200 --patience 50"
 
+RUN_HELP = "run folder; under torchrun write --run-folder, because torchrun takes --run for one of its own"
+
 
 @with_train_options
 def train(
@@ -28,7 +30,9 @@ def train(
     num_parts: Annotated[int | None, typer.Option(help="parts of a data set", show_default="the ranks")] = None,
     method: Annotated[str, typer.Option(help="partitioning of a data set: metis, random or contiguous")] = "metis",
     partition_seed: Annotated[int, typer.Option(help="seed of the partitioning of a data set")] = 0,
-    run: Annotated[Path | None, typer.Option(help="run folder", show_default="runs/NAME-TIME")] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", "--run-folder", help=RUN_HELP, show_default="runs/NAME-TIME")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --run")] = False,
     **options: Any,
 ) -> None:

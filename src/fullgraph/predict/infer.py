@@ -7,7 +7,8 @@ import torch
 
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
-from fullgraph.pyg import gather_rows, prepare
+from fullgraph.pyg.functional import gather_rows
+from fullgraph.pyg.prepare import prepare
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
 from fullgraph.train.inputs import load_inputs
@@ -41,7 +42,8 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
                 f"the model was trained with {of_model or 0} {what} but the graph has {of_graph or 0}; "
                 f"give a graph of the same kind: {graph}"
             )
-    model, _ = prepare(inputs.model, None, inputs.data, seed=checkpoint.config.seed)
+    model = inputs.model
+    prepare(model, None, inputs.data, seed=checkpoint.config.seed)
     model.load_state_dict(checkpoint.best_model or checkpoint.model)
     model.eval()
     logits = gather_rows(inputs.forward(), inputs.data)

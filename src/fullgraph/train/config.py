@@ -100,7 +100,16 @@ class TrainConfig:
             )
         if self.jump != "none" and self.num_layers < 2:
             raise InputError(f"jump needs at least 2 layers to choose from; num_layers is: {self.num_layers}")
-        EngineConfig(mode=self.mode, prefetch=self.prefetch, round_rows=self.round_rows)  # pyright: ignore[reportArgumentType]
+        _ = self.engine  # which checks its own fields
+
+    @property
+    def engine(self) -> EngineConfig:
+        """How the engine walks."""
+        return EngineConfig(
+            mode=self.mode,  # pyright: ignore[reportArgumentType]
+            prefetch=self.prefetch,
+            round_rows=self.round_rows,
+        )
 
     def to_json(self) -> str:
         """The config as an indented JSON object with one key per field."""

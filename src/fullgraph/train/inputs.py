@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fullgraph.comm.world import World
 from fullgraph.errors import InputError
-from fullgraph.pyg import open as open_data
 from fullgraph.pyg.models import build_model, edge_arguments
+from fullgraph.pyg.open import open_graph
 from fullgraph.train.config import TrainConfig
 
 MASKS = ("train", "val", "test")
@@ -40,16 +40,17 @@ class Inputs:
         return self.model(self.data.x, self.data.edge_index, **self.edge_arguments)
 
 
-def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: int | None = None) -> Inputs:
+def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: int) -> Inputs:
     """Open the graph for this rank and build the config's model for it.
 
     Args:
-        num_classes: of the model; default: the graph's own.
+        num_classes: of the model, the width of its output.
 
     Raises:
         InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
     """
-    data = open_data(graph, world, mode=config.mode, prefetch=config.prefetch, round_rows=config.round_rows)
+    engine = config.engine
+    data = open_graph(graph, world, mode=engine.mode, prefetch=engine.prefetch, round_rows=engine.round_rows)
     if data.x is None:
         raise InputError(
             f"training needs node features, but the graph has no array x; store x and partition again: {graph}"
@@ -63,7 +64,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     model = build_model(
         config.model,
         data.num_features,
-        num_classes or _num_classes(data, graph),
+        num_classes,
         hidden=config.hidden,
         num_layers=config.num_layers,
         seed=config.seed,
@@ -99,14 +100,6 @@ def check_trainable(inputs: Inputs, world: World, *, patience: int) -> None:
         raise InputError(f"training needs a train_mask that selects at least one node; nodes in masks: {counts}")
     if patience and not counts.get("val"):
         raise InputError(f"patience needs a val_mask that selects at least one node; nodes in masks: {counts}")
-
-
-def _num_classes(data: Any, graph: Path) -> int:
-    if data.num_classes is None:
-        raise InputError(
-            f"training needs one integer class per node, but the graph has no array y of that kind: {graph}"
-        )
-    return data.num_classes
 
 
 def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:

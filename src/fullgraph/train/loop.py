@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from fullgraph.comm.world import World
 from fullgraph.errors import FullgraphError, InputError
 from fullgraph.graph import PartitionedGraph
-from fullgraph.pyg import accuracy, mean_loss, prepare
+from fullgraph.pyg.functional import accuracy, mean_loss
+from fullgraph.pyg.prepare import prepare
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
 from fullgraph.train.checkpoint import Checkpoint
@@ -75,10 +76,14 @@ def train(
         config.refuse_resume_from(earlier.config)
         checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
 
-    inputs = load_inputs(graph, config, world)
+    num_classes = stored.num_classes
+    if num_classes is None:
+        raise InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
+    inputs = load_inputs(graph, config, world, num_classes=num_classes)
     check_trainable(inputs, world, patience=config.patience)
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    model, optimizer = prepare(inputs.model, optimizer, inputs.data, seed=config.seed)
+    model = inputs.model
+    prepare(model, optimizer, inputs.data, seed=config.seed)
     scheduler = SCHEDULES[config.schedule](optimizer, config)
     done, best = 0, _Best()
     if earlier is not None:
@@ -100,7 +105,7 @@ def train(
                     config=config,
                     graph_checksum=stored.checksum,
                     num_features=inputs.data.num_features,
-                    num_classes=inputs.data.num_classes,
+                    num_classes=num_classes,
                     edge_dim=inputs.edge_dim,
                     epoch=epoch,
                     model=model.state_dict(),

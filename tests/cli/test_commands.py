@@ -1,0 +1,146 @@
+"""The commands in the order a user meets them, and what each says to a mistake."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fullgraph.cli import main
+from fullgraph.train.metrics import read_metrics
+from tests.train.graphs import NUM_NODES, write_graph, write_npz
+
+pytestmark = pytest.mark.timeout(120)
+TOO_MANY_RANKS = (
+    "GraphMismatch: the graph has 2 parts but this run has 3 ranks; start at most 2 ranks, "
+    "or `fullgraph partition … --num-parts 3`: {graph}\n"
+)
+SMALL = ["--hidden", "8", "--epochs", "3", "--dtype", "float64"]
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(each) for each in arguments])
+    return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+@pytest.fixture
+def graph(tmp_path) -> Path:
+    return write_graph(tmp_path / "small.fg", num_parts=2)
+
+
+def test_from_a_file_to_predictions(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = write_npz(tmp_path / "small.npz")
+    assert _run("partition", source, "small.fg", "--num-parts", 2) == 0
+    assert _run("info", "small.fg", "--plot", "small.png") == 0
+    assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
+    assert _run("train", "small.fg", "--num-ranks", 2, "--run", "run", "--model", "gat", "--heads", 2, *SMALL) == 0
+    assert _run("predict", "small.fg", "run", "--out", "pred.npz", "--num-ranks", 2) == 0
+    out = capsys.readouterr().out
+    assert "wrote small.fg" in out
+    assert "gat, 2 ranks, mode sar" in out
+    assert "wrote pred.npz" in out
+    with np.load("pred.npz") as predicted, np.load(source) as given:
+        assert predicted["logits"].shape == (NUM_NODES, 3)
+        test = given["test_idx"]
+        accuracy = (predicted["pred"][test] == given["y"][test]).mean()
+    assert accuracy == pytest.approx(json.loads(Path("run/summary.json").read_text())["test_accuracy"])
+
+
+def test_a_source_is_partitioned_once_into_the_cache(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FULLGRAPH_CACHE", str(tmp_path / "cache"))
+    source = write_npz(tmp_path / "small.npz")
+    assert _run("train", source, *SMALL) == 0
+    (graph,) = (tmp_path / "cache").iterdir()
+    made = graph.stat().st_mtime_ns
+    assert _run("train", source, *SMALL, "--run", "again") == 0
+    assert [each.stat().st_mtime_ns for each in (tmp_path / "cache").iterdir()] == [made]
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.startswith("small-")
+    assert read_metrics(run)[-1]["train_loss"] == read_metrics(tmp_path / "again")[-1]["train_loss"]
+
+
+def test_a_resumed_run_keeps_its_options(graph, tmp_path):
+    assert _run("train", graph, "--run", tmp_path / "run", *SMALL) == 0
+    assert _run("train", graph, "--run", tmp_path / "run", "--resume", "--epochs", 5) == 0
+    assert _run("train", graph, "--run", tmp_path / "whole", *SMALL, "--epochs", 5) == 0
+    losses = [[line["train_loss"] for line in read_metrics(tmp_path / name)] for name in ("run", "whole")]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "{graph}", "--model", "gcm"], "InputError: model must be one of gcn, sage, gin, gat: 'gcm'\n"),
+        (["train", "{graph}", "--num-ranks", "0"], "InputError: --num-ranks must be at least 1: 0\n"),
+        (
+            ["train", "{graph}", "--resume"],
+            "InputError: --resume needs the --run folder to go on with; the folder given: none\n",
+        ),
+        (
+            ["train", "{graph}", "--resume", "--run", "{graph}"],
+            "InputError: --resume needs a run folder with a config.json, which is not there: {graph}\n",
+        ),
+        (
+            ["train", "{graph}", "--num-ranks", "3", "--run", "{graph}-run"],
+            TOO_MANY_RANKS,
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(graph, capsys, arguments, message):
+    assert _run(*(each.format(graph=graph) for each in arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err == message.format(graph=graph)
+    assert captured.out == ""
+
+
+def test_an_unknown_source_or_graph_is_exit_code_2(tmp_path, capsys):
+    for command in (["info", tmp_path / "no.fg"], ["train", tmp_path / "no.fg"], ["train", "no-such-data-set"]):
+        assert _run(*command) == 2
+        assert "no" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["partition", "info", "train", "predict"])
+def test_help_has_an_example(capsys, command):
+    assert _run(command, "--help") == 0
+    assert f"Example: fullgraph {command} " in capsys.readouterr().out
+
+
+def test_python_dash_m_is_the_same_command():
+    ended = subprocess.run(
+        [sys.executable, "-m", "fullgraph", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert all(command in ended.stdout for command in ("partition", "info", "train", "predict"))
+
+
+def test_one_rank_of_a_launcher_starts_no_others(graph, tmp_path, monkeypatch, capsys):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert _run("train", graph, "--run", tmp_path / "run", *SMALL) == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["num_ranks"] == 1
+    assert _run("train", graph, "--run", tmp_path / "other", *SMALL, "--num-ranks", 2) == 2
+    assert capsys.readouterr().err.endswith(
+        "InputError: this process is one of 1 ranks that a launcher started, which --num-ranks cannot change; "
+        "leave it out: 2\n"
+    )
+
+
+def test_torchrun_starts_two_ranks(tmp_path):
+    source, run = write_npz(tmp_path / "small.npz"), tmp_path / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*torchrun, "-m", "fullgraph", "train", source, "--run-folder", run, *SMALL],
+        env={**os.environ, "FULLGRAPH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((run / "summary.json").read_text())["num_ranks"] == 2
+    assert [line["epoch"] for line in read_metrics(run)] == [1, 2, 3]

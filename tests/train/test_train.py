@@ -1,0 +1,155 @@
+"""A run on one rank and on several, stopped and resumed: the folder it leaves and the losses it reports."""
+
+import json
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from fullgraph.comm import World
+from fullgraph.errors import FullgraphError, GraphMismatch, InputError
+from fullgraph.train import Summary, TrainConfig, files, train
+from fullgraph.train.metrics import read_metrics
+from tests.ranks import run_ranks
+from tests.train.graphs import write_graph
+
+CONFIG = TrainConfig(hidden=8, epochs=4, dropout=0.5, norm="batch", dtype="float64", checkpoint_every=2)
+ANOTHER = "leave the option out, or start a new run with its own --run folder"
+
+
+def _train(world: World, graph: Path, run: Path, config: TrainConfig, resume: bool = False) -> Summary:
+    return train(graph, run, config, world, resume=resume)
+
+
+def _losses(run: Path) -> list[float]:
+    return [line["train_loss"] for line in read_metrics(run)]
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory) -> Path:
+    return write_graph(tmp_path_factory.mktemp("graph") / "small.fg", num_parts=2)
+
+
+@pytest.fixture(scope="module")
+def run(graph, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(graph, folder, CONFIG, World())
+    return folder
+
+
+def test_a_run_folder_holds_everything(run):
+    assert {each.name for each in run.iterdir()} == {
+        files.CONFIG,
+        files.METRICS,
+        files.SUMMARY,
+        files.CHECKPOINT,
+        files.TENSORBOARD,
+    }
+    assert json.loads((run / files.CONFIG).read_text()) == asdict(CONFIG)
+    assert [each.name.split(".")[:3] for each in (run / files.TENSORBOARD).iterdir()] == [["events", "out", "tfevents"]]
+    metrics = read_metrics(run)
+    assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
+    summary = json.loads((run / files.SUMMARY).read_text())
+    best = max(metrics, key=lambda line: (line["val_accuracy"], -line["epoch"]))
+    assert summary["best_epoch"] == best["epoch"]
+    for name in ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy"):
+        assert summary[name] == best[name], name
+    assert (summary["num_ranks"], summary["num_parts"], summary["mode"], summary["model"]) == (1, 2, "sar", "gcn")
+    assert (summary["epochs"], summary["last_train_loss"]) == (4, metrics[-1]["train_loss"])
+    assert summary["epoch_seconds_median"] > 0
+    assert len(summary["peak_memory_bytes_per_rank"]) == 1
+    assert summary["bytes_sent_per_epoch_per_rank"] == [0]
+
+
+@pytest.mark.timeout(120)
+def test_two_ranks_train_the_same_model_and_count_what_they_send(graph, run, tmp_path):
+    summaries = run_ranks(2, _train, graph, tmp_path / "two", CONFIG)
+    assert summaries[0] == summaries[1]
+    assert _losses(tmp_path / "two") == pytest.approx(_losses(run), abs=1e-12)
+    assert all(sent > 0 for sent in summaries[0].bytes_sent_per_epoch_per_rank)
+    assert len(summaries[0].peak_memory_bytes_per_rank) == 2
+
+
+def test_a_resumed_run_reports_what_an_uninterrupted_one_does(graph, run, tmp_path):
+    train(graph, tmp_path, replace(CONFIG, epochs=3), World())
+    with (tmp_path / files.METRICS).open("a") as file:
+        file.write('{"epoch": 4, "train_loss": 0.0}\n{"epoch": 5, "tr')  # as a killed process leaves it
+    summary = train(graph, tmp_path, CONFIG, World(), resume=True)
+    assert _losses(tmp_path) == _losses(run)
+    assert summary.last_train_loss == _losses(run)[-1]
+    whole = json.loads((run / files.SUMMARY).read_text())
+    assert (summary.best_epoch, summary.val_accuracy) == (whole["best_epoch"], whole["val_accuracy"])
+
+
+def test_what_cannot_be_resumed_is_refused(graph, run, tmp_path):
+    for config, resume, message in [
+        (
+            CONFIG,
+            False,
+            f"the run folder holds a run already; add --resume to go on with it, or give another --run: {run}",
+        ),
+        (CONFIG, True, "the run has finished; to go on, give more --epochs or --patience than its: 4 epochs"),
+        (
+            replace(CONFIG, hidden=4),
+            True,
+            f"the run was begun with hidden 8 and cannot be resumed with another; {ANOTHER}: 4",
+        ),
+    ]:
+        with pytest.raises(InputError) as caught:
+            train(graph, run, config, World(), resume=resume)
+        assert str(caught.value) == message
+    other = write_graph(tmp_path / "other.fg", num_parts=2, seed=1)
+    with pytest.raises(GraphMismatch, match=r"^the run was begun on another graph \(checksum "):
+        train(other, run, replace(CONFIG, epochs=9), World(), resume=True)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step"])
+def test_early_stopping_and_schedules(graph, tmp_path, schedule):
+    config = replace(CONFIG, epochs=40, patience=2, schedule=schedule, step_epochs=1, lr=0.1)
+    summary = train(graph, tmp_path, config, World())
+    assert summary.epochs == summary.best_epoch + 2 < 40
+    rates = [line["lr"] for line in read_metrics(tmp_path)]
+    assert rates[0] == 0.1
+    assert all(after < before for before, after in pairwise(rates))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(graph, tmp_path):
+    config = replace(CONFIG, lr=1e200, norm="none", epochs=9)
+    with pytest.raises(FullgraphError) as caught:
+        train(graph, tmp_path, config, World())
+    epoch = len(read_metrics(tmp_path)) + 1
+    assert str(caught.value).startswith(
+        f"the loss is not finite in epoch {epoch}, so the model was not changed; "
+        "try a smaller --lr, or look at the features' scale: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "changes", "message"),
+    [
+        (
+            ("x",),
+            {},
+            "training needs node features, but the graph has no array x; store x and partition again: {graph}",
+        ),
+        (("y",), {}, "training needs a class per node, but the graph has no array y of that kind: {graph}"),
+        (
+            ("train_mask",),
+            {},
+            "training needs a train_mask that selects at least one node; nodes in masks: {{'val': 40, 'test': 40}}",
+        ),
+        (
+            ("val_mask",),
+            {"patience": 3},
+            "patience needs a val_mask that selects at least one node; nodes in masks: {{'train': 40, 'test': 40}}",
+        ),
+        ((), {"split": 1}, "the graph's train_mask has 1 splits, counted from 0; split is: 1"),
+    ],
+)
+def test_a_graph_that_cannot_be_trained_on_is_refused(tmp_path, without, changes, message):
+    graph = write_graph(tmp_path / "small.fg", num_parts=1, without=without)
+    with pytest.raises(InputError) as caught:
+        train(graph, tmp_path / "run", replace(CONFIG, **changes), World())
+    assert str(caught.value) == message.format(graph=graph)
+    assert not (tmp_path / "run").exists()
