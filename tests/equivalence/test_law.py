@@ -1,10 +1,10 @@
-"""The law: on any number of ranks, in any mode, with any partitioner, a model gives plain PyG's outputs and gradients."""
+"""The law: on any number of ranks, in any mode, with any partitioner, the outputs and gradients are plain PyG's."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from torch_geometric.nn import models
+from torch_geometric.nn import GraphConv, models
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 import fullgraph as fg
@@ -18,18 +18,18 @@ MODELS = {
     "sage-max": lambda: models.GraphSAGE(NUM_FEATURES, 10, 2, NUM_CLASSES, aggr="max"),
     "gin": lambda: models.GIN(NUM_FEATURES, 10, 2, NUM_CLASSES),
     "gat": lambda: models.GAT(NUM_FEATURES, 12, 2, NUM_CLASSES, heads=4),
-    "graph": lambda: _GraphConvs(NUM_FEATURES, 10, 2, NUM_CLASSES),
+    "graph": lambda: GraphConvs(NUM_FEATURES, 10, 2, NUM_CLASSES),
 }
 
 
-class _GraphConvs(BasicGNN):
+class GraphConvs(BasicGNN):
+    """PyG has no ready model of GraphConv layers."""
+
     supports_edge_weight = True
     supports_edge_attr = False
     supports_norm_batch = False
 
     def init_conv(self, in_channels, out_channels, **kwargs):
-        from torch_geometric.nn import GraphConv
-
         return GraphConv(in_channels, out_channels, **kwargs)
 
 

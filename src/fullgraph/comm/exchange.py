@@ -43,7 +43,7 @@ class Routes:
 
     @classmethod
     def connect(cls, world: World, needed: Sequence[Tensor], round_rows: int, prefetch: int) -> "Routes":
-        """Ask every rank for the rows ``needed[rank]`` (int64, its local ids), and learn what it asks for. Collective."""
+        """Ask every rank for its rows ``needed[rank]`` (int64, its local ids); learn what it asks for. Collective."""
         asked = tuple(swap(world, needed))
         counts = tuple(0 if rank == world.rank else len(rows) for rank, rows in enumerate(needed))
         longest = max(world.gather_objects(max(counts)))
@@ -81,7 +81,7 @@ def fetch(
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Bring the rows of ``payload`` that this rank needs, one round at a time.
 
-    The first ``prefetch`` rounds are under way when this returns, so that work done before the first ``next`` hides them.
+    The first ``prefetch`` rounds are under way when this returns; work done before the first ``next`` hides them.
 
     Args:
         routes: who needs which rows.
@@ -137,7 +137,7 @@ class Returns:
         self._under_way: deque[tuple[_Posted, Round]] = deque()
 
     def post(self, number: int, rows: Sequence[Tensor]) -> None:
-        """Send home what was computed for the rows received in round ``number``; waits for rounds beyond ``prefetch``."""
+        """Send home what was computed for the rows of round ``number``; waits for rounds beyond ``prefetch``."""
         round_ = self._routes.rounds[number]
         posted = _post(
             self._routes.world,

@@ -73,7 +73,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         plan, weight = ctx.plan, ctx.weight
         there = None if weight is None else plan.edge_values_at_sources(weight)
         return walk_sum(plan.backward, grads[0].contiguous(), weight, there), None, None
@@ -95,13 +95,13 @@ class _WeightedSum(torch.autograd.Function):
             if block is not None:
                 _add(block, rows, out, weight)
             if plan.halo.config.mode == "keep":
-                ctx.kept[number] = rows
+                ctx.kept[number] = (rows,)
             del rows
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         plan: Plan = ctx.plan
         x, weight = ctx.saved_tensors
         grad, walk = grads[0].contiguous(), plan.forward
@@ -109,14 +109,13 @@ class _WeightedSum(torch.autograd.Function):
         grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
         returns = Returns(walk.routes, (grad_x,)) if ctx.needs_input_grad[0] else None
         _weighted_backward(walk.local, x, weight, grad, grad_x, grad_weight)
-        for number, fetched in incoming:
-            rows = fetched if isinstance(fetched, Tensor) else fetched[0]
+        for number, (rows,) in incoming:
             grad_rows, block = torch.zeros_like(rows), walk.blocks[number]
             if block is not None:
                 _weighted_backward(block, rows, weight, grad, grad_rows, grad_weight)
             if returns is not None:
                 returns.post(number, (grad_rows,))
-            del rows, fetched, grad_rows
+            del rows, grad_rows
         if returns is not None:
             returns.finish()
         return (grad_x if returns is not None else None), grad_weight, None
@@ -136,7 +135,7 @@ class _MergedSum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         block: Block = ctx.block
         x, weight = ctx.saved_tensors
         grad = grads[0].contiguous()

@@ -1,10 +1,10 @@
 """Additive attention over in-neighbours (GAT; Veličković 2018, eq. 1–4) without a tensor with a row per edge.
 
-One pass over the blocks carries an online softmax per destination and head: ``(maximum, total, accumulator)``. Backward
-recomputes every weight from ``log-sum-exp`` (SAR's fused rematerialisation, Mostafa 2022, §3.3). As the score is a sum of
-a source's and a destination's number, the owner of a *source* can do this for its remote destinations, once their
-gradient rows and three numbers per head have come to it; only the gradient of the destinations' scores travels back.
-A bias per edge lives with the owner of the destination, so with one the source rows are fetched again instead.
+One pass over the blocks carries an online softmax per destination and head: ``(maximum, total, accumulator)``.
+Backward recomputes every weight from ``log-sum-exp`` (the fused rematerialisation of SAR; Mostafa 2022). As a score is
+a sum of a source's and a destination's number, the owner of a *source* can do this for its remote destinations once
+their gradient rows and three numbers per head have come to it; only the gradient of their scores travels back. A bias
+per edge lives with the owner of the destination, so with one the source rows are fetched again instead.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,9 @@ def attend(
     bias: Tensor | None = None,
     dropout: EdgeDropout | None = None,
 ) -> Tensor:
-    """``out[i] = sum over e = (j, i) of softmax_i(leaky_relu(score_src[j] + score_dst[i] + bias[e])) * x[j]``. Collective.
+    """Average sources by the softmax of scores over each destination's in-edges. Collective.
+
+    ``out[i] = sum over e = (j, i) of softmax_i(leaky_relu(score_src[j] + score_dst[i] + bias[e])) * x[j]``
 
     Args:
         x: float ``[num_own, H, C]``.
@@ -138,7 +140,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, score_src, score_dst, out, logsumexp = ctx.saved_tensors
         plan, dropout, grad = ctx.plan, ctx.dropout, grads[0].contiguous()
         walk = plan.backward
@@ -164,7 +166,7 @@ class _Attention(torch.autograd.Function):
 
 
 class _BiasedAttention(torch.autograd.Function):
-    """A bias per edge: backward fetches the source rows again (mode ``keep``: kept them) and returns their gradients."""
+    """A bias per edge: backward fetches source rows again (mode ``keep``: kept them) and returns their gradients."""
 
     @staticmethod
     def forward(
@@ -188,13 +190,13 @@ class _BiasedAttention(torch.autograd.Function):
         state = _State(x, score_dst, negative_slope)
         state.absorb(walk.local, x, score_src, bias, here)
         ctx.kept = {}
-        for number, fetched in incoming:
+        for number, (rows, scores) in incoming:
             block = walk.blocks[number]
             if block is not None:
-                state.absorb(block, *fetched, bias, here)
+                state.absorb(block, rows, scores, bias, here)
             if plan.halo.config.mode == "keep":
-                ctx.kept[number] = fetched
-            del fetched
+                ctx.kept[number] = (rows, scores)
+            del rows, scores
         out, logsumexp = state.finish()
         ctx.plan, ctx.negative_slope, ctx.dropout = plan, negative_slope, here
         ctx.save_for_backward(x, score_src, score_dst, bias, out, logsumexp)
@@ -202,7 +204,7 @@ class _BiasedAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, score_src, score_dst, bias, out, logsumexp = ctx.saved_tensors
         plan, here, grad = ctx.plan, ctx.dropout, grads[0].contiguous()
         walk = plan.forward
@@ -252,7 +254,7 @@ class _MergedAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, score_src, score_dst, bias, out, logsumexp = ctx.saved_tensors
         block, grad = ctx.block, grads[0].contiguous()
         told = torch.stack([score_dst, logsumexp, (grad * out).sum(2)], dim=1)

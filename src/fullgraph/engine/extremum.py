@@ -1,7 +1,7 @@
 """Maximum and minimum over in-neighbours, with ties shared as PyG shares them, across blocks in any order.
 
-PyG scatters with ``amax`` into zeros, and torch's gradient of that splits evenly among all that equal the result: every
-tied source, *and the zero it started from* if the result is exactly 0 (which is common after a ReLU). We count the same.
+PyG scatters with ``amax`` into zeros, and torch's gradient of that splits evenly among all that equal the result:
+every tied source, *and the zero it started from* if the result is exactly 0 (common after a ReLU). We count the same.
 Backward walks the reversed graph: a source compares its own row with the destination's result.
 """
 
@@ -56,7 +56,7 @@ class _Extremum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
         walk, share = ctx.plan.backward, _share(grads[0], value, count)
         incoming = fetch(walk.routes, (value, share))
@@ -82,7 +82,7 @@ class _MergedExtremum(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
         grad_x = torch.zeros_like(x)
         _give(ctx.block.transposed, x, value, _share(grads[0], value, count), grad_x)

@@ -1,7 +1,7 @@
 """Batch normalisation over the rows of all ranks, exactly: mean first, then squared deviations from it.
 
 torch's `SyncBatchNorm` refuses CPU tensors, and a variance from sums of squares loses digits. Statistics cost two sums
-over ranks of F numbers in forward and one of 2 F in backward (Ioffe & Szegedy 2015, with the sums over all ranks' rows).
+over ranks of F numbers in forward and one of 2 F in backward (Ioffe & Szegedy 2015, over all ranks' rows).
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def batch_norm(
     if num_rows < 2:
         raise InputError(f"batch norm in training needs at least 2 rows on all ranks together: {num_rows}")
     mean = (sums[:-1] / num_rows).to(x.dtype)
-    out, variance = _BatchNorm.apply(x, weight, bias, mean, eps, num_rows, world)  # pyright: ignore
+    out, variance = _BatchNorm.apply(x, weight, bias, mean, eps, num_rows, world)  # pyright: ignore[reportGeneralTypeIssues]
     return out, mean, variance, num_rows
 
 
@@ -67,7 +67,7 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight, mean, inverse = ctx.saved_tensors
         grad = grads[0]
         normalised = (x - mean).mul_(inverse)

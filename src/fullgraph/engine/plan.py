@@ -78,7 +78,7 @@ class Plan:
 
     @cached_property
     def backward(self) -> Walk:
-        """Destinations walk to sources; collective the first time, since edges are told to the owners of their sources."""
+        """Destinations walk to sources. Collective the first time: edges are told to the owners of their sources."""
         world = self.halo.world
         if world.num_ranks == 1:
             return Walk(self.forward.local.transposed, (), self.halo.routes)
@@ -98,9 +98,9 @@ class Plan:
         return Walk(self.forward.local.transposed, blocks, routes)
 
     def edge_values_at_sources(self, values: Tensor) -> Tensor:
-        """Values of the edges that leave this rank's rows for other ranks: ``[num_edges, …]`` to ``[num_out_edges, …]``.
+        """Values of the edges from this rank's rows to other ranks: ``[num_edges, …]`` to ``[num_out_edges, …]``.
 
-        ``backward``'s blocks refer to them by their edge ids. The last answer is kept, since weights are mostly constants.
+        ``backward``'s blocks refer to them by edge id. The last answer is kept, since weights are mostly constants.
         """
         if self.halo.world.num_ranks == 1:
             return values.new_empty((0, *values.shape[1:]))

@@ -1,7 +1,7 @@
 """Random choices that do not depend on which rank makes them: every draw is keyed by (seed, step, global id).
 
-torch's own generators hand out numbers in order of use, so that a row's mask would change with the rank that owns it and
-would have to be stored for backward. A hash of the row's original id needs neither.
+torch's own generators hand out numbers in order of use, so that a row's mask would change with the rank that owns it
+and would have to be stored for backward. A hash of the row's original id needs neither.
 """
 
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ class _KeyedDropout(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return _drop(grads[0], ctx.p, ctx.key, ctx.row_keys), None, None, None
 
 

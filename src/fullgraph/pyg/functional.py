@@ -1,4 +1,4 @@
-"""What a user's loop calls around the model: losses, accuracies and rows of the whole graph, told by the opened data."""
+"""What a user's loop calls around the model: losses, accuracies and rows of the whole graph."""
 
 from collections.abc import Callable
 

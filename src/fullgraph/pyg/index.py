@@ -1,9 +1,9 @@
-"""The remote-aware index: an ``edge_index`` whose sources may live on other ranks, for layers that never heard of ranks.
+"""The remote-aware index: an ``edge_index`` with sources on other ranks, for layers that never heard of ranks.
 
 It is a plain `torch.Tensor` subclass of shape ``[2, num_edges]``. Its destinations are rows that this rank owns, and
 every in-edge of an owned row is here, so whatever is grouped by destination (softmax, degree, any aggregation) is local
-and already global. Its sources are extended ids (`engine.Halo`): reading a node tensor with them fetches the halo first,
-adding into one with them sends the halo's part home. What has no global meaning is refused by name.
+and already global. Its sources are extended ids (`engine.Halo`): reading a node tensor with them fetches the halo
+first, adding into one with them sends the halo's part home. What has no global meaning is refused by name.
 
 We do not subclass PyG's `EdgeIndex`: it turns ``__torch_function__`` off, below which "the sources of this graph" is
 just a tensor of numbers.
@@ -146,7 +146,7 @@ def _same_kind(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -
     result = func(self.plain, *_plain(args), **kwargs)
     if isinstance(self, RemoteIds):
         return RemoteIds.of(result, self.graph)
-    return RemoteIndex.make(result, self.graph, self.edge_keys, self.remote_row)
+    return RemoteIndex.make(result, self.graph, self.edge_keys, self.remote_row)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _view_of_ids(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -252,8 +252,8 @@ def _cat(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) -> A
         return RemoteIds.of(torch.cat(_plain(list(tensors))), graph)
     if dim not in (1, -1) or any(isinstance(t, RemoteIds) for t in tensors):
         return NotImplemented
-    remote_row = next(t.remote_row for t in tensors if isinstance(t, RemoteIndex))
-    if any(t.remote_row != remote_row for t in tensors if isinstance(t, RemoteIndex)):
+    remote_row, *others = {t.remote_row for t in tensors if isinstance(t, RemoteIndex)}
+    if others:
         return NotImplemented
     keys = [t.edge_keys if isinstance(t, RemoteIndex) else _keys_of_appended(t, graph) for t in tensors]
     known = [k for k in keys if k is not None]
@@ -270,7 +270,8 @@ def _stack(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) ->
     remote = [row for row, t in enumerate(tensors) if isinstance(t, RemoteIds)]
     if dim != 0 or len(tensors) != 2 or len(remote) != 1:
         return NotImplemented
-    return RemoteIndex.make(torch.stack(_plain(list(tensors))), tensors[remote[0]].graph, None, remote[0])
+    graph = tensors[remote[0]].graph  # pyright: ignore[reportAttributeAccessIssue]
+    return RemoteIndex.make(torch.stack(_plain(list(tensors))), graph, None, remote[0])
 
 
 def _flip(func: Callable[..., Any], self: RemoteIndex, *dims: Any) -> Any:

@@ -1,4 +1,4 @@
-"""``fullgraph.convert`` and ``fullgraph.prepare``: an unmodified model, in place, made exact and sequential on this graph."""
+"""``fullgraph.convert`` and ``fullgraph.prepare``: an unmodified model made exact and sequential, in place."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 from torch_geometric.data import Data
@@ -66,7 +66,7 @@ def prepare(model: Module, optimizer: Optimizer | None, data: Data, seed: int = 
         GraphMismatch: if ranks were given different models or seeds.
     """
     graph = rank_graph(data)
-    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedTensorMixin)]
+    lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
     if lazy:
         raise InputError(
             f"give lazily initialised layers their input sizes, or initialise them first: {', '.join(lazy)}"
@@ -153,7 +153,7 @@ class _KeyedDropouts(TorchFunctionMode):
     def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or p == 0:
             return input
-        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # pyright: ignore[reportAttributeAccessIssue]
             raise UnsupportedOperation(
                 "F.dropout inside torch.utils.checkpoint would draw another mask when it is recomputed; "
                 f"leave that part of the model out of the checkpoint, p is: {p}"

@@ -50,7 +50,7 @@ class RankGraph:
         self._edge_keys_of_size[len(edge_keys)] = edge_keys
 
     def row_keys(self, num_rows: int) -> Tensor:
-        """The keys of a tensor's rows, which are this rank's nodes or the edges of one of its indices: int64 ``[num_rows]``.
+        """The keys of a tensor's rows, this rank's nodes or the edges of one of its indices: int64 ``[num_rows]``.
 
         Raises:
             UnsupportedOperation: if they are neither.

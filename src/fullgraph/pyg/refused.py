@@ -60,8 +60,8 @@ def check_layers(model: Module) -> None:
     ]
     if refused:
         raise UnsupportedLayer(
-            "the model cannot give its exact result on a partitioned graph; replace these layers, see docs/your-model.md: "
-            + "; ".join(refused)
+            "the model cannot give its exact result on a partitioned graph; replace what is named here, "
+            f"see docs/your-model.md: {'; '.join(refused)}"
         )
 
 

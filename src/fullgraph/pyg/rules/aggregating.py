@@ -81,7 +81,7 @@ class GCNConv(_Aggregating, pyg.GCNConv):
         if self.normalize:
             edge_index, edge_weight = _normalised(self, edge_index, edge_weight, x.dtype)
         out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
-        return out if self.bias is None else out + self.bias
+        return out if self.bias is None else out + self.bias  # pyright: ignore[reportReturnType]
 
 
 def _normalised(

@@ -28,11 +28,14 @@ class GATConv(Converted, pyg.GATConv):
         walks = can_walk(self, edge_index) and size is None and return_attention_weights is None
         if not walks or x_dst is None or len(x_src) != edge_index.graph.num_own:
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
-        projected = (self.lin or self.lin_src)(x_src).view(-1, self.heads, self.out_channels)
-        if x_dst is x_src and self.lin is not None:
-            score_dst = (projected * self.att_dst).sum(-1)
+        shape = (-1, self.heads, self.out_channels)
+        if self.lin is not None:
+            projected = self.lin(x_src).view(shape)
+            projected_dst = projected if x_dst is x_src else self.lin(x_dst).view(shape)
         else:
-            score_dst = ((self.lin or self.lin_dst)(x_dst).view(projected.shape) * self.att_dst).sum(-1)
+            projected = self.lin_src(x_src).view(shape)  # pyright: ignore[reportOptionalCall]
+            projected_dst = self.lin_dst(x_dst).view(shape)  # pyright: ignore[reportOptionalCall]
+        score_dst = (projected_dst * self.att_dst).sum(-1)
         score_src = (projected * self.att_src).sum(-1)
         if self.add_self_loops:
             if edge_attr is not None:
@@ -65,8 +68,8 @@ class GATConv(Converted, pyg.GATConv):
             return None
         if index.edge_keys is None:
             raise UnsupportedOperation(
-                "attention dropout needs to know which edge of the whole graph each edge is, but edges of unknown origin "
-                f"were added to this edge_index; set the layer's dropout to 0: {self.dropout}"
+                "attention dropout needs to know which edge of the whole graph each edge is, but edges of unknown "
+                f"origin were added to this edge_index; set the layer's dropout to 0: {self.dropout}"
             )
         return EdgeDropout(p=self.dropout, key=index.graph.randomness.draw(), edge_keys=index.edge_keys)
 

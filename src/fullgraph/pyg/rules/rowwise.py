@@ -6,18 +6,19 @@ from torch import Tensor
 
 from fullgraph.engine import batch_norm, keyed_dropout
 from fullgraph.errors import UnsupportedLayer
+from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.rules.converted import Converted
 
 
 class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
     """Ioffe & Szegedy 2015 over the rows of all ranks, running statistics included."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         if not self.training and self.track_running_stats:
-            return super().forward(x)
-        if x.dim() != 2:
-            raise UnsupportedLayer(f"BatchNorm1d on a partitioned graph takes rows [n, F], but got: {tuple(x.shape)}")
-        out, mean, variance, num_rows = batch_norm(x, self.weight, self.bias, self.eps, self.rank_graph.world)
+            return super().forward(input)
+        if input.dim() != 2:
+            raise UnsupportedLayer(f"BatchNorm1d on a partitioned graph takes rows [n, F], not: {tuple(input.shape)}")
+        out, mean, variance, num_rows = batch_norm(input, self.weight, self.bias, self.eps, self.rank_graph.world)
         if self.training and self.track_running_stats:
             self._update(mean, variance * (num_rows / (num_rows - 1)))
         return out
@@ -26,8 +27,9 @@ class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
     def _update(self, mean: Tensor, unbiased_variance: Tensor) -> None:
         self.num_batches_tracked.add_(1)  # pyright: ignore[reportOptionalMemberAccess]
         share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum  # pyright: ignore[reportArgumentType]
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)  # pyright: ignore
-        self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), share)  # pyright: ignore
+        for running, value in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
+            if running is not None:
+                running.lerp_(value.to(running.dtype), share)
 
 
 class BatchNorm(Converted, pyg.BatchNorm):
@@ -45,10 +47,10 @@ class BatchNorm(Converted, pyg.BatchNorm):
 class Dropout(Converted, torch.nn.Dropout):
     """Masks keyed by the rows' original ids."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return drop(x, self.p, self.rank_graph) if self.training else x
+    def forward(self, input: Tensor) -> Tensor:
+        return drop(input, self.p, self.rank_graph) if self.training else input
 
 
-def drop(x: Tensor, p: float, graph) -> Tensor:
+def drop(x: Tensor, p: float, graph: RankGraph) -> Tensor:
     """Draw the next mask and apply it."""
     return keyed_dropout(x, p, graph.randomness.draw(), graph.row_keys(len(x)))
