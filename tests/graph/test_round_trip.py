@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fullgraph.graph import Graph, PartitionedGraph, write_partitioned
@@ -46,6 +46,7 @@ def check_round_trip(graph: Graph, num_parts: int, method: str, folder: Path) ->
                 np.testing.assert_array_equal(own.arrays[name], array[own.edge_ids])
 
 
+@settings(max_examples=40, deadline=None)  # every example waits for the disk
 @given(graphs(), st.data())
 def test_any_graph(graph: Graph, data: st.DataObject) -> None:
     num_parts = data.draw(st.integers(1, min(5, sum(graph.num_nodes.values()))))

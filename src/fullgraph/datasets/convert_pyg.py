@@ -101,9 +101,8 @@ def _edges(items: Iterable[tuple[str, Any]], what: str) -> Edges:
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
-    if tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
+    tensor = tensor.detach().cpu()
+    tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor.as_subclass(torch.Tensor)
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     return tensor.numpy()

@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 from torch_geometric.datasets import Amazon, Coauthor, Flickr, KarateClub, Planetoid, Reddit
 
 from fullgraph.datasets.convert_pyg import graph_from_pyg
+from fullgraph.datasets.pt import PYG_CLASSES
 from fullgraph.datasets.split import class_split
 from fullgraph.errors import DatasetUnavailable
 from fullgraph.graph.graph import Graph
@@ -128,12 +129,15 @@ def _put_file(name: str) -> str:
 
 @contextlib.contextmanager
 def _loader_manners() -> Iterator[None]:
-    """Stalled sockets time out, prints go to stderr, and OGB's question whether to download is answered with yes."""
+    """Stalled sockets time out, prints go to stderr, OGB's question whether to download is answered with yes.
+
+    And torch's restricted unpickler knows PyG's classes, which OGB's loader of 2023 does not tell it.
+    """
     timeout, stdin = socket.getdefaulttimeout(), sys.stdin
     socket.setdefaulttimeout(_STALL_SECONDS)
     sys.stdin = io.StringIO("y\n" * 4)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), torch.serialization.safe_globals(PYG_CLASSES):
             yield
     finally:
         socket.setdefaulttimeout(timeout)

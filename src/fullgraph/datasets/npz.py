@@ -32,10 +32,11 @@ def read_npz(path: Path) -> Graph:
         InputError: when the graph in it breaks a rule of ``Graph``; the file is named.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
                 raise GraphFormatError(f"the file is a single array, not an .npz: {path}")
-            stored = {key: file[key] for key in file.files}
+            stored = {key: content[key] for key in content.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, GraphFormatError):
             raise

@@ -1,14 +1,20 @@
 """Reads what torch.save made of a PyG graph, with torch's restricted unpickler: a file cannot run code."""
 
-import pickle
+import re
+import warnings
 from pathlib import Path
 
 import torch
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
 from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.errors import GraphFormatError, InputError
 from fullgraph.graph.graph import Graph
+
+PYG_CLASSES = [DataEdgeAttr, DataTensorAttr, BaseStorage, EdgeStorage, GlobalStorage, NodeStorage]
+"""What a saved ``Data`` or ``HeteroData`` is made of beside the classes that PyG itself declares safe."""
 
 
 def read_pt(path: Path) -> Graph:
@@ -19,10 +25,12 @@ def read_pt(path: Path) -> Graph:
         InputError: when the graph in it breaks a rule of ``Graph``; the file is named.
     """
     try:
-        # no mmap: the arrays are copied into parts anyway
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        with torch.serialization.safe_globals(PYG_CLASSES), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's doubts about a file that it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # garbage makes the unpickler raise anything
+        found = re.search(r"unsupported (?:global: )?\w+ [\w.]+", str(error), re.IGNORECASE)
+        reason = found[0] if found else type(error).__name__
         raise GraphFormatError(
             f"torch cannot load the file safely ({reason}); save a plain PyG Data or HeteroData with torch.save: {path}"
         ) from error
