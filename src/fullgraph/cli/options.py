@@ -31,8 +31,8 @@ def _annotation(field: Field[Any]) -> Any:
     names = (f"{flag}/--no-{flag[2:]}",) if field.type is bool else (flag,)
     option = typer.Option(
         *names,
-        help=field.metadata["help"],
-        show_default=str(field.default).lower() if field.type is bool else str(field.default),
+        help=f"{field.metadata['help']}; default {str(field.default).lower()}",
+        show_default=False,
         rich_help_panel="Training",
     )
     return Annotated[field.type | None, option]  # pyright: ignore[reportOperatorIssue]

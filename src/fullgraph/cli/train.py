@@ -1,6 +1,8 @@
 """``fullgraph train``: from a graph or a data set's name to a trained model, on ranks that it starts itself."""
 
 import os
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,19 +22,17 @@ from fullgraph.train import train as train_model
 
 EXAMPLE = "Example: fullgraph train cora --model gat --heads 8 --num-ranks 2 --epochs 200 --patience 50"
 
-RUN_HELP = "run folder; under torchrun write --run-folder, because torchrun takes --run for one of its own"
+RUN_HELP = "run folder; default runs/NAME-TIME; under torchrun write --run-folder, as torchrun takes --run for its own"
 
 
 @with_train_options
 def train(
     source: Annotated[str, typer.Argument(help="a partitioned graph, or a data set that is partitioned first")],
-    num_ranks: Annotated[int | None, typer.Option(help="ranks to start on this machine", show_default="1")] = None,
-    num_parts: Annotated[int | None, typer.Option(help="parts of a data set", show_default="the ranks")] = None,
+    num_ranks: Annotated[int | None, typer.Option(help="ranks to start on this machine; default 1")] = None,
+    num_parts: Annotated[int | None, typer.Option(help="parts of a data set; default one per rank")] = None,
     method: Annotated[str, typer.Option(help="partitioning of a data set: metis, random or contiguous")] = "metis",
     partition_seed: Annotated[int, typer.Option(help="seed of the partitioning of a data set")] = 0,
-    run: Annotated[
-        Path | None, typer.Option("--run", "--run-folder", help=RUN_HELP, show_default="runs/NAME-TIME")
-    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", "--run-folder", help=RUN_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --run")] = False,
     **options: Any,
 ) -> None:
@@ -51,11 +51,14 @@ def train(
     if num_ranks < 1:
         raise InputError(f"--num-ranks must be at least 1: {num_ranks}")
     graph = partitioned(source, num_parts=num_parts or num_ranks, method=method, seed=partition_seed)
+    again = f"to go on from the last checkpoint: fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
     try:
         summary = launch(_train_rank, graph, run, config, resume, num_ranks=num_ranks)[0]
     except PeerLost as error:
-        again = f"fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
-        raise PeerLost(f"{error}\nto go on from the last checkpoint: {again}") from None
+        raise PeerLost(f"{error}\n{again}") from None
+    except KeyboardInterrupt:
+        print(f"stopped; {again}", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     _show(summary, run)
 
 

@@ -116,7 +116,8 @@ def _as_error(rank: int, failure: ProcessFailure) -> FullgraphError:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back the agent's own log lines: what they say is said once, by the error that `launch` raises."""
-    loggers = [logging.getLogger("torch.distributed.elastic"), logging.getLogger("torch.multiprocessing.spawn")]
+    names = ("torch.distributed.elastic", "torch.multiprocessing")
+    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith(names)]
     levels = [each.level for each in loggers]
     for each in loggers:
         each.setLevel(logging.CRITICAL)

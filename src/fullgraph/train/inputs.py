@@ -23,7 +23,7 @@ class Inputs:
 
     Attributes:
         data: the PyG ``Data`` of the owned rows.
-        masks: bool ``[data.num_nodes]`` for each of `MASKS` that the graph has.
+        masks: bool ``[data.num_nodes]`` for each of `MASKS` that selects a node on any rank.
         model: PyG's model with its initial weights, in the run's number type, on the rank's device.
         edge_arguments: keyword arguments of ``model`` beside ``x`` and ``edge_index``.
         edge_dim: width of the edge attributes that the model was built for, or None.
@@ -78,28 +78,31 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     )
     return Inputs(
         data=data,
-        masks={name: mask for name in MASKS if (mask := _mask(data, name, config.split)) is not None},
+        masks=_masks(data, config.split, world),
         model=model.to(device=world.device, dtype=dtype),
         edge_arguments=edge_arguments(model, lambda name: _rows(data, name, dtype)),
         edge_dim=edge_dim,
     )
 
 
-def check_trainable(inputs: Inputs, world: World, *, patience: int) -> None:
+def check_trainable(inputs: Inputs, *, patience: int) -> None:
     """Make sure that there is something to learn from and, with ``patience``, something to stop by.
 
     Raises:
         InputError: the same on every rank.
     """
     labels = inputs.data.y
-    if labels is None or labels.dim() != 1 or labels.is_floating_point():
-        given = "none" if labels is None else f"{labels.dtype} of shape {list(labels.shape)}"
-        raise InputError(f"training needs one integer class per node in the array y; the graph has: {given}")
-    counts = {name: sum(world.gather_objects(int(mask.sum()))) for name, mask in inputs.masks.items()}
-    if not counts.get("train"):
-        raise InputError(f"training needs a train_mask that selects at least one node; nodes in masks: {counts}")
-    if patience and not counts.get("val"):
-        raise InputError(f"patience needs a val_mask that selects at least one node; nodes in masks: {counts}")
+    if labels.dim() != 1 or labels.is_floating_point():
+        raise InputError(
+            "training needs one integer class per node in the array y; "
+            f"the graph's y is {labels.dtype} of row shape: {list(labels.shape[1:])}"
+        )
+    for name, needed_for in (("train", "training"), ("val", "patience")):
+        if name not in inputs.masks and (name == "train" or patience):
+            raise InputError(
+                f"{needed_for} needs a {name}_mask that selects at least one node; "
+                f"masks of the graph that select any: {', '.join(inputs.masks) or 'none'}"
+            )
 
 
 def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:
@@ -110,11 +113,17 @@ def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:
     return values.unsqueeze(-1) if name == "edge_attr" and values.dim() == 1 else values
 
 
-def _mask(data: Any, name: str, split: int) -> Tensor | None:
-    mask = data.get(f"{name}_mask")
-    if mask is None:
-        return None
-    columns = mask.unsqueeze(-1) if mask.dim() == 1 else mask
-    if split >= columns.shape[1]:
-        raise InputError(f"the graph's {name}_mask has {columns.shape[1]} splits, counted from 0; split is: {split}")
-    return columns[:, split].bool()
+def _masks(data: Any, split: int, world: World) -> dict[str, Tensor]:
+    masks = {}
+    for name in MASKS:
+        mask = data.get(f"{name}_mask")
+        if mask is None:
+            continue
+        columns = mask.unsqueeze(-1) if mask.dim() == 1 else mask
+        if split >= columns.shape[1]:
+            raise InputError(
+                f"the graph's {name}_mask has {columns.shape[1]} splits, counted from 0; split is: {split}"
+            )
+        if any(world.gather_objects(bool(columns[:, split].any()))):
+            masks[name] = columns[:, split].bool()
+    return masks

@@ -24,7 +24,7 @@ from fullgraph.train.checkpoint import Checkpoint
 from fullgraph.train.config import TrainConfig
 from fullgraph.train.inputs import Inputs, check_trainable, load_inputs
 from fullgraph.train.memory import PeakMemory
-from fullgraph.train.metrics import Accuracies, EpochMetrics, MetricsFile, TensorBoard, Watcher
+from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
 from fullgraph.train.schedule import SCHEDULES
 from fullgraph.train.summary import Summary, summarize, write_summary
 
@@ -37,8 +37,8 @@ class _Best:
     model: dict[str, Any] | None = None
 
     def consider(self, metrics: EpochMetrics, model: torch.nn.Module) -> None:
-        before = self.metrics.val_accuracy if self.metrics else None
-        if before is None or metrics.val_accuracy is None or metrics.val_accuracy > before:
+        """Take the epoch if its validation accuracy is higher, or equal with a lower validation loss."""
+        if self.metrics is None or _merit(metrics) > _merit(self.metrics):
             self.metrics = metrics
             self.model = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
@@ -80,7 +80,7 @@ def train(
     if num_classes is None:
         raise InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
     inputs = load_inputs(graph, config, world, num_classes=num_classes)
-    check_trainable(inputs, world, patience=config.patience)
+    check_trainable(inputs, patience=config.patience)
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     model = inputs.model
     prepare(model, optimizer, inputs.data, seed=config.seed)
@@ -195,7 +195,7 @@ def _epoch(
 
     rows, start = world.traffic.rows_bytes, _now(world.device)
     evaluated = epoch % config.eval_every == 0 or epoch == config.epochs
-    accuracies = evaluate(inputs) if evaluated else Accuracies()
+    evaluation = evaluate(inputs) if evaluated else Evaluation()
     eval_seconds = _now(world.device) - start if evaluated else 0.0
     ranks = world.gather_objects((seconds, eval_seconds, sent, reduced, world.traffic.rows_bytes - rows))
     seconds_by_rank, eval_seconds_by_rank, sent_by_rank, reduced_by_rank, eval_sent_by_rank = map(
@@ -204,9 +204,7 @@ def _epoch(
     return EpochMetrics(
         epoch=epoch,
         train_loss=train_loss,
-        train_accuracy=accuracies.train,
-        val_accuracy=accuracies.val,
-        test_accuracy=accuracies.test,
+        **asdict(evaluation),
         lr=lr,
         seconds=max(seconds_by_rank),
         eval_seconds=max(eval_seconds_by_rank),
@@ -217,11 +215,20 @@ def _epoch(
 
 
 @torch.no_grad()
-def evaluate(inputs: Inputs) -> Accuracies:
-    """Global accuracy on each mask, in evaluation mode; one forward pass."""
+def evaluate(inputs: Inputs) -> Evaluation:
+    """Accuracy on each mask and the validation loss, over all ranks, in evaluation mode; one forward pass."""
     inputs.model.eval()
-    out = inputs.forward()
-    return Accuracies(**{name: accuracy(out, inputs.data.y, mask, inputs.data) for name, mask in inputs.masks.items()})
+    out, labels, masks = inputs.forward(), inputs.data.y, inputs.masks
+    accuracies = {f"{name}_accuracy": accuracy(out, labels, mask, inputs.data) for name, mask in masks.items()}
+    if "val" not in masks:
+        return Evaluation(**accuracies)
+    return Evaluation(**accuracies, val_loss=float(mean_loss(F.cross_entropy, out, labels, masks["val"], inputs.data)))
+
+
+def _merit(metrics: EpochMetrics) -> tuple[float, float]:
+    if metrics.val_accuracy is None or metrics.val_loss is None:
+        return float(metrics.epoch), 0.0  # nothing to judge by: the later, the better
+    return metrics.val_accuracy, -metrics.val_loss
 
 
 def _is_patience_over(epoch: int, best: _Best, config: TrainConfig) -> bool:

@@ -14,23 +14,27 @@ from fullgraph.train.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracies:
-    """Global accuracy per mask, 0 to 1; None where the graph has no such mask."""
+class Evaluation:
+    """How good the model is, over all ranks, in evaluation mode; None where the graph has no such mask.
 
-    train: float | None = None
-    val: float | None = None
-    test: float | None = None
+    Attributes:
+        train_accuracy, val_accuracy, test_accuracy: 0 to 1.
+        val_loss: mean over the validation nodes.
+    """
+
+    train_accuracy: float | None = None
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    val_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochMetrics:
-    """One line of ``metrics.jsonl``.
+class EpochMetrics(Evaluation):
+    """One line of ``metrics.jsonl``. The evaluation comes after the epoch's step; all None in epochs without one.
 
     Attributes:
         epoch: counted from 1.
         train_loss: mean over all training nodes, in training mode, before the epoch's step.
-        train_accuracy, val_accuracy, test_accuracy: in evaluation mode, after the step; None in epochs without an
-            evaluation and for masks the graph does not have.
         lr: the learning rate of the epoch's step.
         seconds: forward, backward and step, the slowest rank.
         eval_seconds: the evaluation; 0 without one.
@@ -41,9 +45,6 @@ class EpochMetrics:
 
     epoch: int
     train_loss: float
-    train_accuracy: float | None
-    val_accuracy: float | None
-    test_accuracy: float | None
     lr: float
     seconds: float
     eval_seconds: float
@@ -102,6 +103,7 @@ class TensorBoard:
     def epoch(self, metrics: EpochMetrics) -> None:
         scalars = {
             "loss/train": metrics.train_loss,
+            "loss/val": metrics.val_loss,
             "accuracy/train": metrics.train_accuracy,
             "accuracy/val": metrics.val_accuracy,
             "accuracy/test": metrics.test_accuracy,

@@ -16,9 +16,9 @@ VERSION = 1
 class Summary:
     """The outcome of a run.
 
-    The loss and the accuracies are those of ``best_epoch``: the epoch of the best validation accuracy (the first of
-    equals), or the last evaluated epoch where the graph has no validation mask. Medians and peaks are over the
-    epochs that this process trained, which are not all where the run was resumed.
+    The losses and the accuracies are those of ``best_epoch``: the epoch of the best validation accuracy (of equals, that
+    of the lowest validation loss), or the last evaluated epoch where the graph has no validation mask. Medians and
+    peaks are over the epochs that this process trained, which are not all where the run was resumed.
 
     Attributes:
         epochs: epochs trained in all.
@@ -42,6 +42,7 @@ class Summary:
     train_accuracy: float | None
     val_accuracy: float | None
     test_accuracy: float | None
+    val_loss: float | None
     last_train_loss: float
     epoch_seconds_median: float
     peak_memory_bytes_per_rank: list[int]
@@ -79,6 +80,7 @@ def summarize(
         train_accuracy=best.train_accuracy,
         val_accuracy=best.val_accuracy,
         test_accuracy=best.test_accuracy,
+        val_loss=best.val_loss,
         last_train_loss=trained[-1].train_loss,
         epoch_seconds_median=statistics.median(metrics.seconds for metrics in trained),
         peak_memory_bytes_per_rank=peak_memory_bytes_per_rank,
