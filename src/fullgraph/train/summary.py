@@ -16,9 +16,9 @@ VERSION = 1
 class Summary:
     """The outcome of a run.
 
-    The losses and the accuracies are those of ``best_epoch``: the epoch of the best validation accuracy (of equals, that
-    of the lowest validation loss), or the last evaluated epoch where the graph has no validation mask. Medians and
-    peaks are over the epochs that this process trained, which are not all where the run was resumed.
+    The losses and the accuracies are those of ``best_epoch``: the epoch of the best validation accuracy (of equals,
+    that of the lowest validation loss), or the last evaluated epoch where the graph has no validation mask. Medians
+    and peaks are over the epochs that this process trained, which are not all where the run was resumed.
 
     Attributes:
         epochs: epochs trained in all.
