@@ -1,8 +1,8 @@
 """Runs a function on several ranks inside one test.
 
-Ranks are processes forked from a server that has torch loaded already, and stay for the next test: starting them anew for
-every one of hundreds of tests would take most of the time. After a failure or a time-out they are killed, since they may
-wait for each other forever, and the next test starts fresh ones.
+Ranks are processes forked from a server that has torch loaded already, and stay for the next test: starting them anew
+for every one of hundreds of tests would take most of the time. After a failure or a time-out they are killed, since
+they may wait for each other forever, and the next test starts fresh ones.
 """
 
 import atexit
@@ -45,8 +45,13 @@ def run_ranks(num_ranks: int, function: Callable[..., Any], *args: Any, timeout:
     try:
         return pool.call(function, args, timeout)
     except BaseException:
-        _POOLS.pop(num_ranks).kill()
+        end_ranks(num_ranks)
         raise
+
+
+def end_ranks(num_ranks: int) -> None:
+    """Kill these ranks, after a test that leaves them unable to go on."""
+    _POOLS.pop(num_ranks).kill()
 
 
 class _Pool:

@@ -37,8 +37,9 @@ def accuracy_over_ranks(out: Tensor, target: Tensor, mask: Tensor, world: World)
     Returns:
         A float in ``[0, 1]``, equal on all ranks; nan if no row is chosen.
     """
+    count = count_rows(mask, len(out))
     correct = int((out[mask].argmax(dim=-1) == target[mask]).sum())
-    right, total = world.all_reduce(torch.tensor([correct, count_rows(mask, len(out))], device=out.device)).tolist()
+    right, total = world.all_reduce(torch.tensor([correct, count], device=out.device)).tolist()
     return right / total if total else float("nan")
 
 

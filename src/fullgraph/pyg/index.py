@@ -179,6 +179,15 @@ def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
     return NotImplemented
 
 
+def _setitem(func: Callable[..., Any], self: Any, key: Any, value: Any) -> Any:
+    """Writing rows of this rank, as PyG does for the weights of self-loops; rows of other ranks cannot be written."""
+    own = isinstance(key, RemoteIds) and bool((key.plain < key.graph.num_own).all())
+    if not own or isinstance(self, RemoteTensor) or isinstance(value, RemoteTensor):
+        return NotImplemented
+    self[key.plain] = value
+    return None
+
+
 def _choose_edges(index: RemoteIndex, chosen: Any) -> RemoteIndex:
     keys = None if index.edge_keys is None else index.edge_keys[chosen]
     return RemoteIndex.make(index.plain[:, chosen], index.graph, keys, index.remote_row)
@@ -302,6 +311,7 @@ _MEANINGS: dict[Any, Callable[..., Any]] = {
     _T.__deepcopy__: _itself,
     _T.requires_grad_: _itself,
     _T.__getitem__: _getitem,
+    _T.__setitem__: _setitem,
     **dict.fromkeys([_T.index_select, torch.index_select], _index_select),
     **dict.fromkeys([_T.scatter_add_, _T.scatter_add, torch.scatter_add], _scatter_add),
     **dict.fromkeys([_T.ne, torch.ne, _T.eq, torch.eq, _T.__ne__, _T.__eq__], _compare),

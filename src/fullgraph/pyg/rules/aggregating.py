@@ -50,7 +50,9 @@ class _Aggregating(Converted, pyg.MessagePassing):
         weight = kwargs.get("edge_weight")
         aggregation = type(self.aggr_module)
         if can_walk(self, edge_index) and x_src.dim() == 2 and len(x_src) == edge_index.graph.num_own:
-            weight = None if weight is None else weight.view(-1).to(x_src.dtype)
+            if weight is not None:
+                # A view is another tensor, for which constant weights would be sent again.
+                weight = (weight if weight.dim() == 1 else weight.view(-1)).to(x_src.dtype)
             if aggregation is SumAggregation:
                 return sum_neighbours(x_src, edge_index.plan, weight)
             if aggregation is MeanAggregation:

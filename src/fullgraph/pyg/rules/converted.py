@@ -22,7 +22,7 @@ class Converted(Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         state = {name: value for name, value in self.__dict__.items() if name != "rank_graph"}
-        return copyreg.__newobj__, (original_class(type(self)),), state  # pyright: ignore[reportAttributeAccessIssue]
+        return copyreg._reconstructor, (original_class(type(self)), object, None), state  # pyright: ignore[reportAttributeAccessIssue]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = type(self).__new__(type(self))

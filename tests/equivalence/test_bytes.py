@@ -1,0 +1,95 @@
+"""Every byte is accounted for: what a rank sends in an epoch equals boundary rows × width × transfers, layer by layer.
+
+The formula is worked out here from the whole graph and the owners of its nodes alone, not from the engine's lists.
+"""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric.nn import models
+
+import fullgraph as fg
+from fullgraph.config import MODES
+from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
+from tests.equivalence.test_law import GraphConvs
+from tests.ranks import run_ranks
+
+HIDDEN, HEADS, FLOAT = 12, 4, 4  # bytes of a float32
+WIDTHS_OUT = [HIDDEN, HIDDEN, NUM_CLASSES]
+WIDTHS_IN = [NUM_FEATURES, HIDDEN, HIDDEN]
+SHAPE = (NUM_FEATURES, HIDDEN, 3, NUM_CLASSES)
+MODELS = {
+    "gcn": lambda: models.GCN(*SHAPE),
+    "sage-mean": lambda: models.GraphSAGE(*SHAPE),
+    "sage-max": lambda: models.GraphSAGE(*SHAPE, aggr="max"),
+    "gin": lambda: models.GIN(*SHAPE),
+    "gat": lambda: models.GAT(*SHAPE, heads=HEADS),
+    "graph": lambda: GraphConvs(*SHAPE),
+}
+
+
+def bytes_of_second_epoch(world: fg.World, path: str, mode: str, name: str):
+    torch.manual_seed(0)
+    data = fg.open(path, world, mode=mode, round_rows=6)
+    x, model = data.x.float(), MODELS[name]()
+    model, optimizer = fg.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), data)
+    sent = []
+    for _ in range(3):
+        before = (world.traffic.rows_bytes, world.traffic.setup_bytes, world.traffic.reduced_bytes)
+        optimizer.zero_grad()
+        loss = fg.mean_loss(F.cross_entropy, model(x, data.edge_index), data.y, data.train_mask, data)
+        loss.backward()
+        optimizer.step()
+        after = (world.traffic.rows_bytes, world.traffic.setup_bytes, world.traffic.reduced_bytes)
+        sent.append(tuple(b - a for a, b in zip(before, after, strict=True)))
+    assert sent[1] == sent[2], "every epoch after the first sends the same"
+    num_parameters = sum(p.numel() for p in model.parameters())
+    return sent[1], data.node_ids, num_parameters, len(list(model.parameters()))
+
+
+def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
+    """Rows sent by ``rank``: sources to the owners of destinations, and the other way in backward."""
+    src, dst = awkward_graph().edge_index.numpy()
+    leaves, enters = owner[src] == rank, owner[dst] == rank
+    sources_sent = len({(v, q) for v, q in zip(src[leaves], owner[dst][leaves], strict=True) if q != rank})
+    sources_received = len({v for v, q in zip(src[enters], owner[src][enters], strict=True) if q != rank})
+    destinations_sent = len({(v, q) for v, q in zip(dst[enters], owner[src][enters], strict=True) if q != rank})
+    destinations_received = len({v for v, q in zip(dst[leaves], owner[dst][leaves], strict=True) if q != rank})
+    widths = WIDTHS_OUT if name in ("gcn", "gat") else WIDTHS_IN
+    total = 0
+    for layer, width in enumerate(widths):
+        # Input features need no gradient; GCN and GAT project first, so that their layer 0 has one.
+        with_backward = layer > 0 or name in ("gcn", "gat")
+        # The last GAT layer averages its heads, each as wide as the output.
+        heads, columns = (HEADS, width if layer < 2 else HEADS * width) if name == "gat" else (0, width)
+        total += sources_sent * (columns + heads)
+        if with_backward and mode == "halo":
+            total += sources_received * (columns + heads)
+        elif with_backward and name == "sage-max":
+            total += destinations_sent * 2 * columns
+        elif with_backward:
+            total += destinations_sent * (columns + 3 * heads) + destinations_received * heads
+    return total * FLOAT
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
+    fg.partition(awkward_graph(), path, num_parts=4)
+    return str(path)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", MODELS)
+def test_bytes_sent_equal_the_formula(path, name, mode, num_ranks):
+    answers = run_ranks(num_ranks, bytes_of_second_epoch, path, mode, name)
+    owner = np.empty(awkward_graph().num_nodes, int)
+    for rank, (_, node_ids, _, _) in enumerate(answers):
+        owner[node_ids.numpy()] = rank
+    for rank, ((rows, setup, reduced), _, num_parameters, num_tensors) in enumerate(answers):
+        assert rows == expected_bytes(rank, owner, name, mode)
+        assert setup == 0
+        # One flat sum of gradients and a flag per parameter; the loss (float32) and its number of rows (int64).
+        assert reduced == (0 if num_ranks == 1 else (num_parameters + num_tensors) * FLOAT + FLOAT + 8)
