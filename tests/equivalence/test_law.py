@@ -83,7 +83,15 @@ def assert_equal(got: torch.Tensor, wanted: torch.Tensor) -> None:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_and_gradients_equal_plain_pyg(expected, partitioned, name, mode, num_ranks, method, parts_per_rank):
-    path = partitioned(method, num_ranks * parts_per_rank)
+    check(expected, partitioned(method, num_ranks * parts_per_rank), name, mode, num_ranks)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_eight_ranks(expected, partitioned, name):
+    check(expected, partitioned("metis", 8), name, "sar", 8)
+
+
+def check(expected, path: str, name: str, mode: str, num_ranks: int) -> None:
     (out, grad_x, gradients), *_ = run_ranks(num_ranks, outputs_and_gradients, path, mode, name)
     wanted_out, wanted_grad_x, wanted_gradients = expected[name]
     assert_equal(out, wanted_out)

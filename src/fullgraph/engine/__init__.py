@@ -9,8 +9,10 @@ from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, keyed_dropout
+from fullgraph.engine.scores import Additive
 
 __all__ = [
+    "Additive",
     "EdgeDropout",
     "Halo",
     "Plan",

@@ -97,6 +97,13 @@ class Plan:
         blocks = _blocks_of_rounds(routes, owner, torch.cat(positions), torch.cat(rows), ids, self.halo.num_own)
         return Walk(self.forward.local.transposed, blocks, routes)
 
+    def build(self, *, backward: bool) -> None:
+        """Build what the engine will walk over now, rather than in the first epoch. Collective."""
+        if self.halo.config.mode == "halo":
+            _ = self.merged.transposed if backward else self.merged
+        else:
+            _ = self.backward if backward else self.forward
+
     def edge_values_at_sources(self, values: Tensor) -> Tensor:
         """Values of the edges from this rank's rows to other ranks: ``[num_edges, …]`` to ``[num_out_edges, …]``.
 

@@ -77,6 +77,10 @@ def prepare(model: Module, optimizer: Optimizer | None, data: Data, seed: int = 
     graph.world.agree("model", [(name, tuple(t.shape), str(t.dtype)) for name, t in tensors])
     for _, tensor in tensors:
         graph.world.broadcast(tensor.detach())
+    for module in model.modules():
+        walked = module.walked_index(data.edge_index) if isinstance(module, Converted) else None  # pyright: ignore[reportArgumentType]
+        if walked is not None:
+            walked.plan.build(backward=optimizer is not None)
     graph.randomness.load({"seed": seed, "step": 0, "call": 0})
     if optimizer is not None:
         if getattr(optimizer, "gradient_sum", None) is not None:

@@ -6,7 +6,7 @@ A subclass that a user derived is left alone, since it may have changed any meth
 import torch
 import torch_geometric.nn as pyg
 
-from fullgraph.pyg.rules import aggregating, gat, rowwise
+from fullgraph.pyg.rules import aggregating, attention, rowwise
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
 
 RULES: dict[type, type[Converted]] = {
@@ -14,7 +14,7 @@ RULES: dict[type, type[Converted]] = {
     pyg.SAGEConv: aggregating.SAGEConv,
     pyg.GINConv: aggregating.GINConv,
     pyg.GraphConv: aggregating.GraphConv,
-    pyg.GATConv: gat.GATConv,
+    pyg.GATConv: attention.GATConv,
     pyg.BatchNorm: rowwise.BatchNorm,
     torch.nn.BatchNorm1d: rowwise.BatchNorm1d,
     torch.nn.Dropout: rowwise.Dropout,

@@ -44,6 +44,9 @@ def can_walk(conv: pyg.MessagePassing, edge_index: Any) -> bool:
 
 
 class _Aggregating(Converted, pyg.MessagePassing):
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
+        return edge_index
+
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
         x = kwargs["x"]
         x_src = x if isinstance(x, Tensor) else x[0]
@@ -77,6 +80,9 @@ class GraphConv(_Aggregating, pyg.GraphConv):
 class GCNConv(_Aggregating, pyg.GCNConv):
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
 
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
+        return edge_index.with_self_loops if self.normalize and self.add_self_loops else edge_index
+
     def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         if not can_walk(self, edge_index) or isinstance(x, tuple | list):
             return super().forward(x, edge_index, edge_weight)
@@ -90,7 +96,7 @@ def _normalised(
     conv: pyg.GCNConv, index: RemoteIndex, weight: Tensor | None, dtype: torch.dtype
 ) -> tuple[RemoteIndex, Tensor]:
     """PyG's ``gcn_norm`` on an index whose self-loops are added once: degrees are global because in-edges are local."""
-    looped = index.with_self_loops if conv.add_self_loops else index
+    walked = index.with_self_loops if conv.add_self_loops else index
     num_own = index.graph.num_own
 
     def compute() -> Tensor:
@@ -98,6 +104,6 @@ def _normalised(
         if weight is not None and conv.add_self_loops:
             fill = 2.0 if conv.improved else 1.0
             _, given = add_remaining_self_loops(index.plain, weight, fill, num_own)
-        return gcn_norm(looped, given, num_own, conv.improved, add_self_loops=False, flow=conv.flow, dtype=dtype)[1]
+        return gcn_norm(walked, given, num_own, conv.improved, add_self_loops=False, flow=conv.flow, dtype=dtype)[1]  # pyright: ignore[reportReturnType]
 
-    return looped, index.constant(("gcn_norm", conv.improved, conv.add_self_loops, dtype), weight, compute)
+    return walked, index.constant(("gcn_norm", conv.improved, conv.add_self_loops, dtype), weight, compute)

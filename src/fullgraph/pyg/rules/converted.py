@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from torch.nn import Module
 
+from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankGraph
 
 
@@ -19,6 +20,10 @@ class Converted(Module):
     """Mixed in front of the original layer."""
 
     rank_graph: RankGraph
+
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
+        """The edges that this layer walks over when it is given ``edge_index``; None if it takes no edges."""
+        return None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         state = {name: value for name, value in self.__dict__.items() if name != "rank_graph"}

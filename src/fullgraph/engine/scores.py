@@ -1,0 +1,180 @@
+"""Three ways to score an edge, each with its kernels: all that differs between GAT, GATv2 and scaled dot products.
+
+A score says which tensors belong to sources, to destinations and to the layer, and whether backward is cheaper as a
+walk over the reversed graph (the destination's tensors travel to the source) or by fetching the sources again.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fullgraph import ops
+from fullgraph.graph.block import Block
+
+
+class EdgeTerms(NamedTuple):
+    """What belongs to single edges, looked up by the blocks' edge ids.
+
+    Attributes:
+        bias: ``[num_edges, H]`` added to the scores, or None.
+        grad_bias: where its gradient is added, or None.
+        dropout: of the weights after the softmax, or None.
+    """
+
+    bias: Tensor | None
+    grad_bias: Tensor | None
+    dropout: ops.Dropout | None
+
+
+class Outcome(NamedTuple):
+    """What backward knows of destinations: ``grad`` of the output ``[n, H, C]``, and per head (``[n, H]``) the
+    log-sum-exp of the scores and ``delta = <grad, output>``."""
+
+    grad: Tensor
+    logsumexp: Tensor
+    delta: Tensor
+
+
+class OnlineSoftmax:
+    """The running softmax of all destinations of a rank: blocks can be absorbed in any order."""
+
+    def __init__(self, num_dst: int, like: Tensor):
+        """``like``: ``[…, H, C]``, whose heads, channels and dtype the output has."""
+        heads, channels = like.shape[1:]
+        self.maximum = like.new_full((num_dst, heads), -torch.inf)
+        self.total = like.new_zeros((num_dst, heads))
+        self.accumulator = like.new_zeros((num_dst, heads, channels))
+
+    def finish(self) -> tuple[Tensor, Tensor]:
+        """The output ``[num_dst, H, C]`` and log-sum-exp ``[num_dst, H]``; both 0 where there are no edges."""
+        empty = self.total == 0
+        total = self.total.masked_fill_(empty, 1)
+        logsumexp = self.maximum.masked_fill_(empty, 0).add_(total.log())
+        return self.accumulator.div_(total.unsqueeze(2)), logsumexp
+
+
+class Score(ABC):
+    """One way to score edges. Tensors come as tuples: of sources, of destinations, and of the layer (``shared``).
+
+    Attributes:
+        num_src, num_dst: how many tensors sources and destinations have; the others are shared.
+        reverses: whether backward walks the reversed graph. Such a score has no shared tensors.
+    """
+
+    num_src: int
+    num_dst: int
+    reverses: bool
+
+    @abstractmethod
+    def values(self, src: Sequence[Tensor]) -> Tensor:
+        """The rows that are averaged, ``[num_src_rows, H, C]``."""
+
+    @abstractmethod
+    def forward(
+        self,
+        block: Block,
+        src: Sequence[Tensor],
+        dst: Sequence[Tensor],
+        shared: Sequence[Tensor],
+        state: OnlineSoftmax,
+        terms: EdgeTerms,
+    ) -> None:
+        """Absorb a block (rows are destinations) into ``state``."""
+
+    @abstractmethod
+    def to_src(
+        self,
+        block_t: Block,
+        src: Sequence[Tensor],
+        dst: Sequence[Tensor],
+        shared: Sequence[Tensor],
+        outcome: Outcome,
+        grads: Sequence[Tensor],
+        terms: EdgeTerms,
+    ) -> None:
+        """Add to the gradients of the source tensors, over a block whose rows are sources."""
+
+    @abstractmethod
+    def to_dst(
+        self,
+        block: Block,
+        src: Sequence[Tensor],
+        dst: Sequence[Tensor],
+        shared: Sequence[Tensor],
+        outcome: Outcome,
+        grads: Sequence[Tensor],
+        terms: EdgeTerms,
+    ) -> None:
+        """Add to the gradients of the destination and shared tensors, and of the bias, over a block whose rows are
+        destinations."""
+
+
+@dataclass(frozen=True)
+class Additive(Score):
+    """``leaky_relu(score_src[j] + score_dst[i] + bias)`` (Veličković 2018): sources ``(x [n, H, C], score [n, H])``,
+    destinations ``(score [n, H],)``."""
+
+    negative_slope: float
+    num_src, num_dst, reverses = 2, 1, True
+
+    def values(self, src):
+        return src[0]
+
+    def forward(self, block, src, dst, shared, state, terms):
+        (x, score_src), (score_dst,) = src, dst
+        ops.attention_forward(
+            block.indptr,
+            block.indices,
+            x,
+            score_src,
+            score_dst,
+            state.maximum,
+            state.total,
+            state.accumulator,
+            negative_slope=self.negative_slope,
+            bias=terms.bias,
+            edge_ids=block.edge_ids,
+            dropout=terms.dropout,
+        )
+
+    def to_src(self, block_t, src, dst, shared, outcome, grads, terms):
+        (x, score_src), (score_dst,), (grad_x, grad_score_src) = src, dst, grads
+        ops.attention_backward_src(
+            block_t.indptr,
+            block_t.indices,
+            x,
+            score_src,
+            score_dst,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_x,
+            grad_score_src,
+            negative_slope=self.negative_slope,
+            bias=terms.bias,
+            edge_ids=block_t.edge_ids,
+            dropout=terms.dropout,
+        )
+
+    def to_dst(self, block, src, dst, shared, outcome, grads, terms):
+        (x, score_src), (score_dst,), (grad_score_dst,) = src, dst, grads
+        ops.attention_backward_dst(
+            block.indptr,
+            block.indices,
+            x,
+            score_src,
+            score_dst,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_score_dst,
+            negative_slope=self.negative_slope,
+            bias=terms.bias,
+            grad_bias=terms.grad_bias,
+            edge_ids=block.edge_ids,
+            dropout=terms.dropout,
+        )

@@ -1,0 +1,106 @@
+"""Attention layers as one fused, rematerialised pass: no score, weight or message is ever stored per edge.
+
+Asked for its attention weights, given edges of another kind than ``walks`` allows, or with another aggregation, a layer
+takes PyG's own path over the remote-aware index, with the same result.
+"""
+
+from typing import Any
+
+import torch_geometric.nn as pyg
+from torch import Tensor
+from torch_geometric.nn.aggr import SumAggregation
+from torch_geometric.utils import add_self_loops, remove_self_loops
+
+from fullgraph.engine import Additive, EdgeDropout, attend
+from fullgraph.errors import UnsupportedOperation
+from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.rules.aggregating import can_walk
+from fullgraph.pyg.rules.converted import Converted
+
+
+class GATConv(Converted, pyg.GATConv):
+    """Veličković 2018."""
+
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
+        return edge_index.with_self_loops if self.add_self_loops else edge_index
+
+    def forward(
+        self,
+        x: Any,
+        edge_index: Any,
+        edge_attr: Tensor | None = None,
+        size: Any = None,
+        return_attention_weights: Any = None,
+    ) -> Any:
+        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
+        if not can_attend(self, edge_index, x_src, x_dst, size, return_attention_weights):
+            return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
+        shape = (-1, self.heads, self.out_channels)
+        if self.lin is not None:
+            projected = self.lin(x_src).view(shape)
+            projected_dst = projected if x_dst is x_src else self.lin(x_dst).view(shape)
+        else:
+            projected = self.lin_src(x_src).view(shape)  # pyright: ignore[reportOptionalCall]
+            projected_dst = self.lin_dst(x_dst).view(shape)  # pyright: ignore[reportOptionalCall]
+        score_src, score_dst = (projected * self.att_src).sum(-1), (projected_dst * self.att_dst).sum(-1)
+        if self.add_self_loops and edge_attr is not None:
+            edge_attr = with_loop_attributes(edge_index, edge_attr, self.fill_value)
+        walked = self.walked_index(edge_index)
+        out = attend(
+            Additive(self.negative_slope),
+            walked.plan,
+            (projected, score_src),
+            (score_dst,),
+            bias=self._edge_scores(edge_attr),
+            dropout=attention_dropout(self, walked),
+        )
+        return finished(self, out, x_dst)
+
+    def _edge_scores(self, edge_attr: Tensor | None) -> Tensor | None:
+        """``[num_edges, heads]``. The attention vector is folded into the projection, which would be E × H × C."""
+        if edge_attr is None or self.lin_edge is None:
+            return None
+        weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
+        folded = (weight * self.att_edge.squeeze(0).unsqueeze(-1)).sum(1)
+        return edge_attr.view(len(edge_attr), -1) @ folded.t()
+
+
+def can_attend(
+    conv: pyg.MessagePassing, edge_index: Any, x_src: Tensor, x_dst: Tensor | None, size: Any, weights_wanted: Any
+) -> bool:
+    """Whether one fused pass gives what ``conv`` would."""
+    return (
+        can_walk(conv, edge_index)
+        and type(conv.aggr_module) is SumAggregation
+        and size is None
+        and not isinstance(weights_wanted, bool)
+        and x_dst is not None
+        and len(x_src) == edge_index.graph.num_own
+    )
+
+
+def attention_dropout(conv: Any, index: RemoteIndex) -> EdgeDropout | None:
+    """The next draw for the layer's attention weights; None if it drops none."""
+    if not conv.training or conv.dropout == 0:
+        return None
+    if index.edge_keys is None:
+        raise UnsupportedOperation(
+            "attention dropout needs to know which edge of the whole graph each edge is, but edges of unknown origin "
+            f"were added to this edge_index; set the layer's dropout to 0: {conv.dropout}"
+        )
+    return EdgeDropout(p=conv.dropout, key=index.graph.randomness.draw(), edge_keys=index.edge_keys)
+
+
+def with_loop_attributes(index: RemoteIndex, edge_attr: Tensor, fill_value: Any) -> Tensor:
+    """PyG's attributes of added self-loops; ``mean`` and the like read in-edges only, which are all here."""
+    ids, kept = remove_self_loops(index.plain, edge_attr)
+    _, attributes = add_self_loops(ids, kept, fill_value=fill_value, num_nodes=index.graph.num_own)
+    return attributes
+
+
+def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
+    """Heads side by side or averaged, the residual and the bias, as GATConv and GATv2Conv end."""
+    out = out.flatten(1) if conv.concat else out.mean(dim=1)
+    if conv.res is not None:
+        out = out + conv.res(x_dst)
+    return out if conv.bias is None else out + conv.bias
