@@ -1,0 +1,88 @@
+"""The table of bytes in modes.md equals what ranks send, for every kind of layer and mode, on a directed graph."""
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric import nn as pyg
+from torch_geometric.data import Data
+
+import fullgraph as fg
+from tests.docs.pages import ROOT, section, table_rows
+from tests.ranks import run_ranks
+
+NUM_RANKS, NUM_NODES, NUM_EDGES, WIDTH, HEADS, FLOAT = 3, 30, 120, 6, 2, 4
+ROWS = [
+    (kind, mode, forward.strip("`"), backward.strip("`"))
+    for kind, modes, forward, backward in table_rows(section((ROOT / "docs" / "modes.md").read_text(), "Bytes"))
+    for mode in modes.split(", ")
+]
+LAYERS = {
+    "sum, mean": lambda: pyg.SAGEConv(WIDTH, 4),
+    "max, min": lambda: pyg.SAGEConv(WIDTH, 4, aggr="max"),
+    "attention": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS),
+    "attention of both ends": lambda: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS),
+    "sum with trained weights": lambda: pyg.GraphConv(WIDTH, 4),
+    "attention with edge attributes": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2),
+}
+EDGE_ARRAYS = {"sum with trained weights": "edge_weight", "attention with edge attributes": "edge_attr"}
+
+
+def whole_graph() -> Data:
+    generator = torch.Generator().manual_seed(0)
+    edge_index = torch.randint(NUM_NODES, (2, NUM_EDGES), generator=generator)
+    data = Data(x=torch.randn(NUM_NODES, WIDTH, generator=generator), edge_index=edge_index)
+    data.edge_weight = torch.rand(NUM_EDGES, generator=generator)
+    data.edge_attr = torch.rand(NUM_EDGES, 2, generator=generator)
+    return data
+
+
+def sent_by_a_layer(world: fg.World, path: str, mode: str, kind: str):
+    data = fg.open(path, world, mode=mode, round_rows=4)
+    torch.manual_seed(0)
+    layer = LAYERS[kind]()
+    fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
+    arguments = {name: data[name].requires_grad_() for name in (EDGE_ARRAYS.get(kind),) if name}
+    x = data.x.requires_grad_()
+    for _ in range(2):  # the first time structure is sent too
+        start = world.traffic.rows_bytes
+        out = layer(x, data.edge_index, **arguments)
+        middle = world.traffic.rows_bytes
+        out.sum().backward()
+    return middle - start, world.traffic.rows_bytes - middle, data.node_ids
+
+
+def rows_of(rank: int, owner: np.ndarray) -> dict[str, int]:
+    """The letters of the table, counted on the whole graph."""
+    src, dst = whole_graph().edge_index.numpy()
+    crossing = {(s, d) for s, d in zip(src.tolist(), dst.tolist(), strict=True) if owner[s] != owner[d]}
+    return {
+        "b": len({(s, owner[d]) for s, d in crossing if owner[s] == rank}),
+        "h": len({s for s, d in crossing if owner[d] == rank}),
+        "rb": len({(d, owner[s]) for s, d in crossing if owner[d] == rank}),
+        "rh": len({d for s, d in crossing if owner[s] == rank}),
+        "F": WIDTH,
+        "H": HEADS,
+    }
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
+    fg.partition(whole_graph(), path, num_parts=NUM_RANKS, method="random")
+    return str(path)
+
+
+def test_the_table_has_every_kind_and_mode():
+    assert {(kind, mode) for kind, mode, *_ in ROWS} == {(k, m) for k in LAYERS for m in ("sar", "keep", "halo")}
+
+
+@pytest.mark.parametrize(("kind", "mode", "forward", "backward"), ROWS)
+def test_ranks_send_what_the_table_says(path, kind, mode, forward, backward):
+    answers = run_ranks(NUM_RANKS, sent_by_a_layer, path, mode, kind)
+    owner = np.empty(NUM_NODES, int)
+    for rank, (*_, node_ids) in enumerate(answers):
+        owner[node_ids.numpy()] = rank
+    for rank, (sent_forward, sent_backward, _) in enumerate(answers):
+        letters = rows_of(rank, owner)
+        assert sent_forward == eval(forward, letters) * FLOAT
+        assert sent_backward == eval(backward, letters) * FLOAT
