@@ -1,12 +1,13 @@
-// What the three attention kernels share: the logits, weights and kept entries of one chunk of a row's edges.
+// What all attention kernels share, whatever the score: the edges of a block, their bias and dropout, and chunks of a row.
 //
-// A row is walked in chunks of `chunk_entries` edges, and within a chunk one head at a time, so that every loop over edges is
-// contiguous and vectorises, and nothing larger than chunk × heads exists. Chunks start at the row's first edge: the order of
-// every sum is fixed by the block alone.
+// A row is walked in chunks of `chunk_entries` edges. What is computed per edge and head lies in planes [heads][chunk], so that
+// loops over edges are contiguous and vectorise, and nothing larger than chunk × heads exists. Chunks start at the row's first
+// edge: the order of every sum is fixed by the block alone.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "arrays.h"
 #include "clones.h"
@@ -15,84 +16,81 @@
 
 namespace fullgraph {
 
-constexpr std::int64_t chunk_entries = 64;
+constexpr std::int64_t chunk_entries = 32;
 
 template <class T>
-struct Attention {
+struct Edges {
     Csr csr;
-    const T* row_score;             // [num_rows, num_heads]
-    const T* column_score;          // [num_columns, num_heads]
     const T* bias;                  // [num_edges, num_heads] or null
     const std::int64_t* edge_keys;  // [num_edges] or null: no dropout
     Keep keep;
     T keep_scale;  // 1 / (1 - p)
-    T negative_slope;
     std::int64_t num_heads, channels;
+
+    std::int64_t width() const { return num_heads * channels; }
+    std::int64_t entry_work() const { return num_heads * (channels + 16); }
+    std::size_t plane() const { return static_cast<std::size_t>(num_heads * chunk_entries); }
 };
 
-// raw[e] = row score + column score + bias, before leaky_relu, of `count` entries from `begin`, for head h.
+// raw += bias, of `count` entries from `begin`, for all heads.
 template <class T>
-FULLGRAPH_INLINE void fill_raw(const Attention<T>& k, std::int64_t row, std::int64_t h, std::int64_t begin, std::int64_t count,
-                               T* __restrict raw) {
-    const T own = k.row_score[row * k.num_heads + h];
-    const std::int32_t* __restrict columns = k.csr.indices + begin;
-    for (std::int64_t e = 0; e < count; ++e) raw[e] = own + k.column_score[columns[e] * k.num_heads + h];
-    if (!k.bias) return;
-    for (std::int64_t e = 0; e < count; ++e) raw[e] += k.bias[k.csr.edge(begin + e) * k.num_heads + h];
-}
-
-template <class T>
-FULLGRAPH_INLINE T leaky_relu(T raw, T negative_slope) {
-    return raw > T(0) ? raw : raw * negative_slope;
-}
-
-// factor[e] = keep / (1 - p), or 1 without dropout, of `count` entries from `begin`, for head h.
-template <class T>
-FULLGRAPH_INLINE void fill_keep(const Attention<T>& k, std::int64_t h, std::int64_t begin, std::int64_t count,
-                                T* __restrict factor) {
-    if (!k.edge_keys) {
-        std::fill_n(factor, count, T(1));
-        return;
-    }
+FULLGRAPH_INLINE void add_bias(const Edges<T>& edges, std::int64_t begin, std::int64_t count, T* __restrict raw) {
+    if (!edges.bias) return;
     for (std::int64_t e = 0; e < count; ++e) {
-        factor[e] = k.keep(k.edge_keys[k.csr.edge(begin + e)], h) ? k.keep_scale : T(0);
+        const T* __restrict bias = edges.bias + edges.csr.edge(begin + e) * edges.num_heads;
+        for (std::int64_t h = 0; h < edges.num_heads; ++h) raw[h * chunk_entries + e] += bias[h];
+    }
+}
+
+// factor[e] = keep / (1 - p) of `count` entries from `begin`, for head h; only called with dropout.
+template <class T>
+FULLGRAPH_INLINE void fill_keep(const Edges<T>& edges, std::int64_t h, std::int64_t begin, std::int64_t count,
+                                T* __restrict factor) {
+    for (std::int64_t e = 0; e < count; ++e) {
+        factor[e] = edges.keep(edges.edge_keys[edges.csr.edge(begin + e)], h) ? edges.keep_scale : T(0);
     }
 }
 
 template <class T>
-FULLGRAPH_INLINE T dot(const T* left, const T* right, std::int64_t channels) {
+FULLGRAPH_INLINE T dot(const T* __restrict left, const T* __restrict right, std::int64_t channels) {
     T sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (std::int64_t c = 0; c < channels; ++c) sum += left[c] * right[c];
     return sum;
 }
 
+// What the bound functions take after the arrays: the same tail for every kernel.
 template <class T>
-std::int64_t entry_work(const Attention<T>& k) {
-    return k.num_heads * (k.channels + 16);
-}
-
-// What the bound functions take for dropout: all four, or none of them.
-struct DropoutArguments {
-    EdgeIds edge_keys;
+struct EdgeArguments {
+    std::optional<In<T, 2>> bias;
+    EdgeIds edge_ids, edge_keys;  // edge_keys: none without dropout
     std::uint64_t key, threshold;
     double keep_scale;
 };
 
 template <class T>
-Attention<T> attention_of(const Indptr& indptr, const Indices& indices, const EdgeIds& edge_ids, const In<T, 2>& row_score,
-                          const In<T, 2>& column_score, const std::optional<In<T, 2>>& bias, const DropoutArguments& dropout,
-                          double negative_slope, std::int64_t channels) {
-    return {csr_of(indptr, indices, edge_ids),
-            row_score.data(),
-            column_score.data(),
-            data_or_null(bias),
-            data_or_null(dropout.edge_keys),
-            {dropout.key, dropout.threshold},
-            static_cast<T>(dropout.keep_scale),
-            static_cast<T>(negative_slope),
-            static_cast<std::int64_t>(row_score.shape(1)),
-            channels};
+Edges<T> edges_of(const Indptr& indptr, const Indices& indices, const EdgeArguments<T>& arguments, const In<T, 3>& rows) {
+    return {csr_of(indptr, indices, arguments.edge_ids),
+            data_or_null(arguments.bias),
+            data_or_null(arguments.edge_keys),
+            {arguments.key, arguments.threshold},
+            static_cast<T>(arguments.keep_scale),
+            static_cast<std::int64_t>(rows.shape(1)),
+            static_cast<std::int64_t>(rows.shape(2))};
+}
+
+// Binds `function` under `name`, taking every array as it is: a converted output would be a copy, and the result lost. The
+// arguments are nameless; the ops in src/fullgraph/ops give them names and pass them in order.
+template <class Argument>
+constexpr auto exact_argument() {
+    if constexpr (std::is_arithmetic_v<Argument>) return nb::arg();
+    else if constexpr (std::is_constructible_v<Argument, std::nullopt_t>) return nb::arg().noconvert().none();
+    else return nb::arg().noconvert();
+}
+
+template <class... Arguments>
+void bind_exactly(nb::module_& m, const char* name, void (*function)(Arguments...)) {
+    m.def(name, function, exact_argument<Arguments>()...);
 }
 
 }  // namespace fullgraph

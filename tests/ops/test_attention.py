@@ -1,134 +1,101 @@
 """Fused attention equals its twins, its gradients equal autograd's, and it does not see how blocks are cut."""
 
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from fullgraph import ops
 from fullgraph.errors import InputError
-from fullgraph.ops import reference
-from tests.ops.blocks import DrawnBlock, block_of, blocks, heads, hub_block
+from fullgraph.ops import reference_attention as twins
+from tests.ops.attention_problems import SCORES, SLOPE, Additive, Gatv2, Problem, ScaledDot
+from tests.ops.blocks import DrawnBlock, block_of, blocks, hub_block
 from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
 
 DTYPES = [torch.float64, torch.float32]
-channels = st.integers(1, 20)
-SLOPE = 0.2
-
-
-class Case:
-    """One attention problem on a block: its inputs, and forward and backward by the kernels or by their twins."""
-
-    def __init__(
-        self, block: DrawnBlock, num_heads: int, width: int, dtype: torch.dtype, *, bias: bool, p: float
-    ) -> None:
-        values = block.values(dtype)
-        self.block = block
-        self.x = values(block.num_columns, num_heads, width)
-        self.score_src = 3 * values(block.num_columns, num_heads)
-        self.score_dst = 3 * values(block.num_rows, num_heads)
-        self.grad = values(block.num_rows, num_heads, width)
-        self.bias = values(block.num_edges, num_heads) if bias else None
-        keys = values.keys(block.num_edges)
-        self.dropout = ops.Dropout(p=p, key=2**62 + 7, edge_keys=keys) if p else None
-
-    def options(self, block: DrawnBlock) -> dict[str, Any]:
-        return {
-            "negative_slope": SLOPE,
-            "bias": self.bias,
-            "edge_ids": block.edge_ids,
-            "dropout": self.dropout,
-        }
-
-    def forward(self, module: Any, *halves: DrawnBlock) -> tuple[Tensor, Tensor, Tensor]:
-        """(maximum, total, acc) after absorbing the blocks."""
-        total = torch.zeros_like(self.score_dst)
-        state = (torch.full_like(total, -torch.inf), total, torch.zeros_like(self.grad))
-        for block in halves or (self.block,):
-            module.attention_forward(
-                *block.csr(), self.x, self.score_src, self.score_dst, *state, **self.options(block)
-            )
-        return state
-
-    def backward(self, module: Any) -> tuple[Tensor, ...]:
-        """Gradients of <out, grad> to x, score_src, score_dst and, where there is one, bias."""
-        maximum, total, acc = self.forward(module)
-        met = total > 0
-        out = torch.where(met.unsqueeze(2), acc / total.unsqueeze(2), 0)
-        logsumexp, delta = maximum + total.log(), (out * self.grad).sum(2)
-        block_t = self.block.transposed()
-        scores = (self.score_src, self.score_dst, logsumexp, self.grad, delta)
-        grads = torch.zeros_like(self.x), torch.zeros_like(self.score_src)
-        module.attention_backward_src(*block_t.csr(), self.x, *scores, *grads, **self.options(block_t))
-        grad_dst, grad_bias = (
-            torch.zeros_like(self.score_dst),
-            None if self.bias is None else torch.zeros_like(self.bias),
-        )
-        module.attention_backward_dst(
-            *self.block.csr(), self.x, *scores, grad_dst, grad_bias=grad_bias, **self.options(self.block)
-        )
-        return (*grads, grad_dst) if grad_bias is None else (*grads, grad_dst, grad_bias)
-
-    def autograd(self) -> tuple[Tensor, ...]:
-        """The same gradients, by torch's autograd through the twin of forward."""
-        leaves = [t for t in (self.x, self.score_src, self.score_dst, self.bias) if t is not None]
-        for leaf in leaves:
-            leaf.requires_grad_()
-        _, total, acc = self.forward(reference)
-        met = (total > 0).unsqueeze(2)
-        out = acc / torch.where(met, total.unsqueeze(2), 1)
-        objective = (out * self.grad).sum() + 0 * sum(leaf.sum() for leaf in leaves)
-        grads = torch.autograd.grad(objective, leaves)
-        for leaf in leaves:
-            leaf.requires_grad_(False)
-        return grads
-
-
+heads = st.integers(1, 5)
+channels = st.one_of(st.integers(1, 20), st.sampled_from([8, 16, 32, 33, 47, 64, 70]))
 probabilities = st.sampled_from([0.0, 0.6])
 
 
+@pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(block=blocks(), num_heads=heads, width=channels, bias=st.booleans(), p=probabilities)
 def test_forward_equals_its_twin(
-    block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float, dtype: torch.dtype
+    block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float, dtype: torch.dtype, score: type[Problem]
 ) -> None:
-    case = Case(block, num_heads, width, dtype, bias=bias, p=p)
-    assert_close(case.forward(ops), case.forward(reference))
+    problem = score(block, num_heads, width, dtype, bias=bias, p=p)
+    assert_close(problem.forward(ops), problem.forward(twins))
 
 
+@pytest.mark.parametrize("score", SCORES)
 @given(block=blocks(), num_heads=heads, width=channels, bias=st.booleans(), p=probabilities)
-def test_two_blocks_equal_one(block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float) -> None:
-    case = Case(block, num_heads, width, torch.float64, bias=bias, p=p)
-    assert_close(case.forward(ops, *block.split()), case.forward(ops))
+def test_two_blocks_in_any_order_equal_one(
+    block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float, score: type[Problem]
+) -> None:
+    problem = score(block, num_heads, width, torch.float64, bias=bias, p=p)
+    first, second = block.split()
+    whole = problem.forward(ops)
+    assert_close(problem.forward(ops, first, second), whole)
+    assert_close(problem.forward(ops, second, first), whole)
 
 
+@pytest.mark.parametrize("score", SCORES)
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(block=blocks(), num_heads=heads, width=channels, bias=st.booleans(), p=probabilities)
 def test_backward_equals_its_twin(
-    block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float, dtype: torch.dtype
+    block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float, dtype: torch.dtype, score: type[Problem]
 ) -> None:
-    case = Case(block, num_heads, width, dtype, bias=bias, p=p)
-    assert_close(case.backward(ops), case.backward(reference))
+    problem = score(block, num_heads, width, dtype, bias=bias, p=p)
+    for got, want in zip(problem.backward(ops), problem.backward(twins), strict=True):
+        largest = float(want.abs().max()) if want.numel() else 0.0
+        torch.testing.assert_close(got, want, rtol=0, atol=(1e-12 if dtype == torch.float64 else 2e-5) * (1 + largest))
 
 
+@pytest.mark.parametrize("score", SCORES)
 @given(block=blocks(), num_heads=heads, width=channels, bias=st.booleans(), p=probabilities)
-def test_backward_equals_autograd(block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float) -> None:
-    case = Case(block, num_heads, width, torch.float64, bias=bias, p=p)
-    for got, want in zip(case.backward(ops), case.autograd(), strict=True):
+def test_backward_equals_autograd(
+    block: DrawnBlock, num_heads: int, width: int, bias: bool, p: float, score: type[Problem]
+) -> None:
+    problem = score(block, num_heads, width, torch.float64, bias=bias, p=p)
+    for got, want in zip(problem.backward(ops), problem.autograd(), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
-def test_logits_far_apart_neither_overflow_nor_vanish() -> None:
+@pytest.mark.parametrize("score", SCORES)
+def test_a_hub_that_several_threads_share_equals_its_twin(score: type[Problem]) -> None:
+    problem = score(hub_block(), 3, 5, torch.float64, bias=True, p=0.3)
+    assert_close(problem.forward(ops), problem.forward(twins))
+    for got, want in zip(problem.backward(ops), problem.backward(twins), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("width", [9, 32])
+@pytest.mark.parametrize("score", SCORES)
+def test_any_number_of_threads_gives_the_same_bits(score: type[Problem], width: int) -> None:
+    problem = score(hub_block(), 3, width, torch.float32, bias=True, p=0.5)
+    assert_thread_count_does_not_matter(lambda: (*problem.forward(ops), *problem.backward(ops)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("score", SCORES)
+def test_logits_far_apart_neither_overflow_nor_vanish(score: type[Problem], dtype: torch.dtype) -> None:
     block = block_of([3, 100], 100, 0, named=False)
-    for dtype in DTYPES:
-        case = Case(block, 2, 3, dtype, bias=False, p=0.0)
-        case.score_src = torch.linspace(-1e4, 1e4, 100, dtype=dtype).unsqueeze(1).repeat(1, 2)
-        state = case.forward(ops)
-        assert all(torch.isfinite(part).all() for part in state)
-        assert_close(state, case.forward(reference))
+    problem = score(block, 2, 3, dtype, bias=True, p=0.0)
+    problem.bias = torch.linspace(-1e4, 1e4, block.num_edges, dtype=dtype).unsqueeze(1).repeat(1, 2)
+    state = problem.forward(ops)
+    assert all(torch.isfinite(part).all() for part in state)
+    assert_close(state, problem.forward(twins))
+    assert all(torch.isfinite(part).all() for part in problem.backward(ops))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_rows_without_edges_stay_as_they_are(score: type[Problem]) -> None:
+    problem = score(block_of([0, 4, 0], 5, 0, named=False), 2, 3, torch.float32, bias=False, p=0.0)
+    maximum, total, acc = problem.forward(ops)
+    assert (maximum[[0, 2]] == -torch.inf).all()
+    assert not total[[0, 2]].any()
+    assert not acc[[0, 2]].any()
 
 
 def test_float32_weights_are_as_accurate_as_float32_is() -> None:
@@ -166,16 +133,16 @@ def test_a_score_of_zero_has_the_slope_of_the_negative_side() -> None:
     torch.testing.assert_close(grad_bias, torch.tensor([[-0.5], [0.5]]) * SLOPE)
 
 
-def test_any_number_of_threads_gives_the_same_bits() -> None:
-    case = Case(hub_block(), 3, 9, torch.float32, bias=True, p=0.5)
-    assert_thread_count_does_not_matter(lambda: (*case.forward(ops), *case.backward(ops)))
-
-
-def test_what_does_not_fit_is_named() -> None:
-    case = Case(block_of([2, 1], 3, 0, named=False), 2, 4, torch.float32, bias=True, p=0.5)
-    case.score_src = case.score_src[:, :1].contiguous()
+@pytest.mark.parametrize(
+    ("score", "name"), [(Additive, "score_src"), (Gatv2, "att"), (ScaledDot, "value")], ids=lambda value: str(value)
+)
+def test_what_does_not_fit_is_named(score: type[Problem], name: str) -> None:
+    problem = score(block_of([2, 1], 3, 0, named=False), 2, 4, torch.float32, bias=True, p=0.5)
+    shape = list(getattr(problem, name).shape)
+    setattr(problem, name, getattr(problem, name)[..., :1].contiguous())
     with pytest.raises(InputError) as caught:
-        case.forward(ops)
+        problem.forward(ops)
     assert str(caught.value) == (
-        "score_src must be a contiguous torch.float32 tensor of shape [3, 2] on cpu: torch.float32 [3, 1] on cpu"
+        f"{name} must be a contiguous torch.float32 tensor of shape {shape} on cpu: "
+        f"torch.float32 {[*shape[:-1], 1]} on cpu"
     )

@@ -11,6 +11,12 @@ number of threads. No kernel records anything for autograd: gradients are ops of
 """
 
 from fullgraph.ops.attention import attention_backward_dst, attention_backward_src, attention_forward
+from fullgraph.ops.attention_dot import (
+    attention_dot_backward_dst,
+    attention_dot_backward_src,
+    attention_dot_forward,
+)
+from fullgraph.ops.attention_v2 import attention_v2_backward_dst, attention_v2_backward_src, attention_v2_forward
 from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.masking import dropout
@@ -20,7 +26,13 @@ __all__ = [
     "Dropout",
     "attention_backward_dst",
     "attention_backward_src",
+    "attention_dot_backward_dst",
+    "attention_dot_backward_src",
+    "attention_dot_forward",
     "attention_forward",
+    "attention_v2_backward_dst",
+    "attention_v2_backward_src",
+    "attention_v2_forward",
     "dropout",
     "extremum",
     "extremum_backward",

@@ -5,14 +5,12 @@ carries an online softmax from block to block. Backward rebuilds w = exp(logit -
 delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] = maximum[i] + log(total[i]).
 """
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from fullgraph.ops import native, reference
-from fullgraph.ops.checks import check, check_block
-from fullgraph.ops.keep import Dropout, keep_scale, threshold
+from fullgraph.ops import native, reference_attention
+from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops.checks import check
+from fullgraph.ops.keep import Dropout
 
 
 def attention_forward(
@@ -44,8 +42,8 @@ def attention_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, (num_columns, num_heads, channels) = score_dst.size(0), _shape(x)
-    _check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
+    n, (num_columns, num_heads, channels) = score_dst.size(0), shape_of("x", x)
+    check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
     like = (x.dtype, indptr.device)
     check("score_src", score_src, [num_columns, num_heads], *like)
     for name, tensor in (("score_dst", score_dst), ("maximum", maximum), ("total", total)):
@@ -53,11 +51,11 @@ def attention_forward(
     check("acc", acc, [n, num_heads, channels], *like)
     tensors = (indptr, indices, x, score_src, score_dst, maximum, total, acc)
     if not native.runs(x):
-        reference.attention_forward(
+        reference_attention.attention_forward(
             *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
         )
         return
-    native.core.attention_forward(*map(native.array, tensors), *_options(negative_slope, bias, edge_ids, dropout))
+    native.core.attention_forward(*map(native.array, tensors), *kernel_options(negative_slope, bias, edge_ids, dropout))
 
 
 def attention_backward_src(
@@ -90,8 +88,8 @@ def attention_backward_src(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = _shape(x)
-    _check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
+    n, num_heads, channels = shape_of("x", x)
+    check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
     num_columns, like = score_dst.size(0), (x.dtype, indptr.device)
     check("score_src", score_src, [n, num_heads], *like)
     for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
@@ -101,11 +99,13 @@ def attention_backward_src(
     check("grad_score_src", grad_score_src, [n, num_heads], *like)
     tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_x, grad_score_src)
     if not native.runs(x):
-        reference.attention_backward_src(
+        reference_attention.attention_backward_src(
             *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
         )
         return
-    native.core.attention_backward_src(*map(native.array, tensors), *_options(negative_slope, bias, edge_ids, dropout))
+    native.core.attention_backward_src(
+        *map(native.array, tensors), *kernel_options(negative_slope, bias, edge_ids, dropout)
+    )
 
 
 def attention_backward_dst(
@@ -138,59 +138,20 @@ def attention_backward_dst(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, (num_columns, num_heads, channels) = score_dst.size(0), _shape(x)
-    _check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
+    n, (num_columns, num_heads, channels) = score_dst.size(0), shape_of("x", x)
+    check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
     like = (x.dtype, indptr.device)
     check("score_src", score_src, [num_columns, num_heads], *like)
     for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [n, num_heads], *like)
     check("grad", grad, [n, num_heads, channels], *like)
     check("grad_score_dst", grad_score_dst, [n, num_heads], *like)
-    if grad_bias is not None:
-        check("grad_bias", grad_bias, [_num_edges(indices, edge_ids), num_heads], *like)
+    check_grad_bias(grad_bias, indices, x, edge_ids)
     tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_score_dst)
     if not native.runs(x):
-        reference.attention_backward_dst(
+        reference_attention.attention_backward_dst(
             *tensors, negative_slope=negative_slope, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
         )
         return
-    options = _options(negative_slope, bias, edge_ids, dropout)
+    options = kernel_options(negative_slope, bias, edge_ids, dropout)
     native.core.attention_backward_dst(*map(native.array, tensors), native.optional_array(grad_bias), *options)
-
-
-def _shape(x: Tensor) -> tuple[int, int, int]:
-    check("x", x, [-1, -1, -1], x.dtype, x.device)
-    rows, num_heads, channels = x.shape
-    return rows, num_heads, channels
-
-
-def _num_edges(indices: Tensor, edge_ids: Tensor | None) -> int:
-    return indices.numel() if edge_ids is None else -1
-
-
-def _check_edges(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    edge_ids: Tensor | None,
-    bias: Tensor | None,
-    dropout: Dropout | None,
-    *,
-    num_rows: int,
-) -> None:
-    check_block(indptr, indices, edge_ids, num_rows)
-    check("x", x, [-1, -1, -1], x.dtype, indptr.device)
-    if bias is not None:
-        check("bias", bias, [_num_edges(indices, edge_ids), x.size(1)], x.dtype, x.device)
-    if dropout is not None:
-        check("edge_keys", dropout.edge_keys, [_num_edges(indices, edge_ids)], torch.int64, x.device)
-
-
-def _options(
-    negative_slope: float, bias: Tensor | None, edge_ids: Tensor | None, dropout: Dropout | None
-) -> tuple[Any, ...]:
-    edges = (native.optional_array(bias), native.optional_array(edge_ids))
-    if dropout is None:
-        return (negative_slope, *edges, None, 0, 0, 1.0, native.threads())
-    keep = (native.array(dropout.edge_keys), dropout.key, threshold(dropout.p), keep_scale(dropout.p))
-    return (negative_slope, *edges, *keep, native.threads())

@@ -2,13 +2,13 @@
 
 Twins have the ops' own signatures (`fullgraph.ops` documents them) and also add into the tensors they are given. They
 allocate tensors with a row per edge, of the full width; that is what the kernels exist to avoid. Autograd can follow
-them.
+them. Those of attention are in `fullgraph.ops.reference_attention`.
 """
 
 import torch
 from torch import Tensor
 
-from fullgraph.ops.keep import Dropout, keep_scale, threshold
+from fullgraph.ops.keep import keep_scale, threshold
 
 
 def rows_of(indptr: Tensor) -> Tensor:
@@ -58,87 +58,6 @@ def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor,
     out.index_add_(0, rows, torch.where(chosen, grad[columns], torch.zeros_like(grad[columns])))
 
 
-def attention_forward(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    score_src: Tensor,
-    score_dst: Tensor,
-    maximum: Tensor,
-    total: Tensor,
-    acc: Tensor,
-    *,
-    negative_slope: float,
-    bias: Tensor | None = None,
-    edge_ids: Tensor | None = None,
-    dropout: Dropout | None = None,
-) -> None:
-    rows, columns = rows_of(indptr), indices.long()
-    raw = _raw(score_dst[rows], score_src[columns], bias, indices, edge_ids)
-    logit = torch.nn.functional.leaky_relu(raw, negative_slope)
-    highest = maximum.scatter_reduce(0, rows.unsqueeze(1).expand_as(logit), logit.detach(), "amax")
-    scale = torch.where(highest == maximum, torch.ones_like(maximum), (maximum - highest).exp())
-    weight = (logit - highest[rows]).exp()
-    kept = weight * _keep_factor(dropout, indices, edge_ids, weight)
-    total.mul_(scale).index_add_(0, rows, weight)
-    acc.mul_(scale.unsqueeze(2)).index_add_(0, rows, kept.unsqueeze(2) * x[columns])
-    maximum.copy_(highest)
-
-
-def attention_backward_src(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    score_src: Tensor,
-    score_dst: Tensor,
-    logsumexp: Tensor,
-    grad: Tensor,
-    delta: Tensor,
-    grad_x: Tensor,
-    grad_score_src: Tensor,
-    *,
-    negative_slope: float,
-    bias: Tensor | None = None,
-    edge_ids: Tensor | None = None,
-    dropout: Dropout | None = None,
-) -> None:
-    rows, columns = rows_of(indptr), indices.long()
-    raw = _raw(score_src[rows], score_dst[columns], bias, indices, edge_ids)
-    weight = _weight(raw, logsumexp[columns], negative_slope)
-    factor = _keep_factor(dropout, indices, edge_ids, weight)
-    grad_weight = factor * (grad[columns] * x[rows]).sum(2) - delta[columns]
-    grad_x.index_add_(0, rows, (weight * factor).unsqueeze(2) * grad[columns])
-    grad_score_src.index_add_(0, rows, weight * grad_weight * _slope(raw, negative_slope))
-
-
-def attention_backward_dst(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    score_src: Tensor,
-    score_dst: Tensor,
-    logsumexp: Tensor,
-    grad: Tensor,
-    delta: Tensor,
-    grad_score_dst: Tensor,
-    *,
-    negative_slope: float,
-    bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
-    edge_ids: Tensor | None = None,
-    dropout: Dropout | None = None,
-) -> None:
-    rows, columns = rows_of(indptr), indices.long()
-    raw = _raw(score_dst[rows], score_src[columns], bias, indices, edge_ids)
-    weight = _weight(raw, logsumexp[rows], negative_slope)
-    factor = _keep_factor(dropout, indices, edge_ids, weight)
-    grad_weight = factor * (grad[rows] * x[columns]).sum(2) - delta[rows]
-    grad_raw = weight * grad_weight * _slope(raw, negative_slope)
-    grad_score_dst.index_add_(0, rows, grad_raw)
-    if grad_bias is not None:
-        grad_bias.index_add_(0, _entry_ids(indices, edge_ids), grad_raw)
-
-
 def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:
     columns = torch.arange(x.size(1), device=x.device)
     keep = keep_mask(key, row_ids.unsqueeze(1), columns, p)
@@ -179,23 +98,3 @@ def _entry_ids(indices: Tensor, edge_ids: Tensor | None) -> Tensor:
 
 def _per_entry(edge_array: Tensor, indices: Tensor, edge_ids: Tensor | None) -> Tensor:
     return edge_array[_entry_ids(indices, edge_ids)]
-
-
-def _raw(own: Tensor, other: Tensor, bias: Tensor | None, indices: Tensor, edge_ids: Tensor | None) -> Tensor:
-    return own + other if bias is None else own + other + _per_entry(bias, indices, edge_ids)
-
-
-def _weight(raw: Tensor, logsumexp: Tensor, negative_slope: float) -> Tensor:
-    return (torch.nn.functional.leaky_relu(raw, negative_slope) - logsumexp).exp()
-
-
-def _slope(raw: Tensor, negative_slope: float) -> Tensor:
-    return torch.where(raw > 0, torch.ones_like(raw), torch.full_like(raw, negative_slope))
-
-
-def _keep_factor(dropout: Dropout | None, indices: Tensor, edge_ids: Tensor | None, weight: Tensor) -> Tensor:
-    if dropout is None:
-        return torch.ones_like(weight)
-    columns = torch.arange(weight.size(1), device=weight.device)
-    keys = _per_entry(dropout.edge_keys, indices, edge_ids).unsqueeze(1)
-    return keep_mask(dropout.key, keys, columns, dropout.p).to(weight.dtype) * keep_scale(dropout.p)

@@ -1,0 +1,154 @@
+"""Scaled dot-product attention over a block, fused: no tensor with a row per edge, in forward or backward.
+
+An edge j -> i has, per head, logit = scale * <query[i], key[j]> + bias[edge], and its message is value[j].
+Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
+"""
+
+from torch import Tensor
+
+from fullgraph.ops import native, reference_attention
+from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops.checks import check
+from fullgraph.ops.keep import Dropout
+
+
+def attention_dot_forward(
+    indptr: Tensor,
+    indices: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    maximum: Tensor,
+    total: Tensor,
+    acc: Tensor,
+    *,
+    scale: float,
+    bias: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> None:
+    """Absorb a block into a running softmax-weighted sum. Rows are destinations, columns sources.
+
+    Args:
+        query: [n, H, C] of the destinations.
+        key, value: [S, H, C] of the sources.
+        maximum: [n, H], updated: the largest logit met; starts at -inf.
+        total: [n, H], updated: sum of exp(logit - maximum), without dropout; starts at 0.
+        acc: [n, H, C], updated: sum of exp(logit - maximum) * keep / (1 - p) * value; starts at 0.
+        bias: [E, H] or None.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    n, num_heads, channels = shape_of("query", query)
+    check_edges(indptr, indices, query, edge_ids, bias, dropout, num_rows=n)
+    like = (query.dtype, indptr.device)
+    check("key", key, [-1, num_heads, channels], *like)
+    check("value", value, list(key.shape), *like)
+    check("maximum", maximum, [n, num_heads], *like)
+    check("total", total, [n, num_heads], *like)
+    check("acc", acc, [n, num_heads, channels], *like)
+    tensors = (indptr, indices, query, key, value, maximum, total, acc)
+    if not native.runs(query):
+        reference_attention.attention_dot_forward(*tensors, scale=scale, bias=bias, edge_ids=edge_ids, dropout=dropout)
+        return
+    options = kernel_options(scale, bias, edge_ids, dropout)
+    native.core.attention_dot_forward(*map(native.array, tensors), *options)
+
+
+def attention_dot_backward_src(
+    indptr: Tensor,
+    indices: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query: Tensor,
+    logsumexp: Tensor,
+    grad: Tensor,
+    delta: Tensor,
+    grad_key: Tensor,
+    grad_value: Tensor,
+    *,
+    scale: float,
+    bias: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> None:
+    """Add a block's gradients to its sources. The block is the transposed one: rows are sources, columns destinations.
+
+    Args:
+        key, value: [n, H, C] of the sources.
+        query: [S, H, C] of the destinations.
+        logsumexp, delta: [S, H] of the destinations.
+        grad: [S, H, C], the gradient of the normalised output.
+        grad_key, grad_value: [n, H, C], added into.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    n, num_heads, channels = shape_of("key", key)
+    check_edges(indptr, indices, key, edge_ids, bias, dropout, num_rows=n)
+    num_columns, like = query.size(0), (key.dtype, indptr.device)
+    for name, tensor in (("value", value), ("grad_key", grad_key), ("grad_value", grad_value)):
+        check(name, tensor, [n, num_heads, channels], *like)
+    for name, tensor in (("query", query), ("grad", grad)):
+        check(name, tensor, [num_columns, num_heads, channels], *like)
+    for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
+        check(name, tensor, [num_columns, num_heads], *like)
+    tensors = (indptr, indices, key, value, query, logsumexp, grad, delta, grad_key, grad_value)
+    if not native.runs(key):
+        reference_attention.attention_dot_backward_src(
+            *tensors, scale=scale, bias=bias, edge_ids=edge_ids, dropout=dropout
+        )
+        return
+    options = kernel_options(scale, bias, edge_ids, dropout)
+    native.core.attention_dot_backward_src(*map(native.array, tensors), *options)
+
+
+def attention_dot_backward_dst(
+    indptr: Tensor,
+    indices: Tensor,
+    key: Tensor,
+    value: Tensor,
+    query: Tensor,
+    logsumexp: Tensor,
+    grad: Tensor,
+    delta: Tensor,
+    grad_query: Tensor,
+    *,
+    scale: float,
+    bias: Tensor | None = None,
+    grad_bias: Tensor | None = None,
+    edge_ids: Tensor | None = None,
+    dropout: Dropout | None = None,
+) -> None:
+    """Add a block's gradients to its queries and biases. Rows are destinations, columns sources.
+
+    Args:
+        key, value: [S, H, C] of the sources.
+        query: [n, H, C] of the destinations.
+        logsumexp, delta: [n, H].
+        grad: [n, H, C], the gradient of the normalised output.
+        grad_query: [n, H, C], added into.
+        grad_bias: [E, H] or None, added into.
+
+    Raises:
+        InputError: on tensors that do not fit together.
+    """
+    n, num_heads, channels = shape_of("query", query)
+    check_edges(indptr, indices, query, edge_ids, bias, dropout, num_rows=n)
+    like = (query.dtype, indptr.device)
+    check("key", key, [-1, num_heads, channels], *like)
+    check("value", value, list(key.shape), *like)
+    for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
+        check(name, tensor, [n, num_heads], *like)
+    for name, tensor in (("grad", grad), ("grad_query", grad_query)):
+        check(name, tensor, [n, num_heads, channels], *like)
+    check_grad_bias(grad_bias, indices, query, edge_ids)
+    tensors = (indptr, indices, key, value, query, logsumexp, grad, delta, grad_query)
+    if not native.runs(query):
+        reference_attention.attention_dot_backward_dst(
+            *tensors, scale=scale, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
+        )
+        return
+    options = kernel_options(scale, bias, edge_ids, dropout)
+    native.core.attention_dot_backward_dst(*map(native.array, tensors), native.optional_array(grad_bias), *options)

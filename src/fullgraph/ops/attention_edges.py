@@ -1,0 +1,65 @@
+"""What the three attentions ask and pass alike about a block's edges: its CSR arrays, biases and dropout."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.ops import native
+from fullgraph.ops.checks import check, check_block
+from fullgraph.ops.keep import Dropout, keep_scale, threshold
+
+
+def shape_of(name: str, rows: Tensor) -> tuple[int, int, int]:
+    """The sizes of a [rows, H, C] tensor.
+
+    Raises:
+        InputError: if it has another number of dimensions.
+    """
+    check(name, rows, [-1, -1, -1], rows.dtype, rows.device)
+    num_rows, num_heads, channels = rows.shape
+    return num_rows, num_heads, channels
+
+
+def check_edges(
+    indptr: Tensor,
+    indices: Tensor,
+    rows: Tensor,
+    edge_ids: Tensor | None,
+    bias: Tensor | None,
+    dropout: Dropout | None,
+    *,
+    num_rows: int,
+) -> None:
+    """Refuse a block, bias or dropout that does not fit `rows` [any, H, C].
+
+    Raises:
+        InputError: naming what does not fit.
+    """
+    check_block(indptr, indices, edge_ids, num_rows)
+    check("rows", rows, [-1, -1, -1], rows.dtype, indptr.device)
+    if bias is not None:
+        check("bias", bias, [_num_edges(indices, edge_ids), rows.size(1)], rows.dtype, rows.device)
+    if dropout is not None:
+        check("edge_keys", dropout.edge_keys, [_num_edges(indices, edge_ids)], torch.int64, rows.device)
+
+
+def check_grad_bias(grad_bias: Tensor | None, indices: Tensor, rows: Tensor, edge_ids: Tensor | None) -> None:
+    """Raises: InputError: if there is a gradient of biases that is not [E, H]."""
+    if grad_bias is not None:
+        check("grad_bias", grad_bias, [_num_edges(indices, edge_ids), rows.size(1)], rows.dtype, rows.device)
+
+
+def kernel_options(
+    number: float, bias: Tensor | None, edge_ids: Tensor | None, dropout: Dropout | None
+) -> tuple[Any, ...]:
+    """The tail of every attention kernel's arguments; `number` is the slope or scale of its score."""
+    edges = (native.optional_array(bias), native.optional_array(edge_ids))
+    if dropout is None:
+        return (number, *edges, None, 0, 0, 1.0, native.threads())
+    keep = (native.array(dropout.edge_keys), dropout.key, threshold(dropout.p), keep_scale(dropout.p))
+    return (number, *edges, *keep, native.threads())
+
+
+def _num_edges(indices: Tensor, edge_ids: Tensor | None) -> int:
+    return indices.numel() if edge_ids is None else -1
