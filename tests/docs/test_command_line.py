@@ -2,11 +2,13 @@
 
 import re
 import shlex
+import signal
 
 import pytest
 import typer
 import typer.core
 
+from fullgraph import errors
 from fullgraph.cli import app
 from fullgraph.datasets.load import NAMES
 from fullgraph.train.config import RESUME_MAY_CHANGE
@@ -68,3 +70,9 @@ def test_all_data_sets_are_listed():
     page = (ROOT / "docs" / "datasets.md").read_text()
     listed = [name for row in table_rows(section(page, "Names")) for name in re.findall(r"`([\w-]+)`", row[0])]
     assert sorted(listed) == sorted(NAMES)
+
+
+def test_the_exit_codes_are_those_of_the_errors():
+    listed = {int(code) for row in table_rows(section(PAGE, "Exit codes")) for code in row[0].split(", ")}
+    raised = {errors.FullgraphError.exit_code, errors.InputError.exit_code, errors.PeerLost.exit_code}
+    assert listed == {0, *raised, 128 + signal.SIGINT, 128 + signal.SIGTERM}
