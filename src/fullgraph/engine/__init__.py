@@ -9,10 +9,12 @@ from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, keyed_dropout
-from fullgraph.engine.scores import Additive
+from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 
 __all__ = [
     "Additive",
+    "BothEnds",
+    "DotProduct",
     "EdgeDropout",
     "Halo",
     "Plan",

@@ -178,3 +178,138 @@ class Additive(Score):
             edge_ids=block.edge_ids,
             dropout=terms.dropout,
         )
+
+
+@dataclass(frozen=True)
+class BothEnds(Score):
+    """``<att, leaky_relu(x_src[j] + x_dst[i])> + bias`` (GATv2; Brody 2022, eq. 7): sources ``(x [n, H, C],)``,
+    destinations ``(x [n, H, C],)``, shared ``(att [H, C],)``."""
+
+    negative_slope: float
+    num_src, num_dst, reverses = 1, 1, False
+
+    def values(self, src):
+        return src[0]
+
+    def forward(self, block, src, dst, shared, state, terms):
+        (x_src,), (x_dst,), (att,) = src, dst, shared
+        ops.attention_v2_forward(
+            block.indptr,
+            block.indices,
+            x_src,
+            x_dst,
+            att,
+            state.maximum,
+            state.total,
+            state.accumulator,
+            negative_slope=self.negative_slope,
+            bias=terms.bias,
+            edge_ids=block.edge_ids,
+            dropout=terms.dropout,
+        )
+
+    def to_src(self, block_t, src, dst, shared, outcome, grads, terms):
+        (x_src,), (x_dst,), (att,), (grad_x,) = src, dst, shared, grads
+        ops.attention_v2_backward_src(
+            block_t.indptr,
+            block_t.indices,
+            x_src,
+            x_dst,
+            att,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_x,
+            negative_slope=self.negative_slope,
+            bias=terms.bias,
+            edge_ids=block_t.edge_ids,
+            dropout=terms.dropout,
+        )
+
+    def to_dst(self, block, src, dst, shared, outcome, grads, terms):
+        (x_src,), (x_dst,), (att,), (grad_x, grad_att) = src, dst, shared, grads
+        ops.attention_v2_backward_dst(
+            block.indptr,
+            block.indices,
+            x_src,
+            x_dst,
+            att,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_x,
+            grad_att,
+            negative_slope=self.negative_slope,
+            bias=terms.bias,
+            grad_bias=terms.grad_bias,
+            edge_ids=block.edge_ids,
+            dropout=terms.dropout,
+        )
+
+
+@dataclass(frozen=True)
+class DotProduct(Score):
+    """``scale * <query[i], key[j]> + bias`` (Vaswani 2017; Shi 2021, eq. 3): sources ``(key, value)``, destinations
+    ``(query,)``, all ``[n, H, C]``. Sending a destination's query, gradient and returning the query's costs 5 feature
+    rows per boundary row and layer; fetching keys and values again would cost 6."""
+
+    scale: float
+    num_src, num_dst, reverses = 2, 1, True
+
+    def values(self, src):
+        return src[1]
+
+    def forward(self, block, src, dst, shared, state, terms):
+        (key, value), (query,) = src, dst
+        ops.attention_dot_forward(
+            block.indptr,
+            block.indices,
+            query,
+            key,
+            value,
+            state.maximum,
+            state.total,
+            state.accumulator,
+            scale=self.scale,
+            bias=terms.bias,
+            edge_ids=block.edge_ids,
+            dropout=terms.dropout,
+        )
+
+    def to_src(self, block_t, src, dst, shared, outcome, grads, terms):
+        (key, value), (query,), (grad_key, grad_value) = src, dst, grads
+        ops.attention_dot_backward_src(
+            block_t.indptr,
+            block_t.indices,
+            key,
+            value,
+            query,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_key,
+            grad_value,
+            scale=self.scale,
+            bias=terms.bias,
+            edge_ids=block_t.edge_ids,
+            dropout=terms.dropout,
+        )
+
+    def to_dst(self, block, src, dst, shared, outcome, grads, terms):
+        (key, value), (query,), (grad_query,) = src, dst, grads
+        ops.attention_dot_backward_dst(
+            block.indptr,
+            block.indices,
+            key,
+            value,
+            query,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_query,
+            scale=self.scale,
+            bias=terms.bias,
+            grad_bias=terms.grad_bias,
+            edge_ids=block.edge_ids,
+            dropout=terms.dropout,
+        )

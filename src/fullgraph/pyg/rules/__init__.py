@@ -15,6 +15,8 @@ RULES: dict[type, type[Converted]] = {
     pyg.GINConv: aggregating.GINConv,
     pyg.GraphConv: aggregating.GraphConv,
     pyg.GATConv: attention.GATConv,
+    pyg.GATv2Conv: attention.GATv2Conv,
+    pyg.TransformerConv: attention.TransformerConv,
     pyg.BatchNorm: rowwise.BatchNorm,
     torch.nn.BatchNorm1d: rowwise.BatchNorm1d,
     torch.nn.Dropout: rowwise.Dropout,

@@ -4,14 +4,16 @@ Asked for its attention weights, given edges of another kind than ``walks`` allo
 takes PyG's own path over the remote-aware index, with the same result.
 """
 
+import math
 from typing import Any
 
+import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from fullgraph.engine import Additive, EdgeDropout, attend
+from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, attend
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.aggregating import can_walk
@@ -63,6 +65,65 @@ class GATConv(Converted, pyg.GATConv):
         weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
         folded = (weight * self.att_edge.squeeze(0).unsqueeze(-1)).sum(1)
         return edge_attr.view(len(edge_attr), -1) @ folded.t()
+
+
+class GATv2Conv(Converted, pyg.GATv2Conv):
+    """Brody 2022. Edge attributes enter its score feature by feature, so with them it takes PyG's own path."""
+
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
+        return edge_index.with_self_loops if self.add_self_loops else edge_index
+
+    def forward(
+        self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None
+    ) -> Any:
+        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
+        can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
+        if not can or edge_attr is not None:
+            return super().forward(x, edge_index, edge_attr, return_attention_weights)
+        shape = (-1, self.heads, self.out_channels)
+        left = self.lin_l(x_src).view(shape)
+        right = left if x_dst is x_src and self.share_weights else self.lin_r(x_dst).view(shape)
+        walked = self.walked_index(edge_index)
+        out = attend(
+            BothEnds(self.negative_slope),
+            walked.plan,
+            (left,),
+            (right,),
+            (self.att.squeeze(0),),
+            dropout=attention_dropout(self, walked),
+        )
+        return finished(self, out, x_dst)
+
+
+class TransformerConv(Converted, pyg.TransformerConv):
+    """Shi 2021. Edge attributes enter its keys and values feature by feature, so with them it takes PyG's own path."""
+
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
+        return edge_index
+
+    def forward(
+        self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None
+    ) -> Any:
+        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
+        can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
+        if not can or edge_attr is not None:
+            return super().forward(x, edge_index, edge_attr, return_attention_weights)
+        shape = (-1, self.heads, self.out_channels)
+        out = attend(
+            DotProduct(1 / math.sqrt(self.out_channels)),
+            edge_index.plan,
+            (self.lin_key(x_src).view(shape), self.lin_value(x_src).view(shape)),
+            (self.lin_query(x_dst).view(shape),),
+            dropout=attention_dropout(self, edge_index),
+        )
+        out = out.flatten(1) if self.concat else out.mean(dim=1)
+        if not self.root_weight:
+            return out
+        skip = self.lin_skip(x_dst)
+        if self.lin_beta is None:
+            return out + skip
+        beta = self.lin_beta(torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
+        return beta * skip + (1 - beta) * out
 
 
 def can_attend(
