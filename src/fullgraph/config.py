@@ -18,6 +18,7 @@ class EngineConfig:
             round at a time and keeps the rows for backward; ``halo`` fetches all boundary rows at once.
         prefetch: rounds in flight beside the one being computed (0: fetch, compute, fetch, …).
         round_rows: most rows that one round brings from one rank. A round of 32,768 rows of 256 float32 is 32 MiB.
+        chunk_edges: most edges of the neighbourhoods that a layer without a walk of its own works on at a time.
 
     Raises:
         InputError: on an unknown mode, a negative prefetch or a round without rows.
@@ -26,6 +27,7 @@ class EngineConfig:
     mode: Mode = "sar"
     prefetch: int = 1
     round_rows: int = 32_768
+    chunk_edges: int = 65_536
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -34,3 +36,5 @@ class EngineConfig:
             raise InputError(f"prefetch must be 0 or more rounds: {self.prefetch}")
         if self.round_rows < 1:
             raise InputError(f"round_rows must be at least 1 row: {self.round_rows}")
+        if self.chunk_edges < 1:
+            raise InputError(f"chunk_edges must be at least 1 edge: {self.chunk_edges}")

@@ -76,7 +76,7 @@ def run_layer(layer, data, x, arguments):
 
 
 def on_a_rank(world: fg.World, path: str, mode: str, name: str, edge_grad: bool):
-    data = fg.open(path, world, mode=mode, prefetch=0, round_rows=4)
+    data = fg.open(path, world, mode=mode, prefetch=0, round_rows=4, chunk_edges=40)
     layer, arguments = gradients_of(name, data, edge_grad)
     fg.convert(layer, data)
     x = data.x.requires_grad_()

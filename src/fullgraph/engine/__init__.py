@@ -6,6 +6,7 @@ from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.gradients import sum_gradients
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
+from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, keyed_dropout
@@ -13,10 +14,12 @@ from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 
 __all__ = [
     "Additive",
+    "Arguments",
     "BothEnds",
     "DotProduct",
     "EdgeDropout",
     "Halo",
+    "Neighbourhood",
     "Plan",
     "Randomness",
     "Walk",
@@ -27,6 +30,8 @@ __all__ = [
     "keyed_dropout",
     "mean_neighbours",
     "mean_over_ranks",
+    "neighbourhoods",
+    "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",
     "with_halo",

@@ -4,6 +4,8 @@ torch's own generators hand out numbers in order of use, so that a row's mask wo
 and would have to be stored for backward. A hash of the row's original id needs neither.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,7 @@ class Randomness:
     seed: int = 0
     step: int = 0
     call: int = 0
+    _repeats: bool = False
 
     def draw(self) -> int:
         """The key of the next draw, ``0 <= key < 2**63``.
@@ -39,7 +42,7 @@ class Randomness:
         Raises:
             UnsupportedOperation: while autograd runs backward: a recomputed forward would draw another mask.
         """
-        if torch._C._current_graph_task_id() != -1:
+        if torch._C._current_graph_task_id() != -1 and not self._repeats:
             raise UnsupportedOperation(
                 "dropout was drawn again inside backward, so its mask would differ from forward's; "
                 "do not wrap layers with dropout in torch.utils.checkpoint on a partitioned graph"
@@ -47,6 +50,16 @@ class Randomness:
         key = _mix(_mix(self.seed * _STEP + self.step) + self.call * _CALL)
         self.call += 1
         return key >> 1
+
+    @contextmanager
+    def repeating(self, call: int) -> Iterator[None]:
+        """Draw again from the ``call``-th draw of this step on, inside backward too; afterwards, go on as before."""
+        before = self.call, self._repeats
+        self.call, self._repeats = call, True
+        try:
+            yield
+        finally:
+            self.call, self._repeats = before
 
     def next_step(self) -> None:
         """Called once per optimizer step."""

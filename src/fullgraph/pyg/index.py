@@ -16,9 +16,8 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from fullgraph.engine import Plan, with_halo, without_halo
+from fullgraph.engine import Neighbourhood, Plan, neighbourhoods, with_halo, without_halo
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.rank_graph import RankGraph
 
@@ -86,11 +85,34 @@ class RemoteIndex(RemoteTensor):
         return Plan(self.graph.halo, ids[self.remote_row], ids[1 - self.remote_row], self.graph.num_own)
 
     @cached_property
+    def neighbourhoods(self) -> list[Neighbourhood]:
+        """Complete neighbourhoods of all owned rows, a bounded number of edges each. Collective the first time."""
+        return neighbourhoods(self.plan, self.graph.config.chunk_edges)
+
+    # Layers derive the same few indices from this one in every forward, and each has a plan to build. So the results of
+    # PyG's own steps are remembered: `ids[0] != ids[1]`, choosing by that mask, appending one self-loop per row.
+
+    @cached_property
+    def is_no_loop(self) -> Tensor:
+        """Which edges are no self-loops, bool ``[num_edges]``."""
+        return self.plain[0] != self.plain[1]
+
+    @cached_property
+    def without_self_loops(self) -> "RemoteIndex":
+        """The other edges, in their order."""
+        return _choose_edges(self, self.is_no_loop.clone())
+
+    @cached_property
+    def with_loops_appended(self) -> "RemoteIndex":
+        """These edges and then one self-loop per owned row."""
+        loops = torch.arange(self.graph.num_own, device=self.plain.device).repeat(2, 1)
+        keys = None if self.edge_keys is None else torch.cat([self.edge_keys, _loop_keys(self.graph)])
+        return RemoteIndex.make(torch.cat([self.plain, loops], dim=1), self.graph, keys, self.remote_row)
+
+    @property
     def with_self_loops(self) -> "RemoteIndex":
         """These edges with every self-loop replaced by exactly one per owned row, at the end, as PyG orders them."""
-        ids, keys = remove_self_loops(self.plain, self.edge_keys)
-        ids, _ = add_self_loops(ids, num_nodes=self.graph.num_own)
-        return RemoteIndex.make(ids, self.graph, None if keys is None else torch.cat([keys, _loop_keys(self.graph)]))
+        return self.without_self_loops.with_loops_appended
 
     def constant(self, name: object, given: Tensor | None, compute: Callable[[], Tensor]) -> Tensor:
         """``compute()``, remembered under ``name`` for as long as the tensor it was computed from is the same one.
@@ -115,11 +137,13 @@ class RemoteIndex(RemoteTensor):
 class RemoteIds(RemoteTensor):
     """The possibly remote ends of edges, int64 ``[num_edges]`` or a view of it that repeats each id."""
 
+    whole: RemoteIndex | None
+
     @staticmethod
-    def of(ids: Tensor, graph: RankGraph) -> "RemoteIds":
-        """Wrap extended ids."""
+    def of(ids: Tensor, graph: RankGraph, whole: RemoteIndex | None = None) -> "RemoteIds":
+        """Wrap extended ids; ``whole`` is the index of which they are one row."""
         remote = torch.Tensor._make_subclass(RemoteIds, ids)
-        remote.graph = graph
+        remote.graph, remote.whole = graph, whole
         return remote
 
 
@@ -160,7 +184,7 @@ def _itself(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> A
 
 def _ends(index: Any, row: int) -> Tensor:
     ids = index.plain[row]
-    return RemoteIds.of(ids, index.graph) if row % 2 == index.remote_row else ids
+    return RemoteIds.of(ids, index.graph, index) if row % 2 == index.remote_row else ids
 
 
 def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
@@ -189,6 +213,8 @@ def _setitem(func: Callable[..., Any], self: Any, key: Any, value: Any) -> Any:
 
 
 def _choose_edges(index: RemoteIndex, chosen: Any) -> RemoteIndex:
+    if chosen is index.__dict__.get("is_no_loop"):
+        return index.without_self_loops
     keys = None if index.edge_keys is None else index.edge_keys[chosen]
     return RemoteIndex.make(index.plain[:, chosen], index.graph, keys, index.remote_row)
 
@@ -247,6 +273,11 @@ def _compare(func: Callable[..., Any], self: Any, other: Any) -> Any:
     """Equality of both ends of edges: an own row's extended id is its own id, so only self-loops are equal."""
     if isinstance(self, RemoteIndex) or isinstance(other, RemoteIndex):
         return NotImplemented
+    ids, ends = (self, other) if isinstance(self, RemoteIds) else (other, self)
+    if func in _NOT_EQUAL and ids.whole is not None and type(ends) is Tensor:
+        other_row = ids.whole.plain[1 - ids.whole.remote_row]
+        if ends.data_ptr() == other_row.data_ptr() and ends.shape == other_row.shape:
+            return ids.whole.is_no_loop
     return func(_plain(self), _plain(other))
 
 
@@ -264,10 +295,19 @@ def _cat(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) -> A
     remote_row, *others = {t.remote_row for t in tensors if isinstance(t, RemoteIndex)}
     if others:
         return NotImplemented
+    if len(tensors) == 2 and isinstance(tensors[0], RemoteIndex) and _is_one_loop_per_row(tensors[1], graph):
+        return tensors[0].with_loops_appended
     keys = [t.edge_keys if isinstance(t, RemoteIndex) else _keys_of_appended(t, graph) for t in tensors]
     known = [k for k in keys if k is not None]
     all_keys = torch.cat(known) if len(known) == len(keys) else None
     return RemoteIndex.make(torch.cat(_plain(list(tensors)), dim=1), graph, all_keys, remote_row)
+
+
+def _is_one_loop_per_row(ids: Tensor, graph: RankGraph) -> bool:
+    if isinstance(ids, RemoteTensor) or ids.size(1) != graph.num_own:
+        return False
+    rows = torch.arange(graph.num_own, device=ids.device)
+    return torch.equal(ids[0], rows) and torch.equal(ids[1], rows)
 
 
 def _keys_of_appended(ids: Tensor, graph: RankGraph) -> Tensor | None:
@@ -299,6 +339,7 @@ def _select(func: Callable[..., Any], self: RemoteIndex, dim: int, index: int) -
 
 _T = torch.Tensor
 _IN_PLACE = {_T.scatter_add_}
+_NOT_EQUAL = {_T.ne, torch.ne, _T.__ne__}
 _MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(
         [_T.to, _T.clone, torch.clone, _T.contiguous, _T.detach, torch.detach, _T.cpu, _T.cuda, _T.long, _T.pin_memory],

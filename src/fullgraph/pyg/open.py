@@ -42,6 +42,7 @@ def open_graph(
     mode: Mode = "sar",
     prefetch: int = 1,
     round_rows: int = 32_768,
+    chunk_edges: int = 65_536,
 ) -> PartitionedData:
     """Open a partitioned graph on this rank. Collective.
 
@@ -51,6 +52,7 @@ def open_graph(
         mode: how rows of other ranks are held, see `EngineConfig`.
         prefetch: rounds in flight, see `EngineConfig`.
         round_rows: most rows of a round, see `EngineConfig`.
+        chunk_edges: most edges of a neighbourhood, see `EngineConfig`.
 
     Returns:
         The owned rows on the world's device: ``x``, ``y``, masks and whatever else was stored per node or per edge.
@@ -61,7 +63,7 @@ def open_graph(
             several node or edge types.
     """
     world = world or World()
-    config = EngineConfig(mode=mode, prefetch=prefetch, round_rows=round_rows)
+    config = EngineConfig(mode=mode, prefetch=prefetch, round_rows=round_rows, chunk_edges=chunk_edges)
     stored = world.together(lambda: PartitionedGraph.open(path))
     world.agree("graph and settings", (stored.checksum, config))
     if stored.node_types != (NODE,) or stored.relations != (EDGE,):

@@ -1,15 +1,11 @@
 """``fullgraph.convert`` and ``fullgraph.prepare``: an unmodified model made exact and sequential, in place."""
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-from torch.overrides import TorchFunctionMode
 from torch_geometric.data import Data
 
 from fullgraph.engine import sum_gradients
@@ -17,8 +13,8 @@ from fullgraph.errors import InputError, UnsupportedOperation
 from fullgraph.pyg.functional import rank_graph
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import check_layers
-from fullgraph.pyg.rules import RULES, Converted, convert_instance
-from fullgraph.pyg.rules.rowwise import drop
+from fullgraph.pyg.rules import Converted, convert_instance, rule_of
+from fullgraph.pyg.rules.rowwise import KeyedDropouts
 
 
 def convert(model: Module, data: Data) -> Module:
@@ -40,7 +36,7 @@ def convert(model: Module, data: Data) -> Module:
     graph = rank_graph(data)
     check_layers(model)
     for module in model.modules():
-        rule = RULES.get(type(module))
+        rule = rule_of(module)
         if rule is not None:
             convert_instance(module, rule, graph)
     if not isinstance(model, _Root):
@@ -133,36 +129,5 @@ class _Root(Converted):
     """The outermost module: while it runs, ``F.dropout`` in anybody's ``forward`` is keyed by global ids too."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with _KeyedDropouts(self.rank_graph):
+        with KeyedDropouts(self.rank_graph):
             return super().__call__(*args, **kwargs)
-
-
-class _KeyedDropouts(TorchFunctionMode):
-    def __init__(self, graph: RankGraph):
-        super().__init__()
-        self._graph = graph
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.dropout:
-            return self._dropout(*args, **kwargs)
-        if func in _UNKEYED and kwargs.get("training", True):
-            raise UnsupportedOperation(
-                f"this kind of dropout would differ with the number of ranks; use torch.nn.Dropout: {func.__name__}"
-            )
-        return func(*args, **kwargs)
-
-    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        if not training or p == 0:
-            return input
-        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # pyright: ignore[reportAttributeAccessIssue]
-            raise UnsupportedOperation(
-                "F.dropout inside torch.utils.checkpoint would draw another mask when it is recomputed; "
-                f"leave that part of the model out of the checkpoint, p is: {p}"
-            )
-        return drop(input, p, self._graph)
-
-
-_UNKEYED = {F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d}

@@ -1,5 +1,7 @@
 """What one rank knows of a partitioned graph; indices, layers and losses share one object of it per opened graph."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -29,6 +31,7 @@ class RankGraph:
     num_global_edges: int
     randomness: Randomness
     _edge_keys_of_size: dict[int, Tensor] = field(default_factory=dict)
+    _rows_now: tuple[Tensor, Tensor | None] | None = None
 
     @property
     def world(self) -> World:
@@ -55,6 +58,12 @@ class RankGraph:
         Raises:
             UnsupportedOperation: if they are neither.
         """
+        if self._rows_now is not None:
+            nodes, edges = self._rows_now
+            if edges is not None and num_rows == len(edges):
+                return edges
+            if num_rows == len(nodes):
+                return nodes
         if num_rows == self.num_own:
             return self.node_ids
         if num_rows in self._edge_keys_of_size:
@@ -64,6 +73,15 @@ class RankGraph:
             f"has {sorted(self._edge_keys_of_size)} edges, so apply it to all of them before choosing rows; "
             f"the tensor has rows: {num_rows}"
         )
+
+    @contextmanager
+    def rows_are(self, node_ids: Tensor, edge_keys: Tensor | None) -> Iterator[None]:
+        """While a layer works on some of the rows: which ones they are."""
+        before, self._rows_now = self._rows_now, (node_ids, edge_keys)
+        try:
+            yield
+        finally:
+            self._rows_now = before
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copied model stays on the same graph: connections to other ranks cannot be copied."""

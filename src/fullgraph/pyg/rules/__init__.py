@@ -1,12 +1,14 @@
 """Which layer becomes what on a partitioned graph: one file per family, exact classes only.
 
-A subclass that a user derived is left alone, since it may have changed any method; it runs over the remote-aware index.
+A subclass that a user derived may have changed any method, so it is treated like any other layer without a rule: its
+own code runs on complete neighbourhoods.
 """
 
 import torch
 import torch_geometric.nn as pyg
 
 from fullgraph.pyg.rules import aggregating, attention, rowwise
+from fullgraph.pyg.rules.any_layer import by_neighbourhood
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
 
 RULES: dict[type, type[Converted]] = {
@@ -22,4 +24,15 @@ RULES: dict[type, type[Converted]] = {
     torch.nn.Dropout: rowwise.Dropout,
 }
 
-__all__ = ["RULES", "Converted", "convert_instance", "original_class"]
+
+def rule_of(module: torch.nn.Module) -> type[Converted] | None:
+    """The class that ``module`` is moved to; None if it needs none, or has been moved already."""
+    if isinstance(module, Converted):
+        return None
+    rule = RULES.get(type(module))
+    if rule is None and isinstance(module, pyg.MessagePassing):
+        return by_neighbourhood(type(module))
+    return rule
+
+
+__all__ = ["RULES", "Converted", "convert_instance", "original_class", "rule_of"]

@@ -1,11 +1,16 @@
 """Layers that take node rows alone: batch norm with the statistics of all ranks, dropout with masks by global id."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from fullgraph.engine import batch_norm, keyed_dropout
-from fullgraph.errors import UnsupportedLayer
+from fullgraph.errors import UnsupportedLayer, UnsupportedOperation
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.rules.converted import Converted
 
@@ -54,3 +59,36 @@ class Dropout(Converted, torch.nn.Dropout):
 def drop(x: Tensor, p: float, graph: RankGraph) -> Tensor:
     """Draw the next mask and apply it."""
     return keyed_dropout(x, p, graph.randomness.draw(), graph.row_keys(len(x)))
+
+
+class KeyedDropouts(TorchFunctionMode):
+    """While it is active, dropout as a function is keyed by global ids too."""
+
+    def __init__(self, graph: RankGraph):
+        super().__init__()
+        self._graph = graph
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            return self._dropout(*args, **kwargs)
+        if func in _UNKEYED and kwargs.get("training", True):
+            raise UnsupportedOperation(
+                f"this kind of dropout would differ with the number of ranks; use torch.nn.Dropout: {func.__name__}"
+            )
+        return func(*args, **kwargs)
+
+    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        if not training or p == 0:
+            return input
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # pyright: ignore[reportAttributeAccessIssue]
+            raise UnsupportedOperation(
+                "F.dropout inside torch.utils.checkpoint would draw another mask when it is recomputed; "
+                f"leave that part of the model out of the checkpoint, p is: {p}"
+            )
+        return drop(input, p, self._graph)
+
+
+_UNKEYED = {F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d}

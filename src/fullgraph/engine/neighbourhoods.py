@@ -1,0 +1,228 @@
+"""Complete neighbourhoods, a bounded number of edges at a time: what any aggregation at all can be computed on.
+
+A layer that is no sum, extremum or attention still is exact on the whole in-neighbourhood of a destination. We cut the
+owned destinations into runs with at most ``chunk_edges`` in-edges, fetch the sources of one run, let the layer's own
+code work on it, and free everything; backward fetches again and runs the code again with gradients on. A boundary row
+travels once per run that needs it, where a walk would send it once: the price of not knowing what the layer does.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fullgraph.comm import Routes, fetch_all, return_all
+from fullgraph.engine.plan import Plan
+from fullgraph.engine.randomness import Randomness
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """All in-edges of a run of owned destinations.
+
+    Attributes:
+        rows: the destinations.
+        edge_ids: int64 ``[e]``, the edges among the plan's, by destination and in the plan's order within one.
+        dst: int64 ``[e]``, each edge's destination, counted from the first of ``rows``.
+        src: int64 ``[e]``, each edge's source among the rows that `gather` returns.
+        own: int64, the sources that this rank owns, ascending; they come first.
+        routes: how the others travel.
+    """
+
+    rows: range
+    edge_ids: Tensor
+    dst: Tensor
+    src: Tensor
+    own: Tensor
+    routes: Routes
+
+    @property
+    def num_src(self) -> int:
+        """How many distinct sources there are."""
+        return len(self.own) + self.routes.num_received
+
+    def gather(self, x: Tensor) -> Tensor:
+        """The rows of all sources, ``[num_src, …]``. Collective."""
+        return torch.cat([x.index_select(0, self.own), fetch_all(self.routes, x)])
+
+    def give_back(self, grad: Tensor, total: Tensor) -> None:
+        """The adjoint of `gather`: add to the owners' ``total``, in place. Collective."""
+        total.index_add_(0, self.own, grad[: len(self.own)])
+        return_all(self.routes, grad[len(self.own) :].contiguous(), total)
+
+
+def neighbourhoods(plan: Plan, chunk_edges: int) -> list[Neighbourhood]:
+    """Cut a plan's destinations into runs of at most ``chunk_edges`` edges (at least one destination each). Collective.
+
+    Every rank gets the same number of runs; those it does not need have no rows.
+    """
+    halo, block = plan.halo, plan.merged
+    bounds = [0]
+    while bounds[-1] < plan.num_dst:
+        most = int(block.indptr[bounds[-1]]) + chunk_edges
+        bounds.append(max(bounds[-1] + 1, int(torch.searchsorted(block.indptr, most, right=True)) - 1))
+    num_runs = max(halo.world.gather_objects(len(bounds) - 1))
+    bounds += [plan.num_dst] * (num_runs + 1 - len(bounds))
+    runs = []
+    for first, stop in pairwise(bounds):
+        chosen = slice(int(block.indptr[first]), int(block.indptr[stop]))
+        sources, src = torch.unique(block.indices[chosen].long(), return_inverse=True)
+        num_own = int(torch.searchsorted(sources, halo.num_own))
+        cuts = torch.searchsorted(sources, halo.offsets + halo.num_own)
+        needed = [
+            halo.needed[rank][sources[cuts[rank] : cuts[rank + 1]] - halo.num_own - halo.offsets[rank]]
+            for rank in range(halo.world.num_ranks)
+        ]
+        degree = block.indptr[first : stop + 1].diff()
+        runs.append(
+            Neighbourhood(
+                rows=range(first, stop),
+                edge_ids=_edge_ids(block.edge_ids, chosen, block.indices.device),
+                dst=torch.repeat_interleave(torch.arange(stop - first, device=degree.device), degree),
+                src=src,
+                own=sources[:num_own],
+                routes=Routes.connect(halo.world, needed, halo.config.round_rows, halo.config.prefetch),
+            )
+        )
+    return runs
+
+
+def _edge_ids(edge_ids: Tensor | None, chosen: slice, device: torch.device) -> Tensor:
+    if edge_ids is None:
+        return torch.arange(chosen.start, chosen.stop, device=device)
+    return edge_ids[chosen]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Tensors that a layer works on, sorted by what their rows are.
+
+    Attributes:
+        src: a row per owned source.
+        dst: a row per owned destination.
+        edge: a row per edge of the plan.
+        shared: anything else that may need a gradient: the layer's parameters, tables.
+    """
+
+    src: tuple[Any, ...]
+    dst: tuple[Any, ...]
+    edge: tuple[Any, ...]
+    shared: tuple[Any, ...]
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """All of them, in this order."""
+        return (*self.src, *self.dst, *self.edge, *self.shared)
+
+    def like(self, tensors: Sequence[Any]) -> "Arguments":
+        """Other things in the same places."""
+        cuts = [len(self.src), len(self.dst), len(self.edge)]
+        a, b, c = cuts[0], cuts[0] + cuts[1], sum(cuts)
+        return Arguments(tuple(tensors[:a]), tuple(tensors[a:b]), tuple(tensors[b:c]), tuple(tensors[c:]))
+
+
+Layer = Callable[[Neighbourhood, Arguments], Tensor]
+
+
+def run_by_neighbourhood(
+    layer: Layer, runs: Sequence[Neighbourhood], arguments: Arguments, randomness: Randomness
+) -> Tensor:
+    """Compute ``layer`` on one neighbourhood at a time, and again in backward. Collective.
+
+    Args:
+        layer: takes a neighbourhood and its share of the arguments: source rows as `Neighbourhood.gather` gives them,
+            rows of its destinations, rows of its edges, and the shared tensors whole; returns a row per destination.
+            It must compute the same when called again; dropout may come from ``randomness``.
+        runs: from `neighbourhoods`.
+        arguments: what it works on.
+        randomness: whose draws are repeated for every run.
+
+    Returns:
+        ``[num_dst, …]``, differentiable with respect to all arguments.
+    """
+    return _ByNeighbourhood.apply(layer, runs, arguments, randomness, *arguments.all)  # pyright: ignore[reportReturnType]
+
+
+class _ByNeighbourhood(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        layer: Layer,
+        runs: Sequence[Neighbourhood],
+        arguments: Arguments,
+        randomness: Randomness,
+        *tensors: Tensor,
+    ) -> Tensor:
+        call = randomness.call
+        outs, ends, states = [], [call], []
+        for run in runs:
+            states.append(torch.get_rng_state())
+            share = _share(run, arguments.like(tensors))
+            if len(run.rows):
+                with randomness.repeating(call):
+                    outs.append(layer(run, share))
+                    ends.append(randomness.call)
+            del share
+        randomness.call = max(ends)
+        ctx.layer, ctx.runs, ctx.randomness = layer, runs, randomness
+        ctx.places, ctx.parameters = arguments.like([None] * len(tensors)), arguments.shared
+        ctx.call, ctx.states = call, states
+        ctx.save_for_backward(*tensors)
+        return torch.cat(outs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        whole: Arguments = ctx.places.like(ctx.saved_tensors)
+        needs = whole.like(ctx.needs_input_grad[4:])
+        totals = whole.like([torch.zeros_like(t) if n else t for t, n in zip(whole.all, needs.all, strict=True)])
+        rng_now = torch.get_rng_state()
+        for run, state in zip(ctx.runs, ctx.states, strict=True):
+            torch.set_rng_state(state)
+            share = _share(run, whole)
+            share = whole.like([t.detach().requires_grad_(n) for t, n in zip(share.all, needs.all, strict=True)])
+            found = _gradients(ctx, run, share, whole, needs, grads[0])
+            for total, grad, need in zip(totals.src, found.src, needs.src, strict=True):
+                if need:
+                    run.give_back(grad, total)
+            for total, grad, need in zip(totals.dst, found.dst, needs.dst, strict=True):
+                if need:
+                    total[run.rows.start : run.rows.stop] += grad
+            for total, grad, need in zip(totals.edge, found.edge, needs.edge, strict=True):
+                if need:
+                    total[run.edge_ids] = grad
+            for total, grad, need in zip(totals.shared, found.shared, needs.shared, strict=True):
+                if need:
+                    total += grad
+            del share, found
+        torch.set_rng_state(rng_now)
+        return None, None, None, None, *(t if n else None for t, n in zip(totals.all, needs.all, strict=True))
+
+
+def _share(run: Neighbourhood, arguments: Arguments) -> Arguments:
+    return Arguments(
+        tuple(run.gather(t) for t in arguments.src),
+        tuple(t[run.rows.start : run.rows.stop] for t in arguments.dst),
+        tuple(t.index_select(0, run.edge_ids) for t in arguments.edge),
+        arguments.shared,
+    )
+
+
+def _gradients(
+    ctx: Any, run: Neighbourhood, share: Arguments, whole: Arguments, needs: Arguments, grad: Tensor
+) -> Arguments:
+    """The gradients of one run's share; zeros where nothing depends on it, or where the run is empty."""
+    # Parameters are read by the layer itself, so gradients are asked for the originals.
+    inputs = Arguments(share.src, share.dst, share.edge, ctx.parameters)
+    wanted = [t for t, n in zip(inputs.all, needs.all, strict=True) if n]
+    found: Sequence[Tensor | None] = [None] * len(wanted)
+    if len(run.rows) and wanted:
+        with torch.enable_grad(), ctx.randomness.repeating(ctx.call):
+            out = ctx.layer(run, inputs)
+        found = torch.autograd.grad(out, wanted, grad[run.rows.start : run.rows.stop], allow_unused=True)
+    filled = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
+    return whole.like([next(filled) if n else t for t, n in zip(inputs.all, needs.all, strict=True)])
