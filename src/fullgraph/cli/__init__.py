@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from fullgraph.cli import info, partition, predict, train
+from fullgraph.cli import bench, info, partition, predict, train
 from fullgraph.errors import FullgraphError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command(epilog=partition.EXAMPLE)(partition.partition)
 app.command(epilog=info.EXAMPLE)(info.info)
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
+app.command(epilog=bench.EXAMPLE)(bench.bench)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,22 +14,26 @@ _RESET_PEAK = "5"  # see proc(5), /proc/pid/clear_refs
 
 
 class PeakMemory:
-    """The largest memory use since this object was made, above the use at that moment."""
+    """The largest memory use since this object was made, above the use at that moment.
+
+    Attributes:
+        start: bytes in use at that moment.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cpu":
-            self._start = _resident_bytes()
+            self.start = _resident_bytes()
             _reset_resident_peak()
         else:
             torch.accelerator.reset_peak_memory_stats(device)
-            self._start = torch.accelerator.memory_allocated(device)
+            self.start = torch.accelerator.memory_allocated(device)
 
     def growth(self) -> int:
         """Bytes, never negative."""
         if self._device.type == "cpu":
-            return max(0, _peak_resident_bytes() - self._start)
-        return max(0, torch.accelerator.max_memory_allocated(self._device) - self._start)
+            return max(0, _peak_resident_bytes() - self.start)
+        return max(0, torch.accelerator.max_memory_allocated(self._device) - self.start)
 
 
 def _reset_resident_peak() -> None:

@@ -1,0 +1,15 @@
+"""The project's own benchmarks, importable: each case measures, verifies what it measured and returns a report."""
+
+from collections.abc import Mapping
+
+from fullgraph.bench import accuracy, kernels, memory
+from fullgraph.bench.case import Case, Request
+from fullgraph.bench.report import Report, Table, write_report
+
+CASES: Mapping[str, Case] = {
+    "accuracy": accuracy.run,
+    "kernels": kernels.run,
+    "memory": memory.run,
+}
+
+__all__ = ["CASES", "Case", "Report", "Request", "Table", "write_report"]

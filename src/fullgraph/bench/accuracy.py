@@ -1,0 +1,207 @@
+"""Whether training on several ranks reaches the accuracy that papers publish, beside plain PyG on one process.
+
+The papers' public split, hyperparameters and stopping rules; two ranks; the same loop runs both sides.
+"""
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import Module
+
+import fullgraph as fg
+from fullgraph.bench.case import Request
+from fullgraph.bench.citation_models import RECIPES, Recipe
+from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.stopping import Scores
+from fullgraph.comm.launch import launch
+from fullgraph.datasets import load
+from fullgraph.graph import EDGE, NODE, Graph
+
+PUBLISHED = {  # percent: Kipf & Welling 2017, table 2; Veličković et al. 2018, table 2
+    ("cora", "GCN"): 81.5,
+    ("citeseer", "GCN"): 70.3,
+    ("cora", "GAT"): 83.0,
+    ("citeseer", "GAT"): 72.5,
+}
+NUM_RANKS = 2
+TOLERATED = 1.0
+"""Points that a mean may lie from the published one."""
+
+COLUMNS = (
+    "data set",
+    "model",
+    "published",
+    "fullgraph, 2 ranks: mean ± std",
+    "difference",
+    "PyG, 1 process: mean ± std",
+    "fullgraph epochs, median",
+)
+
+_ABOUT = """\
+Test accuracy in percent on the public split of each graph, mean and standard deviation over {seeds} seeds (initial
+weights and dropout). Features are divided by their sum per node; nodes without edges or label stay in the graph.
+
+GCN (Kipf & Welling 2017): 2 layers, 16 hidden units, dropout 0.5 on input and hidden rows, Adam with learning rate
+0.01, weight decay 5e-4 on the first layer, at most 200 epochs, stopped by the paper's window of 10 epochs over the
+validation loss; the last epoch's model counts.
+
+GAT (Veličković et al. 2018): 8 heads of 8 units, ELU, one output head, dropout 0.6 on rows and attention weights, Adam
+with learning rate 0.005, weight decay 5e-4, stopped when neither validation loss nor accuracy reached its best for 100
+epochs; the last epoch that reached both counts.
+
+Both sides run the same modules through the same loop, one thread per process. They draw different dropout masks:
+fullgraph's depend on the seed and the node, PyG's on torch's generator.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One run: the test accuracy, 0 to 1, of the epoch that the recipe chose, and how many epochs there were."""
+
+    test_accuracy: float
+    num_epochs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """What the loop needs of either side: tensors, and losses and accuracies over a mask of all nodes."""
+
+    x: Tensor
+    edge_index: Tensor
+    num_classes: int
+    masks: dict[str, Tensor]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    accuracy: Callable[[Tensor, Tensor], float]
+    prepare: Callable[[Module, torch.optim.Optimizer, int], None]
+
+
+def run(request: Request) -> Report:
+    """The case ``accuracy``; quick: two seeds of a few epochs on the digits."""
+    published = dict.fromkeys([("digits", model) for model in RECIPES]) if request.quick else PUBLISHED
+    seeds = range(2) if request.quick else range(10)
+    max_epochs = 3 if request.quick else None
+    rows, verdicts = [], []
+    for (source, name), target in published.items():
+        ours, theirs = compare(source, name, seeds, max_epochs)
+        mean, difference = _mean_std(ours), "–"
+        if target is not None:
+            off = 100 * statistics.fmean(each.test_accuracy for each in ours) - target
+            difference = f"{off:+.2f}"
+            verdicts.append(
+                verdict(abs(off) <= TOLERATED, f"{name} on {source} within {TOLERATED} point of {target}: {mean}")
+            )
+        epochs = f"{statistics.median(each.num_epochs for each in ours):.0f}"
+        rows.append((source, name, "–" if target is None else str(target), mean, difference, _mean_std(theirs), epochs))
+        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
+    return Report(
+        title="Accuracy on the citation graphs beside the published one",
+        about=_ABOUT.format(seeds=len(seeds)),
+        verdicts=tuple(verdicts),
+        tables=(Table(title="Test accuracy, percent", columns=COLUMNS, rows=tuple(rows)),),
+    )
+
+
+def compare(source: str, name: str, seeds: range, max_epochs: int | None) -> tuple[list[Outcome], list[Outcome]]:
+    """Train a recipe on a data set: on fullgraph's ranks, and by plain PyG on one process.
+
+    Args:
+        source: anything that ``fullgraph.datasets.load`` takes, with masks.
+        name: of the recipe.
+        max_epochs: most epochs; None: the recipe's own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.fg"
+        fg.partition(load(source), path, num_parts=NUM_RANKS)
+        ours = launch(_train_rank, path, name, seeds, max_epochs, num_ranks=NUM_RANKS)[0]
+    theirs = launch(_train_plain, source, name, seeds, max_epochs, num_ranks=1)[0]
+    return ours, theirs
+
+
+def _train_rank(path: Path, name: str, seeds: range, max_epochs: int | None) -> list[Outcome]:
+    torch.set_num_threads(1)
+    world = fg.init()
+    data = fg.open(path, world)
+
+    def prepare(model: Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        fg.prepare(model, optimizer, data, seed=seed)
+
+    side = _Side(
+        x=_row_normalised(data.x),  # pyright: ignore[reportArgumentType]
+        edge_index=data.edge_index,  # pyright: ignore[reportArgumentType]
+        num_classes=data.num_classes,
+        masks={split: data[f"{split}_mask"] for split in ("train", "val", "test")},
+        loss=lambda out, mask: fg.mean_loss(F.cross_entropy, out, data.y, mask, data),  # pyright: ignore[reportArgumentType]
+        accuracy=lambda out, mask: fg.accuracy(out, data.y, mask, data),  # pyright: ignore[reportArgumentType]
+        prepare=prepare,
+    )
+    try:
+        return [_train(side, RECIPES[name], seed, max_epochs) for seed in seeds]
+    finally:
+        world.close()
+
+
+def _train_plain(source: str, name: str, seeds: range, max_epochs: int | None) -> list[Outcome]:
+    torch.set_num_threads(1)
+    graph = load(source)
+    arrays = {key: torch.from_numpy(values) for key, values in graph.node_arrays[NODE].items()}
+    y = arrays["y"]
+    side = _Side(
+        x=_row_normalised(arrays["x"]),
+        edge_index=_edge_index(graph),
+        num_classes=int(y.max()) + 1,
+        masks={split: arrays[f"{split}_mask"] for split in ("train", "val", "test")},
+        loss=lambda out, mask: F.cross_entropy(out[mask], y[mask]),
+        accuracy=lambda out, mask: float((out[mask].argmax(1) == y[mask]).float().mean()),
+        prepare=lambda model, optimizer, seed: None,
+    )
+    return [_train(side, RECIPES[name], seed, max_epochs) for seed in seeds]
+
+
+def _train(side: _Side, recipe: Recipe, seed: int, max_epochs: int | None) -> Outcome:
+    torch.manual_seed(seed)
+    model = recipe.model(side.x.shape[1], side.num_classes)
+    optimizer = recipe.optimizer(model)
+    side.prepare(model, optimizer, seed)
+    stopping, num_epochs, is_over = recipe.stopping(), 0, False
+    while not is_over and num_epochs < (max_epochs or recipe.max_epochs):
+        model.train()
+        optimizer.zero_grad()
+        loss = side.loss(model(side.x, side.edge_index), side.masks["train"])
+        loss.backward()
+        optimizer.step()
+        num_epochs += 1
+        is_over = stopping.is_over(_scores(side, model, optimizer))
+    return Outcome(test_accuracy=stopping.test_accuracy, num_epochs=num_epochs)
+
+
+@torch.no_grad()
+def _scores(side: _Side, model: Module, optimizer: torch.optim.Optimizer) -> Scores:
+    model.eval()
+    out = model(side.x, side.edge_index)
+    decays = ((group["weight_decay"] / 2, p) for group in optimizer.param_groups for p in group["params"])
+    return Scores(
+        val_loss=float(side.loss(out, side.masks["val"])),
+        penalty=sum(float(half * p.square().sum()) for half, p in decays),
+        val_accuracy=side.accuracy(out, side.masks["val"]),
+        test_accuracy=side.accuracy(out, side.masks["test"]),
+    )
+
+
+def _edge_index(graph: Graph) -> Tensor:
+    edges = graph.edges[EDGE]
+    return torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)])
+
+
+def _row_normalised(x: Tensor) -> Tensor:
+    return x / x.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+def _mean_std(outcomes: list[Outcome]) -> str:
+    percent = [100 * each.test_accuracy for each in outcomes]
+    return f"{statistics.fmean(percent):.2f} ± {statistics.stdev(percent):.2f}"

@@ -1,0 +1,70 @@
+"""Every case runs on a tiny graph, and its page has the columns that the kept pages have; numbers are not judged."""
+
+import re
+
+import pytest
+
+from fullgraph.bench import CASES, Report, Request, accuracy, kernels, memory
+from fullgraph.cli import main
+
+pytestmark = pytest.mark.timeout(120)
+COLUMNS = {"accuracy": accuracy.COLUMNS, "kernels": kernels.COLUMNS, "memory": memory.COLUMNS}
+NUM_ROWS = {"accuracy": 2, "kernels": 2, "memory": 6}
+
+
+@pytest.fixture(scope="module", params=sorted(CASES))
+def measured(request) -> tuple[str, Report, list[str]]:
+    told: list[str] = []
+    return request.param, CASES[request.param](Request(quick=True, tell=told.append)), told
+
+
+def test_a_case_has_its_columns_and_a_line_told_for_each_row(measured):
+    name, report, told = measured
+    (table,) = report.tables
+    assert table.columns == COLUMNS[name]
+    assert len(table.rows) == len(told) == NUM_ROWS[name]
+
+
+def test_what_must_hold_on_any_graph_holds(measured):
+    _, report, _ = measured
+    assert [text for text in report.verdicts if not text.startswith("pass: ")] == []
+
+
+def test_memory_has_every_mode_on_every_number_of_ranks_at_the_same_loss():
+    report = memory.run(Request(quick=True, graph="digits", label="the digits"))
+    (table,) = report.tables
+    assert [row[:2] for row in table.rows] == [(m, r) for m in ("sar", "keep", "halo") for r in ("1", "2")]
+    losses = [float(row[-1]) for row in table.rows]
+    assert losses == pytest.approx(losses[:1] * len(losses), rel=1e-4)
+    assert "the digits, 1,797 nodes" in report.about
+
+
+def test_the_command_writes_a_dated_page_without_the_folders_of_the_machine(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "kernels", "--quick", "--graph", "digits", "--label", "the digits", "--out", str(tmp_path)])
+    assert not ended.value.code
+    page = (tmp_path / "kernels-quick.md").read_text(encoding="utf-8")
+    for fact in (
+        r"Date: \d{4}-\d\d-\d\d",
+        r"Machine: .+ cores, \d+ GiB of memory, ",
+        "Software: Python .+, torch ",
+        "Commit: ",
+    ):
+        assert re.search(f"^- {fact}", page, re.MULTILINE)
+    assert (
+        '- Command: `OMP_NUM_THREADS=1 fullgraph bench kernels --quick --graph digits --label "the digits"`\n' in page
+    )
+    assert f"| {' | '.join(kernels.COLUMNS)} |\n" in page
+    assert str(tmp_path) not in page
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "kernels", "speed", "--out", str(tmp_path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "InputError: there is no benchmark of this name; give some of accuracy, kernels, memory: speed\n"
+    )
+    assert list(tmp_path.iterdir()) == []
