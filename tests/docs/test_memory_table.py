@@ -16,8 +16,8 @@ def memory_block(measured: str) -> str:
     peaks = {(row[0], int(row[1])): row[3] for row in table_rows(measured) if row[0] in ("sar", "keep", "halo")}
     ranks = sorted({count for _, count in peaks})
     lines = [
-        f"Peak memory growth of the largest rank in MiB, while PyG's `GraphSAGE` ({layers} layers, width {hidden}, batch norm)",
-        f"trains on a graph of {nodes} nodes and {edges} edges ({date}; hardware, commit and times are in",
+        f"Peak memory growth of the largest rank in MiB, while PyG's `GraphSAGE` ({layers} layers, width {hidden},",
+        f"batch norm) trains on a graph of {nodes} nodes and {edges} edges ({date}; hardware, commit and times are in",
         "[the whole table](benchmarks/results/memory.md)):",
         "",
         "| ranks | mode `sar` | mode `keep` | mode `halo` |",
