@@ -3,8 +3,8 @@
 >>> import fullgraph as fg
 >>> world = fg.init()                                  # ranks from torchrun's environment; one rank without it
 
-``partition`` cuts a graph once; ``open`` gives each rank its rows as a PyG `Data`; ``prepare`` makes an unmodified model
-and its optimizer exact on it. The loop stays the user's own.
+``partition`` cuts a graph once; ``open`` gives each rank its rows as a PyG `Data`; ``prepare`` makes an unmodified
+model and its optimizer exact on it. The loop stays the user's own.
 """
 
 from fullgraph import errors

@@ -20,6 +20,7 @@ LAYERS = {
     "sum, mean": lambda: pyg.SAGEConv(WIDTH, 4),
     "max, min": lambda: pyg.SAGEConv(WIDTH, 4, aggr="max"),
     "attention": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS),
+    "dot-product attention": lambda: pyg.TransformerConv(WIDTH, WIDTH // HEADS, heads=HEADS),
     "attention of both ends": lambda: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS),
     "sum with trained weights": lambda: pyg.GraphConv(WIDTH, 4),
     "attention with edge attributes": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2),

@@ -38,7 +38,7 @@ def train(
 ) -> None:
     """Train a model on the whole graph SOURCE and write a run folder.
 
-    Under torchrun or Slurm (WORLD_SIZE in the environment) this is one rank of the run and starts no others.
+    Under torchrun (RANK and WORLD_SIZE in the environment) this is one rank of the run and starts no others.
     """
     if resume and run is None:
         raise InputError("--resume needs the --run folder to go on with; the folder given: none")

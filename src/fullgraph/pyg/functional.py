@@ -29,6 +29,9 @@ def mean_loss(loss: Callable[..., Tensor], out: Tensor, target: Tensor, mask: Te
 
     Call ``backward`` on it on every rank: each computes the gradient of its own rows, and ``optimizer.step`` sums them.
 
+    The sum is divided by the number of chosen *rows*: for a loss with several numbers per row, such as ``F.mse_loss``
+    on K columns, that is K times torch's own mean.
+
     Args:
         loss: a loss of `torch.nn.functional`, or any function ``(out, target, reduction="sum")``.
         out: ``[num_nodes, …]``, rows this rank owns.

@@ -92,14 +92,14 @@ class GradientSum:
 
     def __init__(self, optimizer: Optimizer, graph: RankGraph):
         self._optimizer, self._graph = optimizer, graph
-        self._done = False
+        self._summed: list[Tensor | None] = []
 
     def now(self) -> None:
         """Sum them before the step, to clip or inspect them; the step then does not sum again. Collective."""
-        if not self._done:
-            parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        if not self._summed or any(p.grad is not g for p, g in zip(parameters, self._summed, strict=True)):
             sum_gradients(parameters, self._graph.world)
-            self._done = True
+            self._summed = [p.grad for p in parameters]
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The optimizer's pre-step hook."""
@@ -109,7 +109,7 @@ class GradientSum:
                 f"call backward first and step() without a closure: {type(optimizer).__name__}"
             )
         self.now()
-        self._done = False
+        self._summed = []
         self._graph.randomness.next_step()
 
 

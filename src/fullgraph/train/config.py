@@ -22,7 +22,7 @@ SCHEDULES = ("constant", "cosine", "step")
 DTYPES = ("float32", "float64")
 
 RESUME_MAY_CHANGE = frozenset(
-    {"epochs", "patience", "mode", "prefetch", "round_rows", "checkpoint_every", "backend", "device"}
+    {"epochs", "patience", "mode", "prefetch", "round_rows", "chunk_edges", "checkpoint_every", "backend", "device"}
 )
 """Fields that a resumed run may give anew: none of them changes what one epoch computes."""
 
@@ -68,6 +68,7 @@ class TrainConfig:
     mode: str = _option("sar", "how remote rows are held: sar, keep or halo")
     prefetch: int = _option(1, "rounds of rows in flight beside the one being computed")
     round_rows: int = _option(32_768, "most rows that one round brings from one rank")
+    chunk_edges: int = _option(65_536, "most edges at a time for layers without a walk of their own")
     backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
     device: str = _option("auto", "device: auto, cpu, cuda, …")
 
@@ -109,6 +110,7 @@ class TrainConfig:
             mode=self.mode,  # pyright: ignore[reportArgumentType]
             prefetch=self.prefetch,
             round_rows=self.round_rows,
+            chunk_edges=self.chunk_edges,
         )
 
     def to_json(self) -> str:

@@ -1,7 +1,7 @@
 """Turns a partitioned graph on disk into what the loop eats: this rank's rows and masks, and a model that fits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     Raises:
         InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
     """
-    engine = config.engine
-    data = open_graph(graph, world, mode=engine.mode, prefetch=engine.prefetch, round_rows=engine.round_rows)
+    data = open_graph(graph, world, **asdict(config.engine))
     if data.x is None:
         raise InputError(
             f"training needs node features, but the graph has no array x; store x and partition again: {graph}"

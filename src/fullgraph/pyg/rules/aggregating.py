@@ -1,10 +1,10 @@
 """Layers whose message is the source row, weighted or not: their propagation is a walk of the engine.
 
-GCNConv, SAGEConv, GINConv and GraphConv differ in what they do before and after, which stays their own code. What a
-walk cannot take (another aggregation, hooks on messages, a flipped graph) goes through PyG's own ``propagate`` over the
-remote-aware index, with all boundary rows at once and the same result.
+They differ in what they do before and after, which stays their own code. What a walk cannot take (another aggregation)
+runs on complete neighbourhoods like any other layer, with the same result.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,53 +16,71 @@ from torch_geometric.utils import add_remaining_self_loops
 
 from fullgraph.engine import extremum_neighbours, mean_neighbours, sum_neighbours
 from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.rules.any_layer import ByNeighbourhood
 from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, why_not_sequential
 
-_HOOKS = (
-    "_propagate_forward_pre_hooks",
-    "_propagate_forward_hooks",
-    "_message_forward_pre_hooks",
-    "_message_forward_hooks",
-    "_aggregate_forward_pre_hooks",
-    "_aggregate_forward_hooks",
-    "_message_and_aggregate_forward_pre_hooks",
-    "_message_and_aggregate_forward_hooks",
-    "_edge_update_forward_pre_hooks",
-    "_edge_update_forward_hooks",
+# Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
+LINEAR: tuple[type[pyg.MessagePassing], ...] = (
+    pyg.SimpleConv,
+    pyg.ChebConv,
+    pyg.GatedGraphConv,
+    pyg.TAGConv,
+    pyg.ARMAConv,
+    pyg.SGConv,
+    pyg.SSGConv,
+    pyg.APPNP,
+    pyg.MFConv,
+    pyg.RGCNConv,
+    pyg.SignedConv,
+    pyg.ClusterGCNConv,
+    pyg.GCN2Conv,
+    pyg.WLConvContinuous,
+    pyg.PDNConv,
+    pyg.LGConv,
+    pyg.MixHopConv,
 )
+_WEIGHTS = ("edge_weight", "norm")
+_NAMES = {SumAggregation: "sum", MeanAggregation: "mean", MaxAggregation: "max", MinAggregation: "min"}
 
 
-def can_walk(conv: pyg.MessagePassing, edge_index: Any) -> bool:
-    """Whether the engine's walks give what ``conv.propagate`` would, on this index."""
-    return (
-        isinstance(edge_index, RemoteIndex)
-        and edge_index.remote_row == 0
-        and conv.flow == "source_to_target"
-        and not conv.explain
-        and not any(getattr(conv, hooks) for hooks in _HOOKS)
-    )
-
-
-class _Aggregating(Converted, pyg.MessagePassing):
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        return edge_index
+class _Aggregating(ByNeighbourhood):
+    def choice(self) -> Choice:
+        name = _NAMES.get(type(self.aggr_module))
+        if name is None or why_not_sequential(self) is not None:
+            return super().choice()
+        weighted = "; with edge weights by neighbourhood" if name in ("max", "min") else ""
+        return Choice(Way.WALK, f"{name} of source rows{weighted}")
 
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        x = kwargs["x"]
-        x_src = x if isinstance(x, Tensor) else x[0]
-        weight = kwargs.get("edge_weight")
-        aggregation = type(self.aggr_module)
-        if can_walk(self, edge_index) and x_src.dim() == 2 and len(x_src) == edge_index.graph.num_own:
-            if weight is not None:
-                # A view is another tensor, for which constant weights would be sent again.
-                weight = (weight if weight.dim() == 1 else weight.view(-1)).to(x_src.dtype)
-            if aggregation is SumAggregation:
-                return sum_neighbours(x_src, edge_index.plan, weight)
-            if aggregation is MeanAggregation:
-                return mean_neighbours(x_src, edge_index.plan, weight)
-            if aggregation in (MaxAggregation, MinAggregation) and weight is None:
-                return extremum_neighbours(x_src, edge_index.plan, largest=aggregation is MaxAggregation)
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        x = given.pop("x", None)
+        weight = next((given.pop(name) for name in _WEIGHTS if name in given), None)
+        x_src = by_rows(x[0] if isinstance(x, tuple | list) else x, self)
+        if not given and x_src is not None and can_walk(self, edge_index) and len(x_src) == edge_index.graph.num_own:
+            out = self._walk(x_src, edge_index, weight)
+            if out is not None:
+                return out.movedim(0, self.node_dim)
         return super().propagate(edge_index, size=size, **kwargs)
+
+    def _walk(self, x: Tensor, edge_index: RemoteIndex, weight: Tensor | None) -> Tensor | None:
+        aggregation = type(self.aggr_module)
+        if weight is not None:
+            # A view is another tensor, for which constant weights would be sent again.
+            weight = (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
+        if aggregation is SumAggregation:
+            return sum_neighbours(x, edge_index.plan, weight)
+        if aggregation is MeanAggregation:
+            return mean_neighbours(x, edge_index.plan, weight)
+        if aggregation in (MaxAggregation, MinAggregation) and weight is None and x.dim() == 2:
+            return extremum_neighbours(x, edge_index.plan, largest=aggregation is MaxAggregation)
+        return None
+
+
+@cache
+def linear(layer: type) -> type[Converted]:
+    """The rule of one of `LINEAR`, whose ``forward`` needs no change."""
+    return type(layer.__name__, (_Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
 
 
 class SAGEConv(_Aggregating, pyg.SAGEConv):

@@ -53,7 +53,7 @@ class Dropout(Converted, torch.nn.Dropout):
     """Masks keyed by the rows' original ids."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return drop(input, self.p, self.rank_graph) if self.training else input
+        return drop(input, self.p, self.rank_graph) if self.training and self.p else input
 
 
 def drop(x: Tensor, p: float, graph: RankGraph) -> Tensor:
