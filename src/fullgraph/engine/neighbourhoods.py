@@ -26,6 +26,7 @@ class Neighbourhood:
 
     Attributes:
         rows: the destinations.
+        edges: where this run's edges stand among all edges, when they are ordered by destination.
         edge_ids: int64 ``[e]``, the edges among the plan's, by destination and in the plan's order within one.
         dst: int64 ``[e]``, each edge's destination, counted from the first of ``rows``.
         src: int64 ``[e]``, each edge's source among the rows that `gather` returns.
@@ -34,6 +35,7 @@ class Neighbourhood:
     """
 
     rows: range
+    edges: range
     edge_ids: Tensor
     dst: Tensor
     src: Tensor
@@ -81,6 +83,7 @@ def neighbourhoods(plan: Plan, chunk_edges: int) -> list[Neighbourhood]:
         runs.append(
             Neighbourhood(
                 rows=range(first, stop),
+                edges=range(chosen.start, chosen.stop),
                 edge_ids=_edge_ids(block.edge_ids, chosen, block.indices.device),
                 dst=torch.repeat_interleave(torch.arange(stop - first, device=degree.device), degree),
                 src=src,
@@ -129,22 +132,30 @@ Layer = Callable[[Neighbourhood, Arguments], Tensor]
 
 
 def run_by_neighbourhood(
-    layer: Layer, runs: Sequence[Neighbourhood], arguments: Arguments, randomness: Randomness
+    layer: Layer,
+    runs: Sequence[Neighbourhood],
+    arguments: Arguments,
+    randomness: Randomness,
+    *,
+    per_edge: bool = False,
 ) -> Tensor:
     """Compute ``layer`` on one neighbourhood at a time, and again in backward. Collective.
 
     Args:
         layer: takes a neighbourhood and its share of the arguments: source rows as `Neighbourhood.gather` gives them,
-            rows of its destinations, rows of its edges, and the shared tensors whole; returns a row per destination.
+            rows of its destinations, rows of its edges, and the shared tensors whole; returns a row per destination,
+            or per edge.
             It must compute the same when called again; dropout may come from ``randomness``.
         runs: from `neighbourhoods`.
         arguments: what it works on.
         randomness: whose draws are repeated for every run.
+        per_edge: whether ``layer`` returns a row per edge.
 
     Returns:
-        ``[num_dst, …]``, differentiable with respect to all arguments.
+        ``[num_dst, …]`` or, per edge, ``[num_edges, …]`` in the order of `Neighbourhood.edge_ids` of one run after
+        another; differentiable with respect to all arguments.
     """
-    return _ByNeighbourhood.apply(layer, runs, arguments, randomness, *arguments.all)  # pyright: ignore[reportReturnType]
+    return _ByNeighbourhood.apply(layer, runs, arguments, randomness, per_edge, *arguments.all)  # pyright: ignore[reportReturnType]
 
 
 class _ByNeighbourhood(torch.autograd.Function):
@@ -155,6 +166,7 @@ class _ByNeighbourhood(torch.autograd.Function):
         runs: Sequence[Neighbourhood],
         arguments: Arguments,
         randomness: Randomness,
+        per_edge: bool,
         *tensors: Tensor,
     ) -> Tensor:
         call = randomness.call
@@ -168,7 +180,7 @@ class _ByNeighbourhood(torch.autograd.Function):
                     ends.append(randomness.call)
             del share
         randomness.call = max(ends)
-        ctx.layer, ctx.runs, ctx.randomness = layer, runs, randomness
+        ctx.layer, ctx.runs, ctx.randomness, ctx.per_edge = layer, runs, randomness, per_edge
         ctx.places, ctx.parameters = arguments.like([None] * len(tensors)), arguments.shared
         ctx.call, ctx.states = call, states
         ctx.save_for_backward(*tensors)
@@ -178,14 +190,15 @@ class _ByNeighbourhood(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         whole: Arguments = ctx.places.like(ctx.saved_tensors)
-        needs = whole.like(ctx.needs_input_grad[4:])
+        needs = whole.like(ctx.needs_input_grad[5:])
         totals = whole.like([torch.zeros_like(t) if n else t for t, n in zip(whole.all, needs.all, strict=True)])
         rng_now = torch.get_rng_state()
         for run, state in zip(ctx.runs, ctx.states, strict=True):
             torch.set_rng_state(state)
             share = _share(run, whole)
             share = whole.like([t.detach().requires_grad_(n) for t, n in zip(share.all, needs.all, strict=True)])
-            found = _gradients(ctx, run, share, whole, needs, grads[0])
+            place = run.edges if ctx.per_edge else run.rows
+            found = _gradients(ctx, run, share, whole, needs, grads[0][place.start : place.stop])
             for total, grad, need in zip(totals.src, found.src, needs.src, strict=True):
                 if need:
                     run.give_back(grad, total)
@@ -200,7 +213,7 @@ class _ByNeighbourhood(torch.autograd.Function):
                     total += grad
             del share, found
         torch.set_rng_state(rng_now)
-        return None, None, None, None, *(t if n else None for t, n in zip(totals.all, needs.all, strict=True))
+        return None, None, None, None, None, *(t if n else None for t, n in zip(totals.all, needs.all, strict=True))
 
 
 def _share(run: Neighbourhood, arguments: Arguments) -> Arguments:
@@ -223,6 +236,6 @@ def _gradients(
     if len(run.rows) and wanted:
         with torch.enable_grad(), ctx.randomness.repeating(ctx.call):
             out = ctx.layer(run, inputs)
-        found = torch.autograd.grad(out, wanted, grad[run.rows.start : run.rows.stop], allow_unused=True)
+        found = torch.autograd.grad(out, wanted, grad, allow_unused=True)
     filled = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
     return whole.like([next(filled) if n else t for t, n in zip(inputs.all, needs.all, strict=True)])

@@ -89,6 +89,12 @@ class RemoteIndex(RemoteTensor):
         """Complete neighbourhoods of all owned rows, a bounded number of edges each. Collective the first time."""
         return neighbourhoods(self.plan, self.graph.config.chunk_edges)
 
+    @cached_property
+    def places_by_destination(self) -> Tensor:
+        """Where each edge stands when one neighbourhood follows another, int64 ``[num_edges]``."""
+        order = torch.cat([run.edge_ids for run in self.neighbourhoods])
+        return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device))
+
     # Layers derive the same few indices from this one in every forward, and each has a plan to build. So the results of
     # PyG's own steps are remembered: `ids[0] != ids[1]`, choosing by that mask, appending one self-loop per row.
 

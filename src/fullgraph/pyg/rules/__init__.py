@@ -16,6 +16,7 @@ RULES: dict[type, type[Converted]] = {
     pyg.SAGEConv: aggregating.SAGEConv,
     pyg.GINConv: aggregating.GINConv,
     pyg.GraphConv: aggregating.GraphConv,
+    **{layer: aggregating.linear(layer) for layer in aggregating.LINEAR},
     pyg.GATConv: attention.GATConv,
     pyg.GATv2Conv: attention.GATv2Conv,
     pyg.TransformerConv: attention.TransformerConv,

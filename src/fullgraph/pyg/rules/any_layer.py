@@ -1,74 +1,168 @@
 """Any `MessagePassing` layer, a user's own included: its code runs on complete neighbourhoods, some edges at a time.
 
-PyG splits a layer into ``message``, ``aggregate`` and ``update``, and says by an argument's name whether it is a
-source's (``_j``) or a destination's (``_i``). We follow the same rule, hand the three methods one neighbourhood after
-another and leave everything else to the layer. What may not be run more often than once (buffers, batch norm within) or
-reads more than its arguments (hooks, ``explain``) stays on PyG's own ``propagate`` over the remote-aware index.
+PyG splits a layer into ``message``, ``aggregate`` and ``update`` (and ``edge_update``), and says by an argument's name
+whether it is a source's (``_j``) or a destination's (``_i``). We follow the same rule, hand these methods one
+neighbourhood after another and leave everything else to the layer. What may not be run more often than once (buffers,
+batch norm within) or reads more than its arguments (hooks, ``explain``) stays on PyG's own ``propagate`` over the
+remote-aware index.
 """
 
 import inspect
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import torch
+import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
 from fullgraph.engine import Arguments, Neighbourhood, run_by_neighbourhood
+from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rules.aggregating import can_walk
-from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.rowwise import KeyedDropouts
+from fullgraph.pyg.rules.ways import Choice, Way, can_walk, weights_wanted, why_not_sequential
 
 SOURCE, DESTINATION, EDGE, NODE, CONSTANT = "source", "destination", "edge", "node", "constant"
 Place = tuple[str, int] | None
+
+# Modules of PyG whose buffers are constants, and children that their layer calls after its `propagate`.
+_CONSTANT_BUFFERS = {
+    pyg.GINConv,
+    pyg.GINEConv,
+    pyg.AGNNConv,
+    pyg.GeneralConv,
+    pyg.SplineConv,
+    pyg.aggr.DegreeScalerAggregation,
+    pyg.aggr.QuantileAggregation,
+    pyg.aggr.MedianAggregation,
+}
+_CALLED_AFTERWARDS: dict[type, tuple[str, ...]] = {
+    pyg.GINConv: ("nn",),
+    pyg.GINEConv: ("nn",),
+    pyg.GENConv: ("mlp",),
+    pyg.CGConv: ("bn",),
+    pyg.PointNetConv: ("global_nn",),
+    pyg.PPFConv: ("global_nn",),
+    pyg.PointGNNConv: ("mlp_g",),
+    pyg.HANConv: ("proj", "k_lin"),
+}
 
 
 @cache
 def by_neighbourhood(layer: type) -> type[Converted]:
     """The rule of a layer class that has no rule of its own."""
-    return type(layer.__name__, (_ByNeighbourhood, layer), {"__module__": layer.__module__})  # pyright: ignore[reportReturnType]
+    return type(layer.__name__, (ByNeighbourhood, layer), {"__module__": layer.__module__})  # pyright: ignore[reportReturnType]
 
 
-class _ByNeighbourhood(Converted, MessagePassing):
+class ByNeighbourhood(Converted, MessagePassing):
+    """Mixed in front of a layer: the engine runs its methods."""
+
+    def choice(self) -> Choice:
+        """How it runs, unless it is asked for attention weights."""
+        reason = why_not_sequential(self) or _changing_buffers(self)
+        if reason is not None:
+            return Choice(Way.AT_ONCE, reason)
+        if self.rank_graph.config.mode == "halo":
+            return Choice(Way.AT_ONCE, "mode halo")
+        return Choice(Way.NEIGHBOURHOODS, "its own message and aggregation")
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         # Weights per edge are left behind by `message` as an attribute, which only a single run over all edges fills.
-        self.__dict__["wants_all_edges"] = isinstance(kwargs.get("return_attention_weights"), bool)
+        place = _place_of_weights_wanted(original_class(type(self)))
+        asked = args[place] if place is not None and place < len(args) else kwargs.get("return_attention_weights")
+        self.__dict__["wants_all_edges"] = weights_wanted(asked)
         return super().forward(*args, **kwargs)
 
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        at_once = self.__dict__.get("wants_all_edges") or next(self.buffers(), None) is not None
-        if at_once or not can_walk(self, edge_index) or edge_index.graph.config.mode == "halo":
+        arguments = self._arguments(edge_index, self._user_args, kwargs)
+        if arguments is None:
             return super().propagate(edge_index, size=size, **kwargs)
-        arguments = _Collected(self, edge_index, kwargs)
-        if not arguments.sorted_out:
-            return super().propagate(edge_index, size=size, **kwargs)
-        graph = edge_index.graph
+
+        def layer(given: dict[str, Any]) -> Tensor:
+            out = self.message(**self.inspector.collect_param_data("message", given))
+            out = self.aggregate(out, **self.inspector.collect_param_data("aggregate", given))
+            return self.update(out, **self.inspector.collect_param_data("update", given))
+
+        return self._run(layer, arguments, edge_index, per_edge=False)
+
+    def edge_updater(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
+        arguments = self._arguments(edge_index, self._edge_user_args, kwargs)
+        if arguments is None:
+            return super().edge_updater(edge_index, size=size, **kwargs)
+
+        def layer(given: dict[str, Any]) -> Tensor:
+            return self.edge_update(**self.inspector.collect_param_data("edge_update", given))
+
+        by_destination = self._run(layer, arguments, edge_index, per_edge=True)
+        return by_destination.index_select(0, edge_index.places_by_destination)
+
+    def _arguments(self, edge_index: Any, names: Iterable[str], kwargs: dict[str, Any]) -> "_Collected | None":
+        if not can_walk(self, edge_index) or self.__dict__.get("wants_all_edges"):
+            return None
+        if self.choice().way is Way.AT_ONCE or edge_index.graph.config.mode == "halo":
+            return None
+        arguments = _Collected(self, edge_index, sorted(names), kwargs)
+        return arguments if arguments.sorted_out else None
+
+    def _run(self, methods: Any, arguments: "_Collected", index: RemoteIndex, *, per_edge: bool) -> Tensor:
+        graph = index.graph
 
         def layer(run: Neighbourhood, share: Arguments) -> Tensor:
-            keys = None if edge_index.edge_keys is None else edge_index.edge_keys[run.edge_ids]
+            keys = None if index.edge_keys is None else index.edge_keys[run.edge_ids]
             ids = graph.node_ids[run.rows.start : run.rows.stop]
+            attributes = dict(self.__dict__)
             with KeyedDropouts(graph), graph.rows_are(ids, keys):
-                given = arguments.of(run, share)
-                out = self.message(**self.inspector.collect_param_data("message", given))
-                out = self.aggregate(out, **self.inspector.collect_param_data("aggregate", given))
-                return self.update(out, **self.inspector.collect_param_data("update", given))
+                out = methods(arguments.of(run, share))
+            # What the methods left behind belongs to this run alone, and would keep it alive.
+            for name, value in attributes.items():
+                if self.__dict__.get(name) is not value:
+                    self.__dict__[name] = _OfOneRun(name) if isinstance(self.__dict__[name], Tensor) else value
+            return out
 
-        attributes = dict(self.__dict__)
-        out = run_by_neighbourhood(layer, edge_index.neighbourhoods, arguments.tensors, graph.randomness)
-        # What `message` left behind belongs to the last run alone.
-        self.__dict__.update({k: v for k, v in attributes.items() if self.__dict__.get(k) is not v})
-        return out
+        return run_by_neighbourhood(layer, index.neighbourhoods, arguments.tensors, graph.randomness, per_edge=per_edge)
+
+
+class _OfOneRun:
+    """Stands where ``message`` left a tensor as an attribute: it was there for some edges only, one run at a time."""
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        raise UnsupportedOperation(
+            "a layer that runs on some edges at a time keeps no tensor of all edges; ask for return_attention_weights, "
+            f"or open the graph in mode 'halo', to read: {self._name}"
+        )
+
+
+@cache
+def _place_of_weights_wanted(layer: type) -> int | None:
+    names = list(inspect.signature(layer.forward).parameters)[1:]  # pyright: ignore[reportAttributeAccessIssue]
+    return names.index("return_attention_weights") if "return_attention_weights" in names else None
+
+
+def _changing_buffers(conv: MessagePassing) -> str | None:
+    """Why its methods may not be run twice; None if they may."""
+    layer = original_class(type(conv))
+    afterwards = _CALLED_AFTERWARDS.get(layer, ())
+    children = [module for name, module in conv.named_children() if name not in afterwards]
+    modules = [conv, *(module for child in children for module in child.modules())]
+    for module in modules:
+        names = [name for name, buffer in module.named_buffers(recurse=False) if buffer is not None]
+        if names and original_class(type(module)) not in _CONSTANT_BUFFERS:
+            return f"its {type(module).__name__} has buffers, which may change when it runs: {', '.join(names)}"
+    return None
 
 
 class _Collected:
     """The arguments of one ``propagate``, each tensor with what its rows are."""
 
-    def __init__(self, conv: MessagePassing, index: RemoteIndex, kwargs: dict[str, Any]):
+    def __init__(self, conv: MessagePassing, index: RemoteIndex, names: list[str], kwargs: dict[str, Any]):
         self._fixed: dict[str, Any] = {}
         found: dict[str, list[Tensor]] = {SOURCE: [], DESTINATION: [], EDGE: [], NODE: [], CONSTANT: []}
         self._places: dict[str, tuple[str, int]] = {}
-        names = sorted(conv._user_args)
         kinds = _kinds(conv, index, {name: _argument(name, kwargs) for name in names})
         self.sorted_out = kinds is not None
         for name, kind in (kinds or {}).items():

@@ -1,7 +1,7 @@
 """Attention layers as one fused, rematerialised pass: no score, weight or message is ever stored per edge.
 
-Asked for its attention weights, given edges of another kind than ``walks`` allows, or with another aggregation, a layer
-takes PyG's own path over the remote-aware index, with the same result.
+With edge attributes that enter the score feature by feature, or with another aggregation, a layer runs its own code on
+complete neighbourhoods; asked for its attention weights, over the remote-aware index. The result is the same.
 """
 
 import math
@@ -16,11 +16,25 @@ from torch_geometric.utils import add_self_loops, remove_self_loops
 from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, attend
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rules.aggregating import can_walk
-from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.ways import Choice, Way, can_walk, weights_wanted, why_not_sequential
 
 
-class GATConv(Converted, pyg.GATConv):
+class _Attention(ByNeighbourhood):
+    def choice(self) -> Choice:
+        if why_not_sequential(self) is not None or type(self.aggr_module) is not SumAggregation:
+            return super().choice()
+        return Choice(Way.WALK, "fused attention")
+
+
+class _AttentionWithoutEdges(_Attention):
+    def choice(self) -> Choice:
+        if self.edge_dim is None:
+            return super().choice()
+        return super(_Attention, self).choice()
+
+
+class GATConv(_Attention, pyg.GATConv):
     """Veličković 2018."""
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
@@ -36,7 +50,7 @@ class GATConv(Converted, pyg.GATConv):
     ) -> Any:
         x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
         if not can_attend(self, edge_index, x_src, x_dst, size, return_attention_weights):
-            return super().forward(x, edge_index, edge_attr, size, return_attention_weights)
+            return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
         shape = (-1, self.heads, self.out_channels)
         if self.lin is not None:
             projected = self.lin(x_src).view(shape)
@@ -67,8 +81,8 @@ class GATConv(Converted, pyg.GATConv):
         return edge_attr.view(len(edge_attr), -1) @ folded.t()
 
 
-class GATv2Conv(Converted, pyg.GATv2Conv):
-    """Brody 2022. Edge attributes enter its score feature by feature, so with them it takes PyG's own path."""
+class GATv2Conv(_AttentionWithoutEdges, pyg.GATv2Conv):
+    """Brody 2022. Edge attributes enter its score feature by feature, so with them its own code runs."""
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
         return edge_index.with_self_loops if self.add_self_loops else edge_index
@@ -79,7 +93,7 @@ class GATv2Conv(Converted, pyg.GATv2Conv):
         x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
         can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
         if not can or edge_attr is not None:
-            return super().forward(x, edge_index, edge_attr, return_attention_weights)
+            return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
         shape = (-1, self.heads, self.out_channels)
         left = self.lin_l(x_src).view(shape)
         right = left if x_dst is x_src and self.share_weights else self.lin_r(x_dst).view(shape)
@@ -95,8 +109,8 @@ class GATv2Conv(Converted, pyg.GATv2Conv):
         return finished(self, out, x_dst)
 
 
-class TransformerConv(Converted, pyg.TransformerConv):
-    """Shi 2021. Edge attributes enter its keys and values feature by feature, so with them it takes PyG's own path."""
+class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
+    """Shi 2021. Edge attributes enter its keys and values feature by feature, so with them its own code runs."""
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
         return edge_index
@@ -107,7 +121,7 @@ class TransformerConv(Converted, pyg.TransformerConv):
         x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
         can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
         if not can or edge_attr is not None:
-            return super().forward(x, edge_index, edge_attr, return_attention_weights)
+            return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
         shape = (-1, self.heads, self.out_channels)
         out = attend(
             DotProduct(1 / math.sqrt(self.out_channels)),
@@ -127,14 +141,14 @@ class TransformerConv(Converted, pyg.TransformerConv):
 
 
 def can_attend(
-    conv: pyg.MessagePassing, edge_index: Any, x_src: Tensor, x_dst: Tensor | None, size: Any, weights_wanted: Any
+    conv: pyg.MessagePassing, edge_index: Any, x_src: Tensor, x_dst: Tensor | None, size: Any, asked: Any
 ) -> bool:
     """Whether one fused pass gives what ``conv`` would."""
     return (
         can_walk(conv, edge_index)
         and type(conv.aggr_module) is SumAggregation
         and size is None
-        and not isinstance(weights_wanted, bool)
+        and not weights_wanted(asked)
         and x_dst is not None
         and len(x_src) == edge_index.graph.num_own
     )

@@ -1,0 +1,74 @@
+"""The ways a layer can run on a partitioned graph, and what in its configuration rules the sequential ones out.
+
+A way is chosen from a layer's class and configuration alone, never from a rank's data, so that all ranks agree and
+`fullgraph.explain` can say it before anything runs.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import MessagePassing
+
+from fullgraph.pyg.index import RemoteIndex
+
+_HOOKS = (
+    "_propagate_forward_pre_hooks",
+    "_propagate_forward_hooks",
+    "_message_forward_pre_hooks",
+    "_message_forward_hooks",
+    "_aggregate_forward_pre_hooks",
+    "_aggregate_forward_hooks",
+    "_message_and_aggregate_forward_pre_hooks",
+    "_message_and_aggregate_forward_hooks",
+    "_edge_update_forward_pre_hooks",
+    "_edge_update_forward_hooks",
+)
+
+
+class Way(Enum):
+    """How a layer gets at the rows of other ranks."""
+
+    WALK = "walk"
+    NEIGHBOURHOODS = "by neighbourhood"
+    AT_ONCE = "all at once"
+    ROW_WISE = "row-wise"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A way, and the reason for it."""
+
+    way: Way
+    why: str
+
+
+def why_not_sequential(conv: MessagePassing) -> str | None:
+    """What in a layer's configuration needs PyG's own ``propagate``, on all rows at once; None if nothing does."""
+    if conv.flow != "source_to_target":
+        return "it passes messages from targets to sources"
+    if conv.explain:
+        return "it is being explained"
+    if any(getattr(conv, hooks) for hooks in _HOOKS):
+        return "it has hooks on its messages"
+    return None
+
+
+def can_walk(conv: MessagePassing, edge_index: Any) -> bool:
+    """Whether the engine may take ``conv.propagate`` over, on this index."""
+    return isinstance(edge_index, RemoteIndex) and edge_index.remote_row == 0 and why_not_sequential(conv) is None
+
+
+def weights_wanted(value: Any) -> bool:
+    """Whether a layer was asked to return its attention weights: PyG looks for any bool, False included."""
+    return isinstance(value, bool)
+
+
+def by_rows(x: Any, conv: MessagePassing) -> Tensor | None:
+    """A view of ``x`` with nodes first; None if it has no such view, or no numbers that could be summed."""
+    if not isinstance(x, Tensor) or not torch.is_floating_point(x) or not -x.dim() <= conv.node_dim < x.dim():
+        return None
+    return x.movedim(conv.node_dim, 0)
