@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "parallel.h"
+
 namespace fullgraph {
 
 // A CSR block as raw pointers; shapes were checked by the Python op that owns the name.
@@ -15,42 +17,61 @@ struct Csr {
     std::int64_t num_rows;
 
     std::int64_t edge(std::int64_t entry) const { return edge_ids ? edge_ids[entry] : entry; }
+    std::int64_t num_entries() const { return indptr[num_rows] - indptr[0]; }
 };
 
 // Below this many scalar operations a parallel region costs more than it saves (tens of microseconds against about ten).
 constexpr std::int64_t serial_work = 1 << 15;
 
-// Calls `run(first, last)` on disjoint row ranges that cover all rows, on up to `num_threads` threads.
-//
-// Ranges hold about equally many entries (an empty row counts as one), several per thread and handed out on demand, so rows
-// of very different lengths balance; a single row is never split. `entry_work` is the number of scalars touched per entry.
-template <class Run>
-void for_row_ranges(const Csr& csr, std::int64_t entry_work, int num_threads, const Run& run) {
-    const std::int64_t rows = csr.num_rows;
-    if (rows == 0) return;
-    const auto load_before = [&csr](std::int64_t row) { return csr.indptr[row] - csr.indptr[0] + row; };
-    const std::int64_t load = load_before(rows);
-    if (num_threads <= 1 || load * entry_work < serial_work) {
-        run(std::int64_t{0}, rows);
-        return;
-    }
-    const std::int64_t num_ranges = std::min<std::int64_t>(rows, std::int64_t{16} * num_threads);
-    const auto boundary = [&](std::int64_t range) {  // the first row whose load reaches the range's share
-        if (range >= num_ranges) return rows;
-        const std::int64_t share = load / num_ranges * range;
-        std::int64_t low = 0, high = rows;
+// Tasks per thread: enough that rows of very different lengths balance, few enough that handing them out costs nothing.
+constexpr std::int64_t tasks_per_thread = 16;
+
+// Cuts rows into ranges of about equally many entries (an empty row counts as one); a row is never split.
+class RowRanges {
+public:
+    RowRanges(const Csr& csr, std::int64_t count)
+        : indptr_(csr.indptr), rows_(csr.num_rows), count_(std::clamp<std::int64_t>(count, 1, std::max<std::int64_t>(rows_, 1))) {}
+
+    std::int64_t size() const { return count_; }
+
+    // The first row of a range: the first whose load reaches the range's share.
+    std::int64_t begin(std::int64_t range) const {
+        if (range >= count_) return rows_;
+        const std::int64_t share = load_before(rows_) / count_ * range;
+        std::int64_t low = 0, high = rows_;
         while (low < high) {
             const std::int64_t middle = low + (high - low) / 2;
             if (load_before(middle) < share) low = middle + 1;
             else high = middle;
         }
         return low;
-    };
-#pragma omp parallel for schedule(dynamic, 1) num_threads(num_threads)
-    for (std::int64_t range = 0; range < num_ranges; ++range) {
-        const std::int64_t first = boundary(range), last = boundary(range + 1);
-        if (first < last) run(first, last);
     }
+
+private:
+    std::int64_t load_before(std::int64_t row) const { return indptr_[row] - indptr_[0] + row; }
+
+    const std::int64_t* indptr_;
+    std::int64_t rows_, count_;
+};
+
+// Whether a block's work is worth a parallel region. `entry_work` is the number of scalars touched per entry.
+inline bool is_parallel(const Csr& csr, std::int64_t entry_work, int num_threads) {
+    return num_threads > 1 && (csr.num_entries() + csr.num_rows) * entry_work >= serial_work;
+}
+
+// Calls `run(first, last)` on disjoint row ranges that cover all rows, on up to `num_threads` threads.
+template <class Run>
+void for_row_ranges(const Csr& csr, std::int64_t entry_work, int num_threads, const Run& run) {
+    if (csr.num_rows == 0) return;
+    if (!is_parallel(csr, entry_work, num_threads)) {
+        run(std::int64_t{0}, csr.num_rows);
+        return;
+    }
+    const RowRanges ranges(csr, tasks_per_thread * num_threads);
+    for_tasks(ranges.size(), num_threads, [&](std::int64_t range) {
+        const std::int64_t first = ranges.begin(range), last = ranges.begin(range + 1);
+        if (first < last) run(first, last);
+    });
 }
 
 // Calls `run(first, last)` on equal row ranges, one per thread: for work that every row has the same amount of.
@@ -60,10 +81,9 @@ void for_equal_ranges(std::int64_t rows, std::int64_t row_work, int num_threads,
         run(std::int64_t{0}, rows);
         return;
     }
-#pragma omp parallel for schedule(static, 1) num_threads(num_threads)
-    for (int range = 0; range < num_threads; ++range) {
+    for_tasks(num_threads, num_threads, [&](std::int64_t range) {
         run(rows * range / num_threads, rows * (range + 1) / num_threads);
-    }
+    });
 }
 
 }  // namespace fullgraph

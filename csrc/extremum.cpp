@@ -1,94 +1,80 @@
 // Running maximum or minimum of neighbours' rows with the number of ties, and its gradient on the transposed block.
 //
-// Pull: a thread owns the rows it writes. Carrying (value, count) instead of an arg-index lets blocks be absorbed one after
-// another, and lets backward share a gradient evenly among ties. NaN wins over every number, as in torch's amax.
+// Pull: a thread owns the rows it writes; a hub's segments are worked out apart and combined in order. Carrying (value, count)
+// instead of an arg-index lets blocks be absorbed one after another, and lets backward share a gradient evenly among ties.
+// NaN wins over every number, as in torch's amax.
+#include <limits>
+#include <vector>
+
 #include "arrays.h"
-#include "clones.h"
+#include "extremum_rows.h"
+#include "segments.h"
 
 namespace fullgraph {
 namespace {
 
-template <class T>
-struct Extremum {
-    Csr csr;
-    const T* x;           // [num_columns, width]
-    T* value;             // [num_rows, width]
-    std::int32_t* count;  // [num_rows, width]
-    std::int64_t width;
-    bool largest;
-};
+FULLGRAPH_PER_TARGET(Extremum<float>, absorb_rows)
+FULLGRAPH_PER_TARGET(Extremum<double>, absorb_rows)
+FULLGRAPH_PER_TARGET(ExtremumBackward<float>, return_rows)
+FULLGRAPH_PER_TARGET(ExtremumBackward<double>, return_rows)
 
 template <class T>
-struct ExtremumBackward {
-    Csr csr;         // rows are sources, columns destinations
-    const T* x;      // [num_rows, width]
-    const T* value;  // [num_columns, width]
-    const T* grad;   // [num_columns, width]
-    T* out;          // [num_rows, width]
-    std::int64_t width;
-};
-
-template <bool largest, class T>
-FULLGRAPH_INLINE void absorb(const T* __restrict x, T* __restrict value, std::int32_t* __restrict count, std::int64_t width) {
-    for (std::int64_t f = 0; f < width; ++f) {
-        const T candidate = x[f], best = value[f];
-        const bool is_nan = candidate != candidate, was_nan = best != best;
-        const bool better = (largest ? candidate > best : candidate < best) | (is_nan & !was_nan);
-        const bool tie = (candidate == best) | (is_nan & was_nan);
-        const std::int32_t counted = count[f] + (tie ? 1 : 0);
-        value[f] = better ? candidate : best;
-        count[f] = better ? 1 : counted;
-    }
-}
-
-template <class T>
-FULLGRAPH_INLINE void absorb_rows(const Extremum<T>& k, std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
-        T* value = k.value + row * k.width;
-        std::int32_t* count = k.count + row * k.width;
-        for (std::int64_t e = k.csr.indptr[row]; e < k.csr.indptr[row + 1]; ++e) {
-            const T* x = k.x + k.csr.indices[e] * k.width;
-            if (k.largest) absorb<true>(x, value, count, k.width);
-            else absorb<false>(x, value, count, k.width);
+void combine(const Extremum<T>& k, const Segments& segments, std::int64_t hub, const Best<T>& partial) {
+    const std::int64_t row = segments.row(hub) * k.width;
+    for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) {
+        for (std::int64_t column = 0; column < k.width; ++column) {
+            T& value = k.best.value[row + column];
+            std::int32_t& count = k.best.count[row + column];
+            const T candidate = partial.value[s * k.width + column];
+            const std::int32_t times = partial.count[s * k.width + column];
+            if (k.largest) take<true>(value, count, candidate, times);
+            else take<false>(value, count, candidate, times);
         }
     }
 }
-
-template <class T>
-FULLGRAPH_INLINE void return_rows(const ExtremumBackward<T>& k, std::int64_t first, std::int64_t last) {
-    for (std::int64_t row = first; row < last; ++row) {
-        const T* __restrict x = k.x + row * k.width;
-        T* __restrict out = k.out + row * k.width;
-        for (std::int64_t e = k.csr.indptr[row]; e < k.csr.indptr[row + 1]; ++e) {
-            const T* __restrict value = k.value + k.csr.indices[e] * k.width;
-            const T* __restrict grad = k.grad + k.csr.indices[e] * k.width;
-            for (std::int64_t f = 0; f < k.width; ++f) out[f] += x[f] == value[f] ? grad[f] : T(0);
-        }
-    }
-}
-
-using Row = std::int64_t;
-FULLGRAPH_CLONES void run(const Extremum<float>& k, Row first, Row last) { absorb_rows(k, first, last); }
-FULLGRAPH_CLONES void run(const Extremum<double>& k, Row first, Row last) { absorb_rows(k, first, last); }
-FULLGRAPH_CLONES void run(const ExtremumBackward<float>& k, Row first, Row last) { return_rows(k, first, last); }
-FULLGRAPH_CLONES void run(const ExtremumBackward<double>& k, Row first, Row last) { return_rows(k, first, last); }
 
 template <class T>
 void extremum(Indptr indptr, Indices indices, In<T, 2> x, Out<T, 2> value, Out<std::int32_t, 2> count, bool largest,
               int num_threads) {
     const auto width = static_cast<std::int64_t>(x.shape(1));
-    const Extremum<T> k{csr_of(indptr, indices, {}), x.data(), value.data(), count.data(), width, largest};
+    const Extremum<T> k{csr_of(indptr, indices, {}), x.data(), {value.data(), count.data()}, width, largest};
     const nb::gil_scoped_release release;
-    for_row_ranges(k.csr, width, num_threads, [&k](Row first, Row last) { run(k, first, last); });
+    const Segments segments(k.csr);
+    const auto size = static_cast<std::size_t>(segments.size() * width);
+    std::vector<T> values(size, largest ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity());
+    std::vector<std::int32_t> counts(size);
+    const Best<T> partial{values.data(), counts.data()};
+    for_rows_and_segments(
+        k.csr, segments, width, num_threads,
+        [&](std::int64_t first, std::int64_t last) { run(k, {k.csr.indptr, first, last, k.best}); },
+        [&](std::int64_t s) {
+            run(k, {segments.bounds(s), 0, 1, {partial.value + s * width, partial.count + s * width}});
+        },
+        [&](std::int64_t hub) { combine(k, segments, hub, partial); });
 }
 
 template <class T>
 void extremum_backward(Indptr indptr, Indices indices, In<T, 2> x, In<T, 2> value, In<T, 2> grad, Out<T, 2> out,
                        int num_threads) {
     const auto width = static_cast<std::int64_t>(x.shape(1));
-    const ExtremumBackward<T> k{csr_of(indptr, indices, {}), x.data(), value.data(), grad.data(), out.data(), width};
+    const ExtremumBackward<T> k{csr_of(indptr, indices, {}), x.data(), value.data(), grad.data(), width};
     const nb::gil_scoped_release release;
-    for_row_ranges(k.csr, width, num_threads, [&k](Row first, Row last) { run(k, first, last); });
+    const Segments segments(k.csr);
+    std::vector<T> partial(static_cast<std::size_t>(segments.size() * width));
+    for_rows_and_segments(
+        k.csr, segments, 2 * width, num_threads,
+        [&](std::int64_t first, std::int64_t last) { run(k, {k.csr.indptr, first, last, out.data()}); },
+        [&](std::int64_t s) {
+            ExtremumBackward<T> of_hub = k;
+            of_hub.x += segments.row(segments.hub_of(s)) * width;
+            run(of_hub, {segments.bounds(s), 0, 1, partial.data() + s * width});
+        },
+        [&](std::int64_t hub) {
+            T* row = out.data() + segments.row(hub) * width;
+            for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) {
+                for (std::int64_t column = 0; column < width; ++column) row[column] += partial[static_cast<std::size_t>(s * width + column)];
+            }
+        });
 }
 
 template <class T>

@@ -1,66 +1,99 @@
 // Sums neighbours' rows: out[i] += sum over entries e of row i of w_e * x[indices[e]].
 //
-// Pull: a thread owns the output rows of its range and reads any source row, so no two threads write the same place. The naive
-// way (gather rows per edge, then scatter-add) would allocate edges × width; this allocates nothing.
+// Pull: a thread owns the output rows of its range and reads any source row, so no two threads write the same place; a hub's
+// segments are summed apart and added in order. The naive way (gather rows per edge, then scatter-add) would allocate edges x
+// width; this allocates a row per segment of a hub and, where it pays, a copy of a tile of columns that fits half the cache.
+#include <vector>
+
 #include "arrays.h"
-#include "clones.h"
+#include "segments.h"
+#include "spmm_rows.h"
+#include "tiling.h"
 
 namespace fullgraph {
 namespace {
 
-template <class T>
-struct Spmm {
-    Csr csr;
-    const T* x;       // [num_columns, num_heads * channels]
-    const T* weight;  // [num_edges, num_heads] or null: every weight is 1
-    T* out;           // [num_rows, num_heads * channels]
-    std::int64_t num_heads, channels;
-};
+using FloatSum = Spmm<float, float>;
+using DoubleSum = Spmm<double, double>;
+using BFloat16Sum = Spmm<BFloat16, BFloat16>;
+using MixedSum = Spmm<BFloat16, float>;  // what a sum over several blocks of bfloat16 rows needs: it is rounded only at the end
+FULLGRAPH_PER_TARGET(FloatSum, sum_rows)
+FULLGRAPH_PER_TARGET(DoubleSum, sum_rows)
+FULLGRAPH_PER_TARGET(BFloat16Sum, sum_rows)
+FULLGRAPH_PER_TARGET(MixedSum, sum_rows)
 
-template <class T>
-FULLGRAPH_INLINE void sum_rows(const Spmm<T>& k, std::int64_t first, std::int64_t last) {
-    const std::int64_t heads = k.num_heads, channels = k.channels, width = heads * channels;
-    for (std::int64_t row = first; row < last; ++row) {
-        T* __restrict out = k.out + row * width;
-        for (std::int64_t e = k.csr.indptr[row]; e < k.csr.indptr[row + 1]; ++e) {
-            const T* __restrict x = k.x + k.csr.indices[e] * width;
-            if (!k.weight) {
-                for (std::int64_t f = 0; f < width; ++f) out[f] += x[f];
-                continue;
-            }
-            const T* __restrict weight = k.weight + k.csr.edge(e) * heads;
-            for (std::int64_t h = 0; h < heads; ++h) {
-                const T w = weight[h];
-                for (std::int64_t c = h * channels; c < (h + 1) * channels; ++c) out[c] += w * x[c];
-            }
-        }
+// Adds a hub's partial sums to its row, in order and rounded once.
+template <class X, class Out>
+void combine(const Spmm<X, Out>& k, const Segments& segments, std::int64_t hub, const Accumulator<X>* partial) {
+    Out* out = k.out + segments.row(hub) * k.width;
+    for (std::int64_t column = k.begin; column < k.end; ++column) {
+        Accumulator<X> sum = to_number(out[column]);
+        for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) sum += partial[s * k.width + column];
+        assign(out[column], sum);
     }
 }
 
-FULLGRAPH_CLONES void run(const Spmm<float>& k, std::int64_t first, std::int64_t last) { sum_rows(k, first, last); }
-FULLGRAPH_CLONES void run(const Spmm<double>& k, std::int64_t first, std::int64_t last) { sum_rows(k, first, last); }
-
-template <class T>
-void spmm(Indptr indptr, Indices indices, In<T, 2> x, Out<T, 2> out, std::optional<In<T, 2>> weight, EdgeIds edge_ids,
-          int num_threads) {
-    const auto width = static_cast<std::int64_t>(x.shape(1));
-    const auto heads = weight ? static_cast<std::int64_t>(weight->shape(1)) : 1;
-    const Spmm<T> k{csr_of(indptr, indices, edge_ids), x.data(), data_or_null(weight), out.data(), heads, width / heads};
-    const nb::gil_scoped_release release;
-    for_row_ranges(k.csr, width, num_threads, [&k](std::int64_t first, std::int64_t last) { run(k, first, last); });
+template <class X, class Out>
+void sum_columns_of_block(const Spmm<X, Out>& k, const Segments& segments, Accumulator<X>* partial, int num_threads) {
+    using A = Accumulator<X>;
+    const Spmm<X, A> apart{k.csr, k.x, k.weight, partial, k.x_stride, k.width, k.num_heads, k.channels, k.begin, k.end};
+    for_rows_and_segments(
+        k.csr, segments, k.end - k.begin, num_threads,
+        [&](std::int64_t first, std::int64_t last) { run(k, {k.csr.indptr, first, last, k.out}); },
+        [&](std::int64_t s) { run(apart, {segments.bounds(s), 0, 1, partial + s * k.width}); },
+        [&](std::int64_t hub) { combine(k, segments, hub, partial); });
 }
 
-template <class T>
+template <class X, class Out>
+void sum_block(Spmm<X, Out> k, std::int64_t num_sources, int num_threads) {
+    const Segments segments(k.csr);
+    std::vector<Accumulator<X>> partial(static_cast<std::size_t>(segments.size() * k.width));
+    const std::int64_t unit = k.num_heads > 1 ? k.channels : 64 / static_cast<std::int64_t>(sizeof(X));
+    const std::int64_t tile = tile_columns(k.csr, num_sources, k.width, sizeof(X), unit);
+    if (tile >= k.width) return sum_columns_of_block(k, segments, partial.data(), num_threads);
+    PackedColumns<X> packed(num_sources, tile);
+    const X* const x = k.x;
+    k.x_stride = tile;
+    for (k.begin = 0; k.begin < k.width; k.begin = k.end) {
+        k.end = std::min(k.begin + tile, k.width);
+        k.x = packed.copy(x + k.begin, k.width, k.end - k.begin, num_threads);
+        sum_columns_of_block(k, segments, partial.data(), num_threads);
+    }
+}
+
+// X and Out are what the kernel reads and adds to; a bfloat16 array arrives as its bits.
+template <class X, class Out, class XBits, class OutBits>
+void spmm(Indptr indptr, Indices indices, In<XBits, 2> x, fullgraph::Out<OutBits, 2> out,
+          std::optional<In<Accumulator<X>, 2>> weight, EdgeIds edge_ids, int num_threads) {
+    const auto width = static_cast<std::int64_t>(x.shape(1));
+    const auto heads = weight ? static_cast<std::int64_t>(weight->shape(1)) : 1;
+    const Spmm<X, Out> k{csr_of(indptr, indices, edge_ids),
+                         reinterpret_cast<const X*>(x.data()),
+                         data_or_null(weight),
+                         reinterpret_cast<Out*>(out.data()),
+                         width,
+                         width,
+                         heads,
+                         width / heads,
+                         0,
+                         width};
+    const nb::gil_scoped_release release;
+    sum_block(k, static_cast<std::int64_t>(x.shape(0)), num_threads);
+}
+
+template <class X, class Out, class XBits = X, class OutBits = Out>
 void bind(nb::module_& m) {
-    m.def("spmm", &spmm<T>, "indptr"_a.noconvert(), "indices"_a.noconvert(), "x"_a.noconvert(), "out"_a.noconvert(),
-          "weight"_a.noconvert().none(), "edge_ids"_a.noconvert().none(), "num_threads"_a);
+    m.def("spmm", &spmm<X, Out, XBits, OutBits>, "indptr"_a.noconvert(), "indices"_a.noconvert(), "x"_a.noconvert(),
+          "out"_a.noconvert(), "weight"_a.noconvert().none(), "edge_ids"_a.noconvert().none(), "num_threads"_a);
 }
 
 }  // namespace
 
 void bind_spmm(nb::module_& m) {
-    bind<float>(m);
-    bind<double>(m);
+    bind<float, float>(m);
+    bind<double, double>(m);
+    bind<BFloat16, float, std::uint16_t, float>(m);
+    bind<BFloat16, BFloat16, std::uint16_t, std::uint16_t>(m);
 }
 
 }  // namespace fullgraph

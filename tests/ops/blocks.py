@@ -108,4 +108,5 @@ def hub_block(num_rows: int = 300, hub: int = 20_000, seed: int = 1) -> DrawnBlo
 
 
 widths = st.integers(1, 40)
+wide = st.one_of(widths, st.integers(41, 300), st.sampled_from([64, 128, 256, 300]))
 heads = st.integers(1, 4)

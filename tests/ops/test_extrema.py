@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fullgraph import ops
 from fullgraph.ops import reference
-from tests.ops.blocks import DrawnBlock, blocks, hub_block, widths
+from tests.ops.blocks import DrawnBlock, blocks, hub_block, wide, widths
 from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
 
 DTYPES = [torch.float64, torch.float32]
@@ -24,7 +24,7 @@ def with_ties(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(block=blocks(), width=widths, largest=st.booleans(), nan=st.booleans())
+@given(block=blocks(), width=wide, largest=st.booleans(), nan=st.booleans())
 def test_equals_its_twin(block: DrawnBlock, width: int, largest: bool, nan: bool, dtype: torch.dtype) -> None:
     x = with_ties(block.values(dtype)(block.num_columns, width))
     if nan:
@@ -49,7 +49,7 @@ def test_two_blocks_equal_one(block: DrawnBlock, width: int, largest: bool) -> N
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(block=blocks(), width=widths, largest=st.booleans())
+@given(block=blocks(), width=wide, largest=st.booleans())
 def test_gradient_equals_its_twin_and_autograd(
     block: DrawnBlock, width: int, largest: bool, dtype: torch.dtype
 ) -> None:
@@ -71,6 +71,30 @@ def test_gradient_equals_its_twin_and_autograd(
     )
     (want,) = torch.autograd.grad((reduced * grad)[block.indptr.diff() > 0].sum() + 0 * x.sum(), x)
     assert_close((got,), (want,))
+
+
+@pytest.mark.parametrize("largest", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_hub_in_segments_equals_the_twin(dtype: torch.dtype, largest: bool) -> None:
+    block = hub_block()
+    x = with_ties(block.values(dtype)(block.num_columns, 37))
+    x[3, 5] = torch.nan
+    got, want = start(block, 37, dtype, largest=largest), start(block, 37, dtype, largest=largest)
+    ops.extremum(*block.csr(), x, *got, largest=largest)
+    reference.extremum(*block.csr(), x, *want, largest=largest)
+    assert_close(got, want)
+
+
+def test_the_gradient_of_a_hub_in_segments_equals_the_twin() -> None:
+    """The same block read the other way: its long row is now a source with 20,000 destinations."""
+    block = hub_block()
+    values = block.values(torch.float64)
+    value, grad = with_ties(values(block.num_columns, 37)), values(block.num_columns, 37)
+    x = with_ties(values(block.num_rows, 37))
+    got, want = torch.zeros_like(x), torch.zeros_like(x)
+    ops.extremum_backward(*block.csr(), x, value, grad, got)
+    reference.extremum_backward(*block.csr(), x, value, grad, want)
+    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
 def test_ties_are_counted_and_rows_without_edges_are_left_alone() -> None:

@@ -20,6 +20,9 @@ def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: T
     Raises:
         InputError: on tensors that do not fit together.
     """
+    if torch.compiler.is_compiling():
+        torch.ops.fullgraph.extremum_(indptr, indices, x, value, count, largest)
+        return
     check_block(indptr, indices, None, value.size(0))
     check("x", x, [-1, -1], x.dtype, indptr.device)
     check("value", value, [-1, x.size(1)], x.dtype, indptr.device)
@@ -45,6 +48,9 @@ def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor,
     Raises:
         InputError: on tensors that do not fit together.
     """
+    if torch.compiler.is_compiling():
+        torch.ops.fullgraph.extremum_backward_(indptr, indices, x, value, grad, out)
+        return
     check_block(indptr, indices, None, out.size(0))
     check("x", x, [out.size(0), -1], x.dtype, indptr.device)
     check("value", value, [-1, x.size(1)], x.dtype, indptr.device)

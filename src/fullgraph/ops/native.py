@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fullgraph import _core as core
 
-__all__ = ["array", "core", "optional_array", "runs", "threads"]
+__all__ = ["array", "core", "optional_array", "runs", "sums", "threads"]
 
 
 def runs(tensor: Tensor) -> bool:
@@ -16,9 +16,15 @@ def runs(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
 
 
+def sums(tensor: Tensor) -> bool:
+    """Whether the C++ spmm takes rows like these: as `runs`, or bfloat16."""
+    return runs(tensor) or (tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16)
+
+
 def array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """The tensor's memory as an array; writing to one writes to the other."""
-    return tensor.detach().numpy()
+    """The tensor's memory as an array (of bits, for bfloat16); writing to one writes to the other."""
+    tensor = tensor.detach()
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def optional_array(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:

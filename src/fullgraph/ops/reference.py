@@ -17,6 +17,11 @@ def rows_of(indptr: Tensor) -> Tensor:
     return torch.repeat_interleave(torch.arange(counts.numel(), device=indptr.device), counts)
 
 
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """What numbers of this dtype are summed in: float32 for bfloat16, else themselves."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
+
+
 def spmm(
     indptr: Tensor,
     indices: Tensor,
@@ -26,12 +31,15 @@ def spmm(
     weight: Tensor | None = None,
     edge_ids: Tensor | None = None,
 ) -> None:
-    messages = x[indices.long()]
+    messages = x[indices.long()].to(accumulator(x.dtype))
     if weight is not None:
         weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
         per_head = _by_head(messages, weight.size(1)) * _per_entry(weight, indices, edge_ids).unsqueeze(2)
         messages = per_head.flatten(1)
-    out.index_add_(0, rows_of(indptr), messages)
+    if out.dtype == messages.dtype:
+        out.index_add_(0, rows_of(indptr), messages)
+    else:
+        out.copy_(out.to(messages.dtype).index_add(0, rows_of(indptr), messages))
 
 
 def sddmm(

@@ -1,5 +1,6 @@
 """Weighted sums of neighbours' rows over a block, and the gradient of their weights."""
 
+import torch
 from torch import Tensor
 
 from fullgraph.errors import InputError
@@ -18,26 +19,39 @@ def spmm(
 ) -> None:
     """out[i] += sum over the entries e of row i of w_e * x[indices[e]].
 
+    bfloat16 rows are summed in float32, a row's sum is rounded to out's dtype once per call: give a float32 out to
+    absorb several blocks without rounding between them.
+
     Args:
         x: [S, F] source rows.
-        out: [n, F], added into.
+        out: [n, F], added into; of x's dtype, or float32 where x is bfloat16.
         weight: [E], or [E, H] where F is a multiple of H and head h scales its own F / H columns;
-            w_e = weight[edge_ids[e]].
+            w_e = weight[edge_ids[e]]. Of x's dtype, or float32 where x is bfloat16.
 
     Raises:
         InputError: on tensors that do not fit together.
     """
+    if torch.compiler.is_compiling():
+        torch.ops.fullgraph.spmm_(indptr, indices, x, out, weight, edge_ids)
+        return
     check_block(indptr, indices, edge_ids, out.size(0))
     check("x", x, [-1, -1], x.dtype, indptr.device)
-    check("out", out, [-1, x.size(1)], x.dtype, indptr.device)
+    check("out", out, [-1, x.size(1)], _or_float32(x.dtype, out.dtype), indptr.device)
     if weight is not None:
         weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
-        _check_edge_array("weight", weight, x.size(1), indices, edge_ids, x)
-    if not native.runs(x):
+        weight_dtype = _or_float32(x.dtype, weight.dtype)
+        _check_edge_array("weight", weight, x.size(1), indices, edge_ids, weight_dtype)
+        weight = weight.to(reference.accumulator(x.dtype))
+    if not native.sums(x):
         reference.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids)
         return
     arrays = map(native.array, (indptr, indices, x, out))
     native.core.spmm(*arrays, native.optional_array(weight), native.optional_array(edge_ids), native.threads())
+
+
+def _or_float32(dtype: torch.dtype, given: torch.dtype) -> torch.dtype:
+    """What a tensor beside one of this dtype must be: the same, but float32 may stand beside bfloat16."""
+    return given if dtype == torch.bfloat16 and given == torch.float32 else dtype
 
 
 def sddmm(
@@ -53,10 +67,13 @@ def sddmm(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    if torch.compiler.is_compiling():
+        torch.ops.fullgraph.sddmm_(indptr, indices, left, right, out, edge_ids)
+        return
     check_block(indptr, indices, edge_ids, left.size(0))
     check("left", left, [-1, -1], left.dtype, indptr.device)
     check("right", right, [-1, left.size(1)], left.dtype, indptr.device)
-    _check_edge_array("out", out, left.size(1), indices, edge_ids, left)
+    _check_edge_array("out", out, left.size(1), indices, edge_ids, left.dtype)
     if not native.runs(left):
         reference.sddmm(indptr, indices, left, right, out, edge_ids=edge_ids)
         return
@@ -65,10 +82,10 @@ def sddmm(
 
 
 def _check_edge_array(
-    name: str, tensor: Tensor, width: int, indices: Tensor, edge_ids: Tensor | None, like: Tensor
+    name: str, tensor: Tensor, width: int, indices: Tensor, edge_ids: Tensor | None, dtype: torch.dtype
 ) -> None:
     num_edges = indices.numel() if edge_ids is None else -1
-    check(name, tensor, [num_edges, -1], like.dtype, like.device)
+    check(name, tensor, [num_edges, -1], dtype, indices.device)
     num_heads = tensor.size(1)
     if num_heads < 1 or width % num_heads != 0:
         raise InputError(f"the width, {width}, must be a multiple of the number of heads of {name}: {num_heads}")
