@@ -11,6 +11,7 @@ from fullgraph import errors
 from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
+from fullgraph.pyg.explain import explain
 from fullgraph.pyg.functional import accuracy, gather_rows, mean_loss
 from fullgraph.pyg.open import PartitionedData
 from fullgraph.pyg.open import open_graph as open
@@ -30,6 +31,7 @@ __all__ = [
     "accuracy",
     "convert",
     "errors",
+    "explain",
     "gather_rows",
     "init",
     "mean_loss",

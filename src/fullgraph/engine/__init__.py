@@ -11,6 +11,7 @@ from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, keyed_dropout
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
+from fullgraph.engine.sums import sum_over_ranks
 
 __all__ = [
     "Additive",
@@ -34,6 +35,7 @@ __all__ = [
     "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",
+    "sum_over_ranks",
     "with_halo",
     "without_halo",
 ]

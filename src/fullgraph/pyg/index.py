@@ -135,6 +135,16 @@ class RemoteIndex(RemoteTensor):
         self._constants[name] = (origin, 0 if given is None else given._version, value)
         return value
 
+    def derived(self, name: object, make: "Callable[[], RemoteIndex]") -> "RemoteIndex":
+        """``make()``, remembered under ``name``: another index that depends on these edges alone."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        return self._derived[name]
+
+    @cached_property
+    def _derived(self) -> "dict[object, RemoteIndex]":
+        return {}
+
     @cached_property
     def _constants(self) -> dict[object, tuple[Callable[[], Tensor | None], int, Tensor]]:
         return {}

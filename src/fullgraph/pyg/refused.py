@@ -32,8 +32,6 @@ _REASONS: dict[type[Module], str] = {
     pyg.XConv: _NEIGHBOURS,
     pyg.GPSConv: "its global attention reads all rows of the graph, of which a rank sees its own only",
     pyg.PANConv: "it needs powers of the whole adjacency matrix",
-    pyg.WLConv: "it relabels nodes through one table over the whole graph",
-    pyg.HANConv: "it averages over all rows of the graph, of which a rank sees its own only",
     pyg.HGTConv: "it renumbers nodes across types, which the partitioned index does not allow yet",
     pyg.SuperGATConv: "it samples negative edges from the nodes of this rank only",
     pyg.CuGraphSAGEConv: _FORMAT,
@@ -56,7 +54,7 @@ def check_layers(model: Module) -> None:
     refused = [
         f"{name or 'the model'} ({type(m).__name__}): {reason}"
         for name, m in model.named_modules()
-        if (reason := _reason(m)) is not None
+        if (reason := reason_to_refuse(m)) is not None
     ]
     if refused:
         raise UnsupportedLayer(
@@ -65,7 +63,8 @@ def check_layers(model: Module) -> None:
         )
 
 
-def _reason(module: Module) -> str | None:
+def reason_to_refuse(module: Module) -> str | None:
+    """Why this layer would not be exact; None if it would."""
     if isinstance(module, pyg.LayerNorm):
         return f"{_ALL_ROWS}; use mode='node'" if module.mode == "graph" else None
     if isinstance(module, pyg.ChebConv) and module.normalization is None:

@@ -7,9 +7,19 @@ own code runs on complete neighbourhoods.
 import torch
 import torch_geometric.nn as pyg
 
-from fullgraph.pyg.rules import aggregating, attention, rowwise
+from fullgraph.pyg.rules import (
+    aggregating,
+    attention,
+    colours,
+    hyperedges,
+    mesh,
+    quantiles,
+    rowwise,
+    semantic,
+)
 from fullgraph.pyg.rules.any_layer import by_neighbourhood
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
+from fullgraph.pyg.rules.ways import Choice, Way
 
 RULES: dict[type, type[Converted]] = {
     pyg.GCNConv: aggregating.GCNConv,
@@ -20,6 +30,12 @@ RULES: dict[type, type[Converted]] = {
     pyg.GATConv: attention.GATConv,
     pyg.GATv2Conv: attention.GATv2Conv,
     pyg.TransformerConv: attention.TransformerConv,
+    pyg.HANConv: semantic.HANConv,
+    pyg.WLConv: colours.WLConv,
+    pyg.MeshCNNConv: mesh.MeshCNNConv,
+    pyg.HypergraphConv: hyperedges.HypergraphConv,
+    pyg.aggr.MedianAggregation: quantiles.MedianAggregation,
+    pyg.aggr.QuantileAggregation: quantiles.QuantileAggregation,
     pyg.BatchNorm: rowwise.BatchNorm,
     torch.nn.BatchNorm1d: rowwise.BatchNorm1d,
     torch.nn.Dropout: rowwise.Dropout,
@@ -36,4 +52,4 @@ def rule_of(module: torch.nn.Module) -> type[Converted] | None:
     return rule
 
 
-__all__ = ["RULES", "Converted", "convert_instance", "original_class", "rule_of"]
+__all__ = ["RULES", "Choice", "Converted", "Way", "convert_instance", "original_class", "rule_of"]

@@ -4,6 +4,7 @@ They differ in what they do before and after, which stays their own code. What a
 runs on complete neighbourhoods like any other layer, with the same result.
 """
 
+import inspect
 from functools import cache
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch_geometric.utils import add_remaining_self_loops
 from fullgraph.engine import extremum_neighbours, mean_neighbours, sum_neighbours
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
-from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, why_not_sequential
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
@@ -49,8 +50,9 @@ class _Aggregating(ByNeighbourhood):
         name = _NAMES.get(type(self.aggr_module))
         if name is None or why_not_sequential(self) is not None:
             return super().choice()
-        weighted = "; with edge weights by neighbourhood" if name in ("max", "min") else ""
-        return Choice(Way.WALK, f"{name} of source rows{weighted}")
+        takes_weights = "edge_weight" in inspect.signature(original_class(type(self)).forward).parameters  # pyright: ignore[reportAttributeAccessIssue]
+        otherwise = "; with edge weights by neighbourhood" if name in ("max", "min") and takes_weights else ""
+        return Choice(Way.WALK, f"{name} of source rows{otherwise}")
 
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
         given = {name: value for name, value in kwargs.items() if value is not None}

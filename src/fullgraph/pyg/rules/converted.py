@@ -14,6 +14,7 @@ from torch.nn import Module
 
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.rules.ways import Choice
 
 
 class Converted(Module):
@@ -23,6 +24,10 @@ class Converted(Module):
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
         """The edges that this layer walks over when it is given ``edge_index``; None if it takes no edges."""
+        return None
+
+    def choice(self) -> Choice | None:
+        """How this layer runs and why, from its class and configuration alone; None if it is no layer of its own."""
         return None
 
     def __reduce_ex__(self, protocol: Any) -> Any:

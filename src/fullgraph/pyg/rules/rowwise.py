@@ -13,10 +13,15 @@ from fullgraph.engine import batch_norm, keyed_dropout
 from fullgraph.errors import UnsupportedLayer, UnsupportedOperation
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.ways import Choice, Way
 
 
 class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
     """Ioffe & Szegedy 2015 over the rows of all ranks, running statistics included."""
+
+    def choice(self) -> Choice:
+        """Row-wise."""
+        return Choice(Way.ROW_WISE, "statistics of all ranks")
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training and self.track_running_stats:
@@ -51,6 +56,10 @@ class BatchNorm(Converted, pyg.BatchNorm):
 
 class Dropout(Converted, torch.nn.Dropout):
     """Masks keyed by the rows' original ids."""
+
+    def choice(self) -> Choice:
+        """Row-wise."""
+        return Choice(Way.ROW_WISE, "masks keyed by global ids")
 
     def forward(self, input: Tensor) -> Tensor:
         return drop(input, self.p, self.rank_graph) if self.training and self.p else input

@@ -1,0 +1,145 @@
+"""Every layer class that PyG exports is exact on any number of ranks, in the way that `explain` says, or refused."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch_geometric.nn import conv
+
+import fullgraph as fg
+from fullgraph.pyg import index
+from fullgraph.pyg.explain import explained_layers
+from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
+from tests.equivalence.coverage import CASES, EDGE_LEAVES, GRAPHS, NODE_LEAVES, REFUSED, Result, run
+from tests.ranks import run_ranks
+
+# Normalisations fetch a number or two per row whatever the way; rows of features are wider here.
+WIDEST_OF_NUMBERS = 2
+ENTRIES = {
+    Way.WALK: [
+        (aggregating, "sum_neighbours"),
+        (aggregating, "mean_neighbours"),
+        (aggregating, "extremum_neighbours"),
+        (attention, "attend"),
+    ],
+    Way.NEIGHBOURHOODS: [(any_layer, "run_by_neighbourhood")],
+}
+
+
+@contextmanager
+def observed_ways() -> Iterator[set[Way]]:
+    """The ways that layers take from here on, seen at the entries of the engine."""
+    seen: set[Way] = set()
+
+    def seeing(way: Way, original: Callable[..., Any]) -> Callable[..., Any]:
+        def entry(*args: Any, **kwargs: Any) -> Any:
+            seen.add(way)
+            return original(*args, **kwargs)
+
+        return entry
+
+    def seeing_rows(original: Callable[..., Any]) -> Callable[..., Any]:
+        def entry(x: torch.Tensor, halo: Any) -> torch.Tensor:
+            if x[:1].numel() > WIDEST_OF_NUMBERS:
+                seen.add(Way.AT_ONCE)
+            return original(x, halo)
+
+        return entry
+
+    with ExitStack() as stack:
+        for way, entries in ENTRIES.items():
+            for module, name in entries:
+                stack.enter_context(mock.patch.object(module, name, seeing(way, getattr(module, name))))
+        for name in ("with_halo", "without_halo"):
+            stack.enter_context(mock.patch.object(index, name, seeing_rows(getattr(index, name))))
+        yield seen
+
+
+def on_a_rank(world: fg.World, folder: str, name: str):
+    answers = []
+    for case in CASES[name]:
+        data = fg.open(f"{folder}/{case.graph}.fg", world, mode="sar", prefetch=0, round_rows=16, chunk_edges=80)
+        explained: list[Any] = []
+
+        def convert(module: torch.nn.Module, explained: list[Any] = explained, data: Any = data) -> None:
+            explained += explained_layers(module, data)
+            fg.convert(module, data)
+
+        with observed_ways() as seen:
+            result = run(case, data, convert)
+        nodes = {key: result.leaves[key] for key in NODE_LEAVES}
+        whole = Result(
+            fg.gather_rows(result.out, data),
+            {key: None if grad is None else fg.gather_rows(grad, data) for key, grad in nodes.items()},
+            {key: world.all_reduce(grad.clone()) for key, grad in result.parameters.items()},
+        )
+        edges = (data.edge_ids, {key: result.leaves[key] for key in EDGE_LEAVES})
+        answers.append((whole, edges, explained, seen))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graphs")
+    for name, make in GRAPHS.items():
+        fg.partition(make(), folder / f"{name}.fg", num_parts=4)
+    return str(folder)
+
+
+@pytest.mark.filterwarnings("ignore:We do not recommend using the non-optimized CPU version:UserWarning")
+@pytest.mark.parametrize("name", CASES)
+def test_layer_equals_plain_pyg(folder, name):
+    wanted = [run(case, GRAPHS[case.graph](), lambda layer: layer) for case in CASES[name]]
+    for num_ranks in (1, 2, 4):
+        answers = run_ranks(num_ranks, on_a_rank, folder, name)
+        for number, case in enumerate(CASES[name]):
+            what, ranks = f"{name}, {case.name}, {num_ranks} ranks", [answer[number] for answer in answers]
+            compare_values(what, wanted[number], ranks[0][0], [edges for _, edges, _, _ in ranks])
+            for *_, explained, seen in ranks:
+                compare_ways(what, explained, seen)
+
+
+def compare_values(what: str, wanted: Result, got: Result, edges: list[Any]) -> None:
+    def same(value: Any, want: Any, of: str) -> None:
+        assert (value is None) == (want is None), (what, of)
+        if want is not None:
+            close = {"rtol": 1e-9, "atol": 1e-10, "msg": lambda text: f"{what}: {of}: {text}"}
+            torch.testing.assert_close(value, want, **close)
+
+    same(got.out, wanted.out, "output")
+    for key in NODE_LEAVES:
+        same(got.leaves[key], wanted.leaves[key], key)
+    assert got.parameters.keys() == wanted.parameters.keys()
+    for key, grad in wanted.parameters.items():
+        same(got.parameters[key], grad, key)
+    for key in EDGE_LEAVES:
+        shares = [(ids, grads[key]) for ids, grads in edges if grads[key] is not None]
+        joined = torch.cat([grad for _, grad in shares]) if shares else None
+        if joined is not None:
+            joined = joined[torch.argsort(torch.cat([ids for ids, _ in shares]))]
+        same(joined, wanted.leaves[key], key)
+
+
+def compare_ways(what: str, explained: Any, seen: set[Way]) -> None:
+    """What ran is what was said, or the other way that the reason names."""
+    said = {layer.way for layer in explained} - {Way.ROW_WISE}
+    named = {way for way in Way for layer in explained if way.value in layer.why}
+    assert seen <= said | named, (what, seen, said)
+    assert seen or said == {Way.AT_ONCE}, what
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_name_with_the_reason(folder, name):
+    build, reason = REFUSED[name]
+    model = torch.nn.ModuleDict({"inner": build()})
+    with pytest.raises(fg.errors.UnsupportedLayer, match=rf"inner \({name}\): .*{reason}"):
+        fg.convert(model, fg.open(f"{folder}/awkward.fg"))
+
+
+def test_no_exported_layer_is_missing():
+    assert set(conv.__all__) == {"MessagePassing", *CASES, *REFUSED}
+    assert not set(CASES) & set(REFUSED)
+    assert all(len(cases) >= 2 for cases in CASES.values())
