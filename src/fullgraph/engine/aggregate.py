@@ -42,8 +42,10 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tenso
 
 def mean_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tensor:
     """`sum_neighbours` divided by the number of in-edges, 0 for rows without; as PyG's mean, weights do not count."""
+    total = sum_neighbours(x, plan, weight)
     degree = plan.in_degree.clamp(min=1).to(x.dtype)
-    return sum_neighbours(x, plan, weight) / degree.view(-1, *[1] * (x.dim() - 1))
+    # No sum keeps its result for backward, so the division can use its memory.
+    return total.div_(degree.view(-1, *[1] * (x.dim() - 1)))
 
 
 def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:
