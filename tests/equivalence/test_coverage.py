@@ -14,6 +14,7 @@ from fullgraph.pyg import index
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
 from tests.equivalence.coverage import CASES, EDGE_LEAVES, GRAPHS, NODE_LEAVES, REFUSED, Result, run
+from tests.equivalence.layers_page import PAGE, layers_page
 from tests.ranks import run_ranks
 
 # Normalisations fetch a number or two per row whatever the way; rows of features are wider here.
@@ -143,3 +144,7 @@ def test_no_exported_layer_is_missing():
     assert set(conv.__all__) == {"MessagePassing", *CASES, *REFUSED}
     assert not set(CASES) & set(REFUSED)
     assert all(len(cases) >= 2 for cases in CASES.values())
+
+
+def test_the_page_of_layers_is_what_is_tested():
+    assert PAGE.read_text() == layers_page(), "run: python -m tests.equivalence.layers_page"

@@ -150,9 +150,9 @@ def _changing_buffers(conv: MessagePassing) -> str | None:
     children = [module for name, module in conv.named_children() if name not in afterwards]
     modules = [conv, *(module for child in children for module in child.modules())]
     for module in modules:
-        names = [name for name, buffer in module.named_buffers(recurse=False) if buffer is not None]
-        if names and original_class(type(module)) not in _CONSTANT_BUFFERS:
-            return f"its {type(module).__name__} has buffers, which may change when it runs: {', '.join(names)}"
+        has_buffers = next(module.buffers(recurse=False), None) is not None
+        if has_buffers and original_class(type(module)) not in _CONSTANT_BUFFERS:
+            return f"{type(module).__name__} has buffers, which may change when it runs"
     return None
 
 

@@ -1,0 +1,98 @@
+"""Writes docs/layers.md from the rules and the configurations that are compared.
+
+Run it with ``python -m tests.equivalence.layers_page``.
+A table kept by hand would promise what nobody tests; a test compares the page with what is generated here.
+"""
+
+import tempfile
+from pathlib import Path
+
+import fullgraph as fg
+from fullgraph.pyg.explain import explained_layers
+from fullgraph.pyg.refused import reason_to_refuse
+from fullgraph.pyg.rules import Way
+from tests.equivalence import splines
+from tests.equivalence.coverage import CASES, GRAPHS, REFUSED
+
+PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
+TEXT = """# Which layer runs how
+
+<!-- Generated: python -m tests.equivalence.layers_page -->
+
+Every class that `torch_geometric.nn.conv` exports, {num_all} without `MessagePassing`. {num_compared} give the result
+of PyG on one process, outputs and all gradients, on 1, 2 and 4 ranks in float64 to nine digits, in at least two
+configurations each; {num_bounded} of them in bounded memory. The other {num_refused} are refused by name before
+training starts.
+
+What a layer does follows from its class and configuration alone; `fg.explain(model, data)` says it for your model. A
+layer
+
+- *walks*: other ranks' rows come round by round, each row once ([how](how-it-works.md#rounds));
+- or runs *by neighbourhood*: its own code works on at most `chunk_edges` edges at a time, and again in backward;
+- or takes all boundary rows *all at once*, with what PyG stores per edge.
+
+The first two ways are for modes `sar` and `keep`, and need bounded memory. [Your own
+model](your-model.md#which-layers-walk) tells what else leads to the third.
+
+## Compared
+
+{compared}
+
+Notes:
+
+- `EGConv` takes the largest id with an edge for the last node, and so gives isolated nodes behind it no self-loop in
+  PyG. Here every node has one.
+- Medians and quantiles work for nodes without in-edges wherever they are; PyG itself fails if the first node has
+  none.
+- `SplineConv` needs pyg-lib, which the tests do without: both sides ran the kernels' plain-torch twin in its place.
+- `HypergraphConv` is compared with as many hyperedges as nodes, numbered alike: that is how a graph of one type is
+  partitioned.
+- `HeteroConv` and `HANConv` are compared with several relations on one node type. Graphs of several node types cannot
+  be opened yet.
+- `MeshCNNConv` needs the four edges of each node to follow one another in the graph that you partition, and says so
+  if they do not.
+
+## Refused
+
+{refused}
+"""
+
+
+def layers_page() -> str:
+    """The page's text."""
+    splines.install()
+    with tempfile.TemporaryDirectory() as folder:
+        graphs = {}
+        for name, make in GRAPHS.items():
+            fg.partition(make(), f"{folder}/{name}.fg", num_parts=1)
+            graphs[name] = fg.open(f"{folder}/{name}.fg")
+        compared, num_bounded = [], 0
+        for layer, cases in sorted(CASES.items()):
+            ways = [(case.name, _ways(case.build(), graphs[case.graph])) for case in cases]
+            num_bounded += _is_bounded(ways[0][1])
+            by_way: dict[str, list[str]] = {}
+            for name, way in ways:
+                by_way.setdefault(way, []).append(name)
+            compared += [f"| `{layer}` | {'; '.join(names)} | {way} |" for way, names in by_way.items()]
+        refused = [f"| `{layer}` | {reason_to_refuse(build())} |" for layer, (build, _) in sorted(REFUSED.items())]
+    return TEXT.format(
+        num_all=len(CASES) + len(REFUSED),
+        num_compared=len(CASES),
+        num_bounded=num_bounded,
+        num_refused=len(REFUSED),
+        compared="\n".join(["| layer | configuration | runs |", "| --- | --- | --- |", *compared]),
+        refused="\n".join(["| layer | because |", "| --- | --- |", *refused]),
+    )
+
+
+def _ways(module, data) -> str:
+    layers = [layer for layer in explained_layers(module, data) if layer.way is not Way.ROW_WISE]
+    return ", ".join(dict.fromkeys(f"{layer.way.value}: {layer.why}" for layer in layers))
+
+
+def _is_bounded(ways: str) -> bool:
+    return Way.AT_ONCE.value not in ways
+
+
+if __name__ == "__main__":
+    PAGE.write_text(layers_page())
