@@ -1,12 +1,13 @@
-// What all attention kernels share, whatever the score: the edges of a block, their bias and dropout, and chunks of a row.
+// What all attention kernels share, whatever the score: the edges of a block, and one chunk of a row's edges at a time.
 //
-// A row is walked in chunks of `chunk_entries` edges. What is computed per edge and head lies in planes [heads][chunk], so that
-// loops over edges are contiguous and vectorise, and nothing larger than chunk × heads exists. Chunks start at the row's first
-// edge: the order of every sum is fixed by the block alone.
+// What is computed per edge and head lies in planes [heads][chunk], so that loops over edges are contiguous and vectorise, and
+// nothing larger than chunk × heads exists. Chunks start at the row's first edge (or a hub segment's): the order of every sum is
+// fixed by the block alone.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include "arrays.h"
@@ -16,7 +17,7 @@
 
 namespace fullgraph {
 
-constexpr std::int64_t chunk_entries = 32;
+constexpr std::int64_t chunk_entries = 32;  // its rows, and the next chunk's on their way, fit the first-level cache or nearly
 
 template <class T>
 struct Edges {
@@ -29,34 +30,79 @@ struct Edges {
 
     std::int64_t width() const { return num_heads * channels; }
     std::int64_t entry_work() const { return num_heads * (channels + 16); }
-    std::size_t plane() const { return static_cast<std::size_t>(num_heads * chunk_entries); }
+    std::int64_t plane() const { return num_heads * chunk_entries; }
 };
 
-// raw += bias, of `count` entries from `begin`, for all heads.
+// One chunk: its entries, and for each what is looked up more than once. Entries from `count` to `padded` repeat the last one, so
+// that whole vectors of edges can be computed; whoever sums over edges gives them the weight 0.
+//
+// `ahead` are the columns that come one chunk later, in this row or a coming one: a loop asks for their rows while it works on
+// this chunk's, one piece per edge, so that memory and arithmetic overlap.
+struct Chunk {
+    std::int64_t row, begin, count, padded;
+    std::int64_t column[chunk_entries], ahead[chunk_entries];
+
+    FULLGRAPH_INLINE Chunk(const Csr& csr, std::int64_t row_, std::int64_t begin_, std::int64_t end, std::int64_t multiple)
+        : row(row_), begin(begin_), count(std::min(chunk_entries, end - begin_)), padded((count + multiple - 1) / multiple * multiple) {
+        for (std::int64_t e = 0; e < count; ++e) column[e] = csr.indices[begin + e];
+        for (std::int64_t e = count; e < padded; ++e) column[e] = column[count - 1];
+        const std::int64_t known = std::clamp<std::int64_t>(csr.indptr[csr.num_rows] - begin - chunk_entries, 0, count);
+        for (std::int64_t e = 0; e < known; ++e) ahead[e] = csr.indices[begin + chunk_entries + e];
+        for (std::int64_t e = known; e < padded; ++e) ahead[e] = column[count - 1];  // nothing new to ask for
+    }
+
+    // Asks for `width` numbers of edge e's row one chunk ahead.
+    template <class T>
+    FULLGRAPH_INLINE void prefetch(const T* rows, std::int64_t stride, std::int64_t width, std::int64_t e) const {
+        const char* row_ahead = reinterpret_cast<const char*>(rows + ahead[e] * stride);
+        for (std::int64_t byte = 0; byte < width * static_cast<std::int64_t>(sizeof(T)); byte += 64) __builtin_prefetch(row_ahead + byte);
+    }
+    template <class T>
+    FULLGRAPH_INLINE void prefetch_all(const T* rows, std::int64_t stride, std::int64_t width) const {
+        for (std::int64_t e = 0; e < count; ++e) prefetch(rows, stride, width, e);
+    }
+};
+
+// planes[h][e] = rows[column of e][h], from rows [num_columns, stride]: a transpose, four heads of four edges at a time. Not
+// inlined: it is the same for every vector width and shape.
 template <class T>
-FULLGRAPH_INLINE void add_bias(const Edges<T>& edges, std::int64_t begin, std::int64_t count, T* __restrict raw) {
+[[gnu::noinline]] void gather_planes(const Chunk& chunk, const T* rows, std::int64_t stride, std::int64_t heads, T* planes) {
+    typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+    std::int64_t h = 0;
+    for (; h + 4 <= heads; h += 4) {
+        for (std::int64_t e = 0; e < chunk.padded; e += 4) {
+            Four r[4];
+            for (int i = 0; i < 4; ++i) std::memcpy(&r[i], rows + chunk.column[e + i] * stride + h, sizeof r[i]);
+            const Four low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+            const Four low23 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), high23 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+            const Four out[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                                 __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+            for (int i = 0; i < 4; ++i) std::memcpy(planes + (h + i) * chunk_entries + e, &out[i], sizeof out[i]);
+        }
+    }
+    for (; h < heads; ++h) {
+        for (std::int64_t e = 0; e < chunk.padded; ++e) planes[h * chunk_entries + e] = rows[chunk.column[e] * stride + h];
+    }
+}
+
+// raw += bias, for head h.
+template <class T>
+FULLGRAPH_INLINE void add_bias(const Edges<T>& edges, const Chunk& chunk, std::int64_t h, T* __restrict raw) {
     if (!edges.bias) return;
-    for (std::int64_t e = 0; e < count; ++e) {
-        const T* __restrict bias = edges.bias + edges.csr.edge(begin + e) * edges.num_heads;
-        for (std::int64_t h = 0; h < edges.num_heads; ++h) raw[h * chunk_entries + e] += bias[h];
-    }
+    for (std::int64_t e = 0; e < chunk.count; ++e) raw[e] += edges.bias[edges.csr.edge(chunk.begin + e) * edges.num_heads + h];
 }
 
-// factor[e] = keep / (1 - p) of `count` entries from `begin`, for head h; only called with dropout.
+// factor[e] = keep / (1 - p) for head h, 1 without dropout.
 template <class T>
-FULLGRAPH_INLINE void fill_keep(const Edges<T>& edges, std::int64_t h, std::int64_t begin, std::int64_t count,
-                                T* __restrict factor) {
-    for (std::int64_t e = 0; e < count; ++e) {
-        factor[e] = edges.keep(edges.edge_keys[edges.csr.edge(begin + e)], h) ? edges.keep_scale : T(0);
+FULLGRAPH_INLINE void fill_keep(const Edges<T>& edges, const Chunk& chunk, std::int64_t h, T* __restrict factor) {
+    if (!edges.edge_keys) {
+        std::fill_n(factor, chunk.padded, T(1));
+        return;
     }
-}
-
-template <class T>
-FULLGRAPH_INLINE T dot(const T* __restrict left, const T* __restrict right, std::int64_t channels) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t c = 0; c < channels; ++c) sum += left[c] * right[c];
-    return sum;
+    for (std::int64_t e = 0; e < chunk.count; ++e) {
+        factor[e] = edges.keep(edges.edge_keys[edges.csr.edge(chunk.begin + e)], h) ? edges.keep_scale : T(0);
+    }
+    std::fill(factor + chunk.count, factor + chunk.padded, T(0));
 }
 
 // What the bound functions take after the arrays: the same tail for every kernel.

@@ -4,9 +4,11 @@
 // Pull: rows are destinations, a thread owns the rows it updates. The naive way holds the weights (edges × heads) and the
 // messages (edges × heads × channels); this holds one chunk of weights per thread. A row that meets a larger logit rescales what
 // it has, once per chunk at most.
+#include <limits>
 #include <vector>
 
 #include "attention_scores.h"
+#include "attention_tasks.h"
 
 namespace fullgraph {
 namespace {
@@ -15,20 +17,22 @@ template <class T, template <class> class Score>
 struct Forward {
     Edges<T> edges;
     Score<T> score;
-    const T* message;  // [num_columns, num_heads, channels]
-    T* maximum;        // [num_rows, num_heads]
-    T* total;          // [num_rows, num_heads]
-    T* acc;            // [num_rows, num_heads, channels]
+    const T* message;        // [num_columns, num_heads, channels]
+    Destination<T> maximum;  // [num_rows, num_heads]
+    Destination<T> total;    // [num_rows, num_heads]
+    Destination<T> acc;      // [num_rows, num_heads, channels]
 };
 
-// Turns the raw scores of one head into exp(logit - maximum), after raising the maximum and rescaling total and acc to it.
-template <class T, class Score>
-FULLGRAPH_INLINE void weigh(const Score& score, std::int64_t count, std::int64_t channels, T* __restrict weight, T& maximum,
+// Turns the raw scores of one head into exp(logit - maximum), 0 in the padding, after raising the maximum and rescaling total and
+// acc to it.
+template <class T, class Activation>
+FULLGRAPH_INLINE void weigh(const Activation activation, const Chunk& chunk, std::int64_t channels, T* __restrict weight, T& maximum,
                             T& total, T* __restrict acc) {
+    const std::int64_t padded = chunk.padded;
     T highest = maximum;
 #pragma omp simd reduction(max : highest)
-    for (std::int64_t e = 0; e < count; ++e) {
-        weight[e] = score.logit(weight[e]);
+    for (std::int64_t e = 0; e < padded; ++e) {  // the padding may repeat a logit: no new maximum
+        weight[e] = activation.logit(weight[e]);
         highest = weight[e] > highest ? weight[e] : highest;
     }
     if (highest > maximum) {
@@ -37,68 +41,108 @@ FULLGRAPH_INLINE void weigh(const Score& score, std::int64_t count, std::int64_t
         for (std::int64_t c = 0; c < channels; ++c) acc[c] *= scale;
         maximum = highest;
     }
+    for (std::int64_t e = 0; e < padded; ++e) weight[e] = exponential(weight[e] - highest);
+    std::fill(weight + chunk.count, weight + padded, T(0));
     T sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (std::int64_t e = 0; e < count; ++e) {
-        weight[e] = exponential(weight[e] - highest);
-        sum += weight[e];
-    }
+    for (std::int64_t e = 0; e < padded; ++e) sum += weight[e];
     total += sum;
 }
 
-template <class T, template <class> class Score>
-FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, T* scratch, std::int64_t first, std::int64_t last) {
+template <int bytes, class T, template <class> class Score>
+FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, Scratch<T>& scratch, T*) {
     const Edges<T>& edges = k.edges;
     const std::int64_t heads = edges.num_heads, channels = edges.channels, width = edges.width();
-    T* weight = scratch;  // [heads, chunk]
-    T* factor = scratch + edges.plane();
-    for (std::int64_t row = first; row < last; ++row) {
-        T* __restrict acc = k.acc + row * width;
-        const std::int64_t end = edges.csr.indptr[row + 1];
-        for (std::int64_t begin = edges.csr.indptr[row]; begin < end; begin += chunk_entries) {
-            const std::int64_t count = std::min(chunk_entries, end - begin);
-            k.score.fill(edges, row, begin, count, weight);
-            add_bias(edges, begin, count, weight);
-            for (std::int64_t h = 0; h < heads; ++h) {
-                T* __restrict head_weight = weight + h * chunk_entries;
-                weigh(k.score, count, channels, head_weight, k.maximum[row * heads + h], k.total[row * heads + h],
-                      acc + h * channels);
-                if (!edges.edge_keys) continue;
-                fill_keep(edges, h, begin, count, factor);
-                for (std::int64_t e = 0; e < count; ++e) head_weight[e] *= factor[e];
-            }
-            for (std::int64_t e = 0; e < count; ++e) {
-                const T* __restrict message = k.message + edges.csr.indices[begin + e] * width;
+    T *weight = scratch.plane(0), *factor = scratch.plane(1);  // factor: a line
+    const HeldMemory<T> memory{scratch.held(), scratch.held_size};
+    with_shape<bytes, T>(channels, [&](const auto& shape) FULLGRAPH_LAMBDA_INLINE {
+        using S = std::remove_cvref_t<decltype(shape)>;
+        for (std::int64_t row = task.first; row < task.last; ++row) {
+            T *maximum = k.maximum.at(task, row), *total = k.total.at(task, row), *acc = k.acc.at(task, row);
+            const std::int64_t end = task.end(edges.csr, row);
+            for (std::int64_t begin = task.begin(edges.csr, row); begin < end; begin += chunk_entries) {
+                const Chunk chunk(edges.csr, row, begin, end, S::lanes > 4 ? S::lanes : 4);
+                if constexpr (!Score<T>::reads_rows) {
+                    chunk.prefetch_all(k.score.column_score, heads, heads);
+                    gather_planes(chunk, k.score.column_score, heads, heads, weight);
+                }
                 for (std::int64_t h = 0; h < heads; ++h) {
-                    const T w = weight[h * chunk_entries + e];
-#pragma omp simd
-                    for (std::int64_t c = h * channels; c < (h + 1) * channels; ++c) acc[c] += w * message[c];
+                    T* head_weight = weight + h * chunk_entries;
+                    if constexpr (Score<T>::reads_rows) {
+                        k.score.with_partial(shape, edges, chunk, h, memory, [&](const auto& partial) FULLGRAPH_LAMBDA_INLINE {
+                            sum_lanes(shape, chunk.padded, head_weight, partial);
+                        });
+                        for (std::int64_t e = 0; e < chunk.padded; ++e) head_weight[e] = k.score.scaled(head_weight[e]);
+                    } else {
+                        k.score.add_own(edges, chunk, h, head_weight);
+                    }
+                    add_bias(edges, chunk, h, head_weight);
+                    std::fill(head_weight + chunk.count, head_weight + chunk.padded, head_weight[chunk.count - 1]);
+                    weigh(k.score.activation(), chunk, channels, head_weight, maximum[h], total[h], acc + h * channels);
+                    if (edges.edge_keys) {
+                        fill_keep(edges, chunk, h, factor);
+                        for (std::int64_t e = 0; e < chunk.count; ++e) head_weight[e] *= factor[e];
+                    }
+                    const T* message = k.message + h * channels;
+                    Held<S> sum = zeros(shape, memory[0]);
+                    add_rows(shape, (chunk.count + 3) / 4 * 4, head_weight, sum,
+                             [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
+                                 // GATv2 has just read the same rows for its scores
+                                 if constexpr (!std::is_same_v<Score<T>, Gatv2<T>>) chunk.prefetch(message, width, shape.width(), e);
+                                 return message + chunk.column[e] * width;
+                             });
+                    add_to(shape, sum, acc + h * channels);
                 }
             }
+        }
+    });
+}
+
+FULLGRAPH_RUN(attend_rows, float, Forward<float, Additive>)
+FULLGRAPH_RUN_PLAINLY(attend_rows, double, Forward<double, Additive>)
+FULLGRAPH_RUN(attend_rows, float, Forward<float, Gatv2>)
+FULLGRAPH_RUN_PLAINLY(attend_rows, double, Forward<double, Gatv2>)
+FULLGRAPH_RUN(attend_rows, float, Forward<float, ScaledDot>)
+FULLGRAPH_RUN_PLAINLY(attend_rows, double, Forward<double, ScaledDot>)
+
+// Joins a segment's state into its row's, as if its edges came next.
+template <class T>
+void absorb(std::int64_t heads, std::int64_t channels, const T* maximum, const T* total, const T* acc, T* row_maximum,
+            T* row_total, T* row_acc) {
+    for (std::int64_t h = 0; h < heads; ++h) {
+        const T highest = std::max(row_maximum[h], maximum[h]);
+        const T old_scale = row_maximum[h] == highest ? T(1) : exponential(row_maximum[h] - highest);
+        const T new_scale = maximum[h] == highest ? T(1) : exponential(maximum[h] - highest);
+        row_maximum[h] = highest;
+        row_total[h] = row_total[h] * old_scale + total[h] * new_scale;
+        for (std::int64_t c = h * channels; c < (h + 1) * channels; ++c) {
+            row_acc[c] = row_acc[c] * old_scale + acc[c] * new_scale;
         }
     }
 }
 
-using Row = std::int64_t;
-#define FULLGRAPH_RUN(T, Score)                                                                  \
-    FULLGRAPH_CLONES void run(const Forward<T, Score>& k, T* scratch, Row first, Row last) {     \
-        attend_rows(k, scratch, first, last);                                                    \
-    }
-FULLGRAPH_RUN(float, Additive)
-FULLGRAPH_RUN(double, Additive)
-FULLGRAPH_RUN(float, Gatv2)
-FULLGRAPH_RUN(double, Gatv2)
-FULLGRAPH_RUN(float, ScaledDot)
-FULLGRAPH_RUN(double, ScaledDot)
-#undef FULLGRAPH_RUN
-
 template <class T, template <class> class Score>
-void run_all(const Forward<T, Score>& k, int num_threads) {
+void run_all(const Edges<T>& edges, const Score<T>& score, const T* message, T* maximum, T* total, T* acc, int num_threads) {
     const nb::gil_scoped_release release;
-    for_row_ranges(k.edges.csr, k.edges.entry_work(), num_threads, [&k](Row first, Row last) {
-        std::vector<T> scratch(k.edges.plane() + chunk_entries);
-        run(k, scratch.data(), first, last);
+    const Tasks tasks(edges.csr);
+    const Segments& segments = tasks.segments();
+    const std::int64_t heads = edges.num_heads, width = edges.width();
+    std::vector<T> highest(static_cast<std::size_t>(segments.size() * heads), -std::numeric_limits<T>::infinity());
+    std::vector<T> sums(static_cast<std::size_t>(segments.size() * (heads + width)), T(0));
+    T* partial_acc = sums.data() + segments.size() * heads;
+    const Forward<T, Score> k{edges, score, message, {maximum, highest.data(), heads}, {total, sums.data(), heads},
+                              {acc, partial_acc, width}};
+    tasks.run(edges.entry_work(), num_threads, [&](const Task& task) {
+        Scratch<T> scratch(1, edges.plane(), edges.channels);
+        run(k, task, scratch, nullptr);
     });
+    for (std::int64_t hub = 0; hub < segments.num_hubs(); ++hub) {
+        const std::int64_t row = segments.row(hub);
+        for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) {
+            absorb(heads, edges.channels, highest.data() + s * heads, sums.data() + s * heads, partial_acc + s * width,
+                   maximum + row * heads, total + row * heads, acc + row * width);
+        }
+    }
 }
 
 template <class T>
@@ -107,7 +151,7 @@ void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In
               EdgeIds edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x);
     const Additive<T> score{score_dst.data(), score_src.data(), static_cast<T>(negative_slope), nullptr};
-    run_all(Forward<T, Additive>{edges, score, x.data(), maximum.data(), total.data(), acc.data()}, num_threads);
+    run_all(edges, score, x.data(), maximum.data(), total.data(), acc.data(), num_threads);
 }
 
 template <class T>
@@ -116,7 +160,7 @@ void gatv2(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T,
            std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), nullptr};
-    run_all(Forward<T, Gatv2>{edges, score, x_src.data(), maximum.data(), total.data(), acc.data()}, num_threads);
+    run_all(edges, score, x_src.data(), maximum.data(), total.data(), acc.data(), num_threads);
 }
 
 template <class T>
@@ -125,7 +169,7 @@ void scaled_dot(Indptr indptr, Indices indices, In<T, 3> query, In<T, 3> key_row
                 std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{query.data(), key_rows.data(), static_cast<T>(scale), nullptr};
-    run_all(Forward<T, ScaledDot>{edges, score, value.data(), maximum.data(), total.data(), acc.data()}, num_threads);
+    run_all(edges, score, value.data(), maximum.data(), total.data(), acc.data(), num_threads);
 }
 
 template <class T>

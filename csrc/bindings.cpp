@@ -7,7 +7,8 @@ void bind_spmm(nanobind::module_& m);
 void bind_sddmm(nanobind::module_& m);
 void bind_extremum(nanobind::module_& m);
 void bind_attention_forward(nanobind::module_& m);
-void bind_attention_backward(nanobind::module_& m);
+void bind_attention_backward_src(nanobind::module_& m);
+void bind_attention_backward_dst(nanobind::module_& m);
 void bind_dropout(nanobind::module_& m);
 }  // namespace fullgraph
 
@@ -17,6 +18,7 @@ NB_MODULE(_core, m) {
     fullgraph::bind_sddmm(m);
     fullgraph::bind_extremum(m);
     fullgraph::bind_attention_forward(m);
-    fullgraph::bind_attention_backward(m);
+    fullgraph::bind_attention_backward_src(m);
+    fullgraph::bind_attention_backward_dst(m);
     fullgraph::bind_dropout(m);
 }

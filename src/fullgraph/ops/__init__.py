@@ -8,10 +8,10 @@ Every op but `dropout` adds into tensors that the caller gives, so that blocks c
 without entries stay as they are. float32 and float64 on a CPU run the C++ kernels, which hold nothing of the size of
 the edges (spmm takes bfloat16 rows too); any other dtype or device runs the naive twin in `fullgraph.ops.reference`.
 Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own;
-`fullgraph.ops.registered` has the ones that autograd and torch.compile follow.
+`fullgraph.ops.registered` and `registered_attention` have the ones that autograd and torch.compile follow.
 """
 
-from fullgraph.ops import registered  # noqa: F401 — makes torch.ops.fullgraph
+from fullgraph.ops import registered, registered_attention  # noqa: F401 — make torch.ops.fullgraph
 from fullgraph.ops.attention import attention_backward_dst, attention_backward_src, attention_forward
 from fullgraph.ops.attention_dot import (
     attention_dot_backward_dst,

@@ -11,8 +11,10 @@ from fullgraph.ops import native, reference_attention
 from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
 
 
+@operator("maximum", "total", "acc")
 def attention_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -58,6 +60,7 @@ def attention_forward(
     native.core.attention_forward(*map(native.array, tensors), *kernel_options(negative_slope, bias, edge_ids, dropout))
 
 
+@operator("grad_x", "grad_score_src")
 def attention_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -108,6 +111,7 @@ def attention_backward_src(
     )
 
 
+@operator("grad_score_dst", "grad_bias")
 def attention_backward_dst(
     indptr: Tensor,
     indices: Tensor,

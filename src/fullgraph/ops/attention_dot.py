@@ -10,8 +10,10 @@ from fullgraph.ops import native, reference_attention
 from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
 
 
+@operator("maximum", "total", "acc")
 def attention_dot_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -56,6 +58,7 @@ def attention_dot_forward(
     native.core.attention_dot_forward(*map(native.array, tensors), *options)
 
 
+@operator("grad_key", "grad_value")
 def attention_dot_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -104,6 +107,7 @@ def attention_dot_backward_src(
     native.core.attention_dot_backward_src(*map(native.array, tensors), *options)
 
 
+@operator("grad_query", "grad_bias")
 def attention_dot_backward_dst(
     indptr: Tensor,
     indices: Tensor,

@@ -10,8 +10,10 @@ from fullgraph.ops import native, reference_attention
 from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
 
 
+@operator("maximum", "total", "acc")
 def attention_v2_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -59,6 +61,7 @@ def attention_v2_forward(
     native.core.attention_v2_forward(*map(native.array, tensors), *options)
 
 
+@operator("grad_x_src")
 def attention_v2_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -107,6 +110,7 @@ def attention_v2_backward_src(
     native.core.attention_v2_backward_src(*map(native.array, tensors), *options)
 
 
+@operator("grad_x_dst", "grad_att", "grad_bias")
 def attention_v2_backward_dst(
     indptr: Tensor,
     indices: Tensor,
