@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fullgraph import errors
+from fullgraph.comm.allocator import map_large_blocks
 from fullgraph.errors import FullgraphError, InputError, PeerLost
 
 T = TypeVar("T")
@@ -154,6 +155,7 @@ def init(
     Raises:
         InputError: if the device is not there or the environment is incomplete.
     """
+    map_large_blocks()
     chosen = _device(device)
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return World(device=chosen)
