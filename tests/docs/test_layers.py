@@ -13,9 +13,9 @@ from tests.docs.pages import ROOT, section, table_rows
 PAGE = (ROOT / "docs" / "your-model.md").read_text()
 README = (ROOT / "README.md").read_text()
 # Rules for something else than a walk.
-NOT_WALKING = {"HANConv", "MeshCNNConv", "HypergraphConv"}
+NOT_WALKING = {"HANConv", "HGTConv", "SuperGATConv", "MeshCNNConv", "HypergraphConv"}
 # Refused by how they are configured, not by their class alone.
-BY_CONFIGURATION = {"LayerNorm", "ChebConv"}
+BY_CONFIGURATION = {"LayerNorm", "ChebConv", "GPSConv"}
 
 
 def classes_named(cells: list[str]) -> set[str]:

@@ -130,6 +130,10 @@ def of_one_hot_colours(module: Any, g: Data) -> Tensor:
     return module(module(torch.nn.functional.one_hot(g.node_type), g.edge_index), g.edge_index)
 
 
+def of_negatives(module: Any, g: Data) -> Tensor:
+    return module(g.x, g.edge_index[:, g.edge_type < 2], neg_edge_index=g.edge_index[:, g.edge_type == 2])
+
+
 def of_splines(module: Any, g: Data) -> Tensor:
     return module(g.x, g.edge_index, g.edge_attr[:, :2].sigmoid())
 
@@ -362,6 +366,19 @@ _CASES: dict[type, list[Case]] = {
         layer(conv.FiLMConv, "one relation", **SQUARE),
         layer(conv.FiLMConv, "relations", "edge_type", **SQUARE, num_relations=NUM_TYPES, aggr="max"),
     ],
+    pyg.SuperGATConv: [
+        layer(conv.SuperGATConv, "mixed", call=of_negatives, in_channels=F_IN, out_channels=4, heads=2),
+        layer(
+            conv.SuperGATConv,
+            "dot product",
+            call=of_negatives,
+            **SQUARE,
+            heads=2,
+            concat=False,
+            attention_type="SD",
+            add_self_loops=False,
+        ),
+    ],
     pyg.FAConv: [
         layer(conv.FAConv, "plain", call=with_x0, channels=F_IN),
         layer(conv.FAConv, "own weights", call=with_x0_weighted, channels=F_IN, normalize=False),
@@ -428,6 +445,31 @@ _CASES: dict[type, list[Case]] = {
     pyg.HANConv: [
         layer(conv.HANConv, "one head", call=of_relations, **SQUARE, metadata=(["n"], RELATIONS)),
         layer(conv.HANConv, "heads", call=of_relations, **SQUARE, metadata=(["n"], RELATIONS), heads=2),
+    ],
+    pyg.HGTConv: [
+        layer(conv.HGTConv, "heads", call=of_relations, **SQUARE, metadata=(["n"], RELATIONS), heads=2),
+        layer(
+            conv.HGTConv,
+            "skip",
+            call=of_relations,
+            in_channels=F_IN,
+            out_channels=F_IN,
+            metadata=(["n"], RELATIONS),
+            heads=3,
+        ),
+    ],
+    pyg.GPSConv: [
+        layer(conv.GPSConv, "multihead", channels=F_IN, conv=Made(lambda: conv.GCNConv(F_IN, F_IN)), heads=2),
+        layer(
+            conv.GPSConv,
+            "performer, GINE within",
+            "edge_attr",
+            channels=F_IN,
+            conv=Made(lambda: conv.GINEConv(mlp(F_IN, F_IN)(), edge_dim=3)),
+            heads=3,
+            attn_type="performer",
+            attn_kwargs={"head_channels": 4},
+        ),
     ],
     pyg.WLConv: [
         layer(conv.WLConv, "colours", call=of_colours),
@@ -524,9 +566,6 @@ REFUSED: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "DynamicEdgeConv": (bare(conv.DynamicEdgeConv), "looks for neighbours among all rows"),
     "XConv": (bare(conv.XConv), "looks for neighbours among all rows"),
     "PANConv": (lambda: conv.PANConv(F_IN, F_OUT, 2), "powers of the whole adjacency matrix"),
-    "GPSConv": (lambda: conv.GPSConv(F_IN, None, heads=2), "global attention"),
-    "HGTConv": (lambda: conv.HGTConv(F_IN, F_OUT, (["n"], RELATIONS)), "renumbers nodes across types"),
-    "SuperGATConv": (lambda: conv.SuperGATConv(F_IN, F_OUT), "samples negative edges"),
 }
 
 
@@ -569,11 +608,12 @@ EDGE_LEAVES = ("edge_weight", "edge_attr")
 
 @dataclass(frozen=True)
 class Result:
-    """What a layer gave: its output, and the gradients of all leaves that it read and of its parameters."""
+    """What a layer gave: its output, the gradients of all leaves that it read and of its parameters, its buffers."""
 
     out: Tensor
     leaves: dict[str, Tensor | None]
     parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
 
 
 def run(case: Case, g: Data, convert: Callable[[torch.nn.Module], Any]) -> Result:
@@ -599,4 +639,5 @@ def _run(case: Case, g: Data, convert: Callable[[torch.nn.Module], Any]) -> Resu
         probe = torch.randn(NUM_NODES, out.size(1))
         (out * probe[g.node_ids if "node_ids" in g else slice(None)]).sum().backward()
     grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in module.named_parameters()}
-    return Result(out.detach(), {name: g[name].grad for name in (*NODE_LEAVES, *EDGE_LEAVES)}, grads)
+    leaves = {name: g[name].grad for name in (*NODE_LEAVES, *EDGE_LEAVES)}
+    return Result(out.detach(), leaves, grads, dict(module.named_buffers()))

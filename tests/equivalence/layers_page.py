@@ -47,8 +47,10 @@ Notes:
 - `SplineConv` needs pyg-lib, which the tests do without: both sides ran the kernels' plain-torch twin in its place.
 - `HypergraphConv` is compared with as many hyperedges as nodes, numbered alike: that is how a graph of one type is
   partitioned.
-- `HeteroConv` and `HANConv` are compared with several relations on one node type. Graphs of several node types cannot
-  be opened yet.
+- `SuperGATConv` in training needs `neg_edge_index`: negative edges that were sampled on the whole graph and partitioned
+  with it as edges of a type of their own. Its loss is the mean over all ranks.
+- `HeteroConv`, `HANConv` and `HGTConv` are compared with several relations on one node type. Graphs of several node
+  types cannot be opened yet.
 - `MeshCNNConv` needs the four edges of each node to follow one another in the graph that you partition, and says so
   if they do not.
 

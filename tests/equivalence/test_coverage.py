@@ -13,7 +13,8 @@ import fullgraph as fg
 from fullgraph.pyg import index
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
-from tests.equivalence.coverage import CASES, EDGE_LEAVES, GRAPHS, NODE_LEAVES, REFUSED, Result, run
+from tests.equivalence.coverage import CASES, EDGE_LEAVES, GRAPHS, NODE_LEAVES, REFUSED, Result, of_negatives, run
+from tests.equivalence.graphs import NUM_FEATURES as F_IN
 from tests.equivalence.layers_page import PAGE, layers_page
 from tests.ranks import run_ranks
 
@@ -76,6 +77,7 @@ def on_a_rank(world: fg.World, folder: str, name: str):
             fg.gather_rows(result.out, data),
             {key: None if grad is None else fg.gather_rows(grad, data) for key, grad in nodes.items()},
             {key: world.all_reduce(grad.clone()) for key, grad in result.parameters.items()},
+            result.buffers,
         )
         edges = (data.edge_ids, {key: result.leaves[key] for key in EDGE_LEAVES})
         answers.append((whole, edges, explained, seen))
@@ -116,6 +118,8 @@ def compare_values(what: str, wanted: Result, got: Result, edges: list[Any]) -> 
     assert got.parameters.keys() == wanted.parameters.keys()
     for key, grad in wanted.parameters.items():
         same(got.parameters[key], grad, key)
+    for key, buffer in wanted.buffers.items():
+        same(got.buffers[key], buffer, key)
     for key in EDGE_LEAVES:
         shares = [(ids, grads[key]) for ids, grads in edges if grads[key] is not None]
         joined = torch.cat([grad for _, grad in shares]) if shares else None
@@ -130,6 +134,33 @@ def compare_ways(what: str, explained: Any, seen: set[Way]) -> None:
     named = {way for way in Way for layer in explained if way.value in layer.why}
     assert seen <= said | named, (what, seen, said)
     assert seen or said == {Way.AT_ONCE}, what
+
+
+def attention_loss(module: torch.nn.Module, g: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    of_negatives(module, g)
+    loss = module.get_attention_loss()  # pyright: ignore[reportCallIssue]
+    loss.backward()
+    return loss.detach(), [p.grad for p in module.parameters() if p.grad is not None]
+
+
+def attention_loss_on_a_rank(world: fg.World, folder: str):
+    data = fg.open(f"{folder}/awkward.fg", world, chunk_edges=80)
+    loss, grads = attention_loss(fg.convert(supergat(), data), data)
+    with pytest.raises(fg.errors.UnsupportedOperation, match="neg_edge_index"):
+        fg.convert(supergat(), data)(data.x, data.edge_index)
+    return loss, [world.all_reduce(grad) for grad in grads]
+
+
+def supergat() -> torch.nn.Module:
+    torch.manual_seed(3)
+    return conv.SuperGATConv(F_IN, 4, heads=2).double()
+
+
+def test_the_attention_loss_of_supergat_is_the_mean_over_all_ranks(folder):
+    wanted = attention_loss(supergat(), GRAPHS["awkward"]())
+    for num_ranks in (1, 2, 4):
+        for got in run_ranks(num_ranks, attention_loss_on_a_rank, folder):
+            torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", REFUSED)

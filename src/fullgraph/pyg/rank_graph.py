@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from fullgraph.comm import World
@@ -47,6 +49,14 @@ class RankGraph:
     def num_own(self) -> int:
         """Rows that this rank owns."""
         return self.halo.num_own
+
+    @cached_property
+    def everyone(self) -> Halo:
+        """A halo of all rows of all other ranks, for what reads the whole graph. Collective the first time."""
+        counts = self.world.gather_objects(self.num_own)
+        counts[self.world.rank] = 0
+        needed = tuple(torch.arange(count, device=self.world.device) for count in counts)
+        return Halo.connect(self.world, self.config, self.num_own, needed)
 
     def know_edges(self, edge_keys: Tensor) -> None:
         """Remember the keys of a set of edges, so that a tensor with a row for each of them can be recognised."""

@@ -30,10 +30,7 @@ _REASONS: dict[type[Module], str] = {
     pyg.GravNetConv: _NEIGHBOURS,
     pyg.DynamicEdgeConv: _NEIGHBOURS,
     pyg.XConv: _NEIGHBOURS,
-    pyg.GPSConv: "its global attention reads all rows of the graph, of which a rank sees its own only",
     pyg.PANConv: "it needs powers of the whole adjacency matrix",
-    pyg.HGTConv: "it renumbers nodes across types, which the partitioned index does not allow yet",
-    pyg.SuperGATConv: "it samples negative edges from the nodes of this rank only",
     pyg.CuGraphSAGEConv: _FORMAT,
     pyg.CuGraphGATConv: _FORMAT,
     pyg.CuGraphRGCNConv: _FORMAT,
@@ -67,6 +64,10 @@ def reason_to_refuse(module: Module) -> str | None:
     """Why this layer would not be exact; None if it would."""
     if isinstance(module, pyg.LayerNorm):
         return f"{_ALL_ROWS}; use mode='node'" if module.mode == "graph" else None
+    if isinstance(module, pyg.GPSConv) and isinstance(module.attn, torch.nn.MultiheadAttention) and module.attn.dropout:
+        return (
+            "its attention drops weights of its own, by other masks on another number of ranks; use attn_kwargs without"
+        )
     if isinstance(module, pyg.ChebConv) and module.normalization is None:
         return "without normalization it needs the largest eigenvalue of the whole graph's Laplacian"
     return next((reason for refused, reason in _REASONS.items() if isinstance(module, refused)), None)

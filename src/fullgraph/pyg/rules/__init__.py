@@ -11,11 +11,14 @@ from fullgraph.pyg.rules import (
     aggregating,
     attention,
     colours,
+    global_attention,
+    hgt,
     hyperedges,
     mesh,
     quantiles,
     rowwise,
     semantic,
+    supergat,
 )
 from fullgraph.pyg.rules.any_layer import by_neighbourhood
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
@@ -31,6 +34,9 @@ RULES: dict[type, type[Converted]] = {
     pyg.GATv2Conv: attention.GATv2Conv,
     pyg.TransformerConv: attention.TransformerConv,
     pyg.HANConv: semantic.HANConv,
+    pyg.SuperGATConv: supergat.SuperGATConv,
+    pyg.HGTConv: hgt.HGTConv,
+    pyg.GPSConv: global_attention.GPSConv,
     pyg.WLConv: colours.WLConv,
     pyg.MeshCNNConv: mesh.MeshCNNConv,
     pyg.HypergraphConv: hyperedges.HypergraphConv,
