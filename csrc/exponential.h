@@ -12,8 +12,8 @@ namespace fullgraph {
 
 FULLGRAPH_INLINE double exponential(double x) { return std::exp(x); }
 
-// exp(x) within 1.1 ulp for -87.3 <= x <= 88 (measured over nearly all floats in it); 0 below, where the exact value is
-// subnormal; clamped above 88; NaN for NaN.
+// exp(x) within 1.02 ulp for -87.3 <= x <= 88 (compared with double's exp at every one of the 2.2e9 floats in it); 0 below,
+// where the exact value is subnormal or nearly; clamped above 88; NaN for NaN.
 //
 // x = n ln 2 + r with |r| <= ln 2 / 2, the polynomial of Cephes' expf in r, and 2^n written into the exponent bits.
 FULLGRAPH_INLINE float exponential(float x) {

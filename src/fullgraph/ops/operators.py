@@ -57,7 +57,7 @@ def operator(*changed: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return register
 
 
-def dispatched(op: Callable[P, None]) -> Callable[P, None]:
+def dispatched(op: Callable[..., None]) -> Callable[..., None]:
     """The op by way of torch's dispatcher, for a backward that a compiler may trace."""
     return _DISPATCH[op.__name__]
 

@@ -28,8 +28,8 @@ def _softmax_sum(num_rows: int, like: Tensor, absorb: Callable[..., None]) -> tu
     maximum, acc = torch.full_like(total, -torch.inf), like.new_zeros(num_rows, *like.shape[1:])
     absorb(maximum, total, acc)
     empty = total == 0
-    total = total.masked_fill(empty, 1)
-    return acc / total.unsqueeze(2), maximum.masked_fill(empty, 0) + total.log()
+    total.masked_fill_(empty, 1)
+    return acc.div_(total.unsqueeze(2)), maximum.masked_fill_(empty, 0).add_(total.log())
 
 
 def _keywords(bias: Tensor | None, p: float, key: int, edge_keys: Tensor | None, **number: float) -> Keywords:
@@ -81,7 +81,8 @@ def _outcome(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     block, inputs, bias = saved[:6], saved[6:9], saved[9]
     grad = grad.contiguous()
     told = (logsumexp, grad, (grad * out).sum(2))
-    options = _keywords(bias, *ctx.drop, edge_keys)
+    p, key = ctx.drop
+    options = _keywords(bias, p, key, edge_keys)
     return block[:3], block[3:], inputs, told, options, None if bias is None else torch.zeros_like(bias)
 
 
