@@ -11,8 +11,10 @@ import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Way
+
 from tests.equivalence import splines
-from tests.equivalence.coverage import CASES, GRAPHS, REFUSED
+from tests.equivalence.cases import GRAPHS
+from tests.equivalence.coverage import CASES, REFUSED
 
 PAGE = Path(__file__).parents[2] / "docs" / "layers.md"
 TEXT = """# Which layer runs how

@@ -5,15 +5,16 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
+import fullgraph as fg
 import pytest
 import torch
-from torch_geometric.nn import conv
-
-import fullgraph as fg
 from fullgraph.pyg import index
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
-from tests.equivalence.coverage import CASES, EDGE_LEAVES, GRAPHS, NODE_LEAVES, REFUSED, Result, of_negatives, run
+from torch_geometric.nn import conv
+
+from tests.equivalence.cases import EDGE_LEAVES, GRAPHS, NODE_LEAVES, Result, of_negatives, run
+from tests.equivalence.coverage import CASES, REFUSED
 from tests.equivalence.graphs import NUM_FEATURES as F_IN
 from tests.equivalence.layers_page import PAGE, layers_page
 from tests.ranks import run_ranks

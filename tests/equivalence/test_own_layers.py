@@ -2,13 +2,13 @@
 
 from typing import Any
 
+import fullgraph as fg
 import pytest
 import torch
 from torch_geometric.nn import models
 
-import fullgraph as fg
 from tests.equivalence import own_layers
-from tests.equivalence.coverage import DEGREES, F_IN, F_OUT, GRAPHS, NODE_LEAVES, Result, layer, run
+from tests.equivalence.cases import DEGREES, F_IN, F_OUT, GRAPHS, NODE_LEAVES, Result, layer, run
 from tests.ranks import run_ranks
 
 PNA = {"aggregators": ["mean", "max", "std"], "scalers": ["identity", "amplification"], "deg": DEGREES}
