@@ -10,6 +10,7 @@ void bind_attention_forward(nanobind::module_& m);
 void bind_attention_backward_src(nanobind::module_& m);
 void bind_attention_backward_dst(nanobind::module_& m);
 void bind_dropout(nanobind::module_& m);
+void bind_gather_and_add(nanobind::module_& m);
 }  // namespace fullgraph
 
 NB_MODULE(_core, m) {
@@ -21,4 +22,5 @@ NB_MODULE(_core, m) {
     fullgraph::bind_attention_backward_src(m);
     fullgraph::bind_attention_backward_dst(m);
     fullgraph::bind_dropout(m);
+    fullgraph::bind_gather_and_add(m);
 }

@@ -4,12 +4,17 @@ import re
 
 import pytest
 
-from fullgraph.bench import CASES, Report, Request, accuracy, kernels, memory
+from fullgraph.bench import CASES, Report, Request, accuracy, attention, kernels, memory
 from fullgraph.cli import main
 
 pytestmark = pytest.mark.timeout(120)
-COLUMNS = {"accuracy": accuracy.COLUMNS, "kernels": kernels.COLUMNS, "memory": memory.COLUMNS}
-NUM_ROWS = {"accuracy": 2, "kernels": 2, "memory": 6}
+COLUMNS = {
+    "accuracy": [accuracy.COLUMNS],
+    "attention": [attention.LAYER_COLUMNS, attention.KERNEL_COLUMNS],
+    "kernels": [kernels.COLUMNS, kernels.NARROW_COLUMNS],
+    "memory": [memory.COLUMNS],
+}
+NUM_ROWS = {"accuracy": 2, "attention": 6, "kernels": 3, "memory": 6}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -20,9 +25,8 @@ def measured(request) -> tuple[str, Report, list[str]]:
 
 def test_a_case_has_its_columns_and_a_line_told_for_each_row(measured):
     name, report, told = measured
-    (table,) = report.tables
-    assert table.columns == COLUMNS[name]
-    assert len(table.rows) == len(told) == NUM_ROWS[name]
+    assert [table.columns for table in report.tables] == COLUMNS[name]
+    assert sum(len(table.rows) for table in report.tables) == len(told) == NUM_ROWS[name]
 
 
 def test_what_must_hold_on_any_graph_holds(measured):
@@ -65,6 +69,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
         main(["bench", "kernels", "speed", "--out", str(tmp_path)])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "InputError: there is no benchmark of this name; give some of accuracy, kernels, memory: speed\n"
+        "InputError: there is no benchmark of this name; give some of accuracy, attention, kernels, memory: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from fullgraph.bench import accuracy, kernels, memory
+from fullgraph.bench import accuracy, attention, kernels, memory
 from fullgraph.bench.case import Case, Request
 from fullgraph.bench.report import Report, Table, write_report
 
 CASES: Mapping[str, Case] = {
     "accuracy": accuracy.run,
+    "attention": attention.run,
     "kernels": kernels.run,
     "memory": memory.run,
 }

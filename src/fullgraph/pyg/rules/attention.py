@@ -58,7 +58,7 @@ class GATConv(_Attention, pyg.GATConv):
         else:
             projected = self.lin_src(x_src).view(shape)  # pyright: ignore[reportOptionalCall]
             projected_dst = self.lin_dst(x_dst).view(shape)  # pyright: ignore[reportOptionalCall]
-        score_src, score_dst = (projected * self.att_src).sum(-1), (projected_dst * self.att_dst).sum(-1)
+        score_src, score_dst = _inner(projected, self.att_src), _inner(projected_dst, self.att_dst)
         if self.add_self_loops and edge_attr is not None:
             edge_attr = with_loop_attributes(edge_index, edge_attr, self.fill_value)
         walked = self.walked_index(edge_index)
@@ -138,6 +138,14 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
             return out + skip
         beta = self.lin_beta(torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
         return beta * skip + (1 - beta) * out
+
+
+def _inner(x: Tensor, att: Tensor) -> Tensor:
+    """``[n, H]``, the inner product of each head's channels ``[n, H, C]`` with its vector ``[1, H, C]``.
+
+    As one product with a block-diagonal matrix: a product and a sum would make a tensor of x's size, forward and backward.
+    """
+    return x.flatten(1) @ torch.block_diag(*att.squeeze(0).unsqueeze(-1).unbind(0))
 
 
 def can_attend(

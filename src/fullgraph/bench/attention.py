@@ -1,0 +1,230 @@
+"""Attention layers beside PyG's own, and the fused kernels beside our plain sum of the same width.
+
+Each layer trains one step on the same rows: projection, attention and their gradients. PyG takes part in its plain form
+and with a sorted `EdgeIndex`; the better one counts. Outputs and gradients of all contenders are compared first.
+"""
+
+import gc
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch_geometric.nn as pyg
+from torch import Tensor
+from torch_geometric import EdgeIndex
+
+import fullgraph as fg
+from fullgraph import ops
+from fullgraph.bench import graphs
+from fullgraph.bench.case import Request
+from fullgraph.bench.contest import median_seconds, peak_growth
+from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.datasets import load
+from fullgraph.engine import Additive, BothEnds, DotProduct
+from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
+from fullgraph.graph import EDGE, NODE, Graph
+from fullgraph.graph.block import Block
+
+HEADS, CHANNELS = 4, 32
+LAYERS: dict[str, Callable[[int], torch.nn.Module]] = {
+    "GATConv": lambda width: pyg.GATConv(width, CHANNELS, heads=HEADS),
+    "GATv2Conv": lambda width: pyg.GATv2Conv(width, CHANNELS, heads=HEADS),
+    "TransformerConv": lambda width: pyg.TransformerConv(width, CHANNELS, heads=HEADS),
+}
+WANTED = {"GATConv": 20.0, "GATv2Conv": 10.0, "TransformerConv": 10.0}
+MEMORY_WANTED = 25.0
+
+LAYER_COLUMNS = (
+    "layer",
+    "fullgraph, ms",
+    "PyG's best, ms",
+    "which",
+    "ratio",
+    "fullgraph growth, MiB",
+    "PyG's growth, MiB",
+    "memory ratio",
+    "largest error",
+)
+KERNEL_COLUMNS = ("score", "sum, ms", "forward, ms", "over sum", "backward, ms", "over sum")
+
+_ABOUT = """\
+A layer is forward and backward of one training step, 100 features to {heads} heads of {channels} channels, projection
+included, in float32 on {threads} threads; median of {repeats} interleaved runs in one process. *Growth* is the rise of
+resident memory during one step. The error is the largest difference from PyG's plain form, of outputs over the largest
+output and of gradients over the largest gradient. Graph: uniform random, {nodes:,} nodes, {edges:,} edges.
+
+The kernels alone run on {label}, {kernel_nodes:,} nodes and {kernel_edges:,} edges: forward, and backward to sources
+and to destinations, beside `fullgraph.ops.spmm` of the same {width} columns.
+"""
+
+
+def run(request: Request) -> Report:
+    """The case ``attention``."""
+    quick = request.quick
+    repeats = 2 if quick else 5
+    graph = graphs.uniform(200, 2_000) if quick else graphs.uniform(50_000, 2_500_000)
+    rows = []
+    for name in LAYERS:
+        rows.append((name, *_layer_row(name, graph, repeats)))
+        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(LAYER_COLUMNS, rows[-1], strict=True)))
+    source = request.graph or ("synthetic-tiny" if quick else "synthetic-large")
+    large = load(source)
+    kernels = _kernel_rows(large, repeats)
+    for row in kernels:
+        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(KERNEL_COLUMNS, row, strict=True)))
+    worst = max(float(row[-1]) for row in rows)
+    verdicts = [
+        verdict(worst <= 1e-4, f"outputs and gradients differ from PyG's by at most {worst:.1e} of the largest")
+    ]
+    if not quick:
+        for row in rows:
+            wanted = WANTED[row[0]]
+            verdicts.append(verdict(float(row[4]) >= wanted, f"{row[0]} at least {wanted:.0f} × PyG's best: {row[4]}"))
+            verdicts.append(
+                verdict(float(row[7]) >= MEMORY_WANTED, f"{row[0]} at most 1/25 of PyG's growth: 1/{row[7]}")
+            )
+        additive = kernels[0]
+        verdicts.append(verdict(float(additive[3]) <= 1.5, f"additive forward at most 1.5 sums: {additive[3]}"))
+        verdicts.append(verdict(float(additive[5]) <= 3, f"additive backward at most 3 sums: {additive[5]}"))
+    about = _ABOUT.format(
+        heads=HEADS,
+        channels=CHANNELS,
+        threads=torch.get_num_threads(),
+        repeats=repeats,
+        nodes=graph.num_nodes[NODE],
+        edges=len(graph.edges[EDGE].src),
+        label=request.label or Path(source).name,
+        kernel_nodes=large.num_nodes[NODE],
+        kernel_edges=len(large.edges[EDGE].src),
+        width=HEADS * CHANNELS,
+    )
+    tables = (
+        Table(title="Layers beside PyG's", columns=LAYER_COLUMNS, rows=tuple(rows)),
+        Table(title="Kernels beside the sum", columns=KERNEL_COLUMNS, rows=kernels),
+    )
+    return Report(title="Attention beside PyG", about=about, verdicts=tuple(verdicts), tables=tables)
+
+
+def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
+    edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
+    rows = torch.from_numpy(graph.node_arrays[NODE]["x"])
+    plain = torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)])
+    ordered = EdgeIndex(plain, sparse_size=(num_nodes, num_nodes)).sort_by("col").values.fill_cache_()  # pyright: ignore[reportCallIssue]
+    with tempfile.TemporaryDirectory() as folder:
+        fg.partition(graph, Path(folder) / "graph.fg", num_parts=1, method="contiguous")
+        data = fg.open(Path(folder) / "graph.fg")
+    contestants = {}
+    for label, x, index in (
+        ("fullgraph", data.x, data.edge_index),
+        ("PyG, plain index", rows, plain),
+        ("PyG, sorted EdgeIndex", rows, ordered),
+    ):
+        torch.manual_seed(0)
+        layer = LAYERS[name](rows.size(1))
+        if label == "fullgraph":
+            fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
+        contestants[label] = _Step(layer, x, index)
+    error = _largest_error(contestants, torch.argsort(data.node_ids))
+    growth = {}
+    for label, step in contestants.items():
+        gc.collect()
+        growth[label] = peak_growth(step)
+    seconds = median_seconds(contestants, repeats)
+    own, own_growth = seconds.pop("fullgraph"), growth.pop("fullgraph")
+    best = min(seconds, key=lambda label: seconds[label])
+    least = min(growth.values())
+    return (
+        f"{1e3 * own:.1f}",
+        f"{1e3 * seconds[best]:.1f}",
+        best.removeprefix("PyG, "),
+        f"{seconds[best] / own:.1f}",
+        f"{own_growth / 2**20:.0f}",
+        f"{least / 2**20:.0f}",
+        f"{least / max(own_growth, 1):.1f}",
+        f"{error:.1e}",
+    )
+
+
+def _largest_error(contestants: "dict[str, _Step]", original_order: Tensor) -> float:
+    """Of outputs over the largest output, and of gradients over the largest gradient (some are 0 but for rounding)."""
+    out, *gradients = contestants["PyG, plain index"].values()
+    scale = max(float(gradient.abs().max()) for gradient in gradients)
+    error = 0.0
+    for name, step in contestants.items():
+        got, *got_gradients = step.values()
+        got = got[original_order] if name == "fullgraph" else got
+        error = max(error, float((got - out).abs().max() / out.abs().max()))
+        for mine, wanted in zip(got_gradients, gradients, strict=True):
+            error = max(error, float((mine - wanted).abs().max()) / scale)
+    return error
+
+
+class _Step:
+    """Forward and backward of one layer."""
+
+    def __init__(self, layer: torch.nn.Module, x: Any, index: Any):
+        self._layer, self._x, self._index = layer, x, index
+
+    def __call__(self) -> Tensor:
+        self._layer.zero_grad()
+        out = self._layer(self._x, self._index)
+        out.sum().backward()
+        return out
+
+    def values(self) -> list[Tensor]:
+        """The output and the gradients of all parameters."""
+        out = self()
+        return [out.detach(), *(p.grad.clone() for p in self._layer.parameters() if p.grad is not None)]
+
+
+def _kernel_rows(graph: Graph, repeats: int) -> tuple[tuple[str, ...], ...]:
+    edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
+    dst, src = torch.from_numpy(edges.dst), torch.from_numpy(edges.src)
+    block = Block.from_edges(dst, src, None, num_rows=num_nodes, num_cols=num_nodes)
+    _ = block.transposed
+    generator = torch.Generator().manual_seed(0)
+
+    def rows(*shape: int) -> Tensor:
+        return torch.randn(num_nodes, *shape, generator=generator)
+
+    x, y, z = (rows(HEADS, CHANNELS) for _ in range(3))
+    a, b = rows(HEADS), rows(HEADS)
+    att = torch.randn(HEADS, CHANNELS, generator=generator)
+    scores: dict[str, tuple[Score, tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]] = {
+        "additive (GAT)": (Additive(0.2), (x, a), (b,), ()),
+        "both ends (GATv2)": (BothEnds(0.2), (x,), (y,), (att,)),
+        "dot product (Transformer)": (DotProduct(CHANNELS**-0.5), (x, y), (z,), ()),
+    }
+    table = []
+    for name, (score, src_tensors, dst_tensors, shared) in scores.items():
+        terms = EdgeTerms(None, None, None)
+        state = OnlineSoftmax(num_nodes, x)
+        score.forward(block, src_tensors, dst_tensors, shared, state, terms)
+        out, logsumexp = state.finish()
+        outcome = Outcome(z, logsumexp, (z * out).sum(2))
+
+        def forward(score=score, s=src_tensors, d=dst_tensors, p=shared, terms=terms) -> None:
+            score.forward(block, s, d, p, OnlineSoftmax(num_nodes, x), terms)
+
+        def backward(score=score, s=src_tensors, d=dst_tensors, p=shared, o=outcome, terms=terms) -> None:
+            score.to_src(block.transposed, s, d, p, o, [torch.zeros_like(t) for t in s], terms)
+            score.to_dst(block, s, d, p, o, [torch.zeros_like(t) for t in (*d, *p)], terms)
+
+        def plain_sum() -> None:
+            ops.spmm(block.indptr, block.indices, x.view(num_nodes, -1), torch.zeros(num_nodes, HEADS * CHANNELS))
+
+        seconds = median_seconds({"sum": plain_sum, "forward": forward, "backward": backward}, repeats)
+        base = seconds["sum"]
+        table.append(
+            (
+                name,
+                f"{1e3 * base:.1f}",
+                f"{1e3 * seconds['forward']:.1f}",
+                f"{seconds['forward'] / base:.2f}",
+                f"{1e3 * seconds['backward']:.1f}",
+                f"{seconds['backward'] / base:.2f}",
+            )
+        )
+    return tuple(table)

@@ -1,0 +1,37 @@
+"""Contenders that do the same work take turns in one process, so that whatever else the machine does hits all alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from fullgraph.train.memory import PeakMemory
+
+
+def median_seconds(contenders: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """The median wall time of each contender over ``repeats`` turns, after one turn that does not count."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(repeats + 1):
+        for name, work in contenders.items():
+            start = time.perf_counter()
+            work()
+            if turn:
+                taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def peak_growth(work: Callable[[], Any]) -> int:
+    """Bytes by which resident memory rises at most while ``work`` runs, over what it was just before."""
+    peak = PeakMemory(torch.device("cpu"))
+    work()
+    return peak.growth()
+
+
+def copy_bandwidth(num_bytes: int = 1 << 28, repeats: int = 9) -> float:
+    """Bytes read and written per second by a copy far larger than any cache (STREAM's copy; McCalpin 1995)."""
+    source = torch.ones(num_bytes // 4)
+    target = torch.empty_like(source)
+    seconds = median_seconds({"copy": lambda: target.copy_(source)}, repeats)["copy"]
+    return 2 * num_bytes / seconds

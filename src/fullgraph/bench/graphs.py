@@ -1,0 +1,32 @@
+"""The graphs that kernels are measured on: one that fits the cache, one that does not, and one with hubs."""
+
+import numpy as np
+
+from fullgraph.graph import Graph
+
+NUM_FEATURES = 100
+
+
+def uniform(num_nodes: int, num_edges: int, seed: int = 0) -> Graph:
+    """Every edge joins two nodes drawn alike; 100 normal features."""
+    rng = np.random.default_rng(seed)
+    return _graph(rng, rng.integers(0, num_nodes, (2, num_edges)), num_nodes)
+
+
+def chung_lu(num_nodes: int, num_edges: int, exponent: float = 2.2, seed: int = 0) -> Graph:
+    """A power law (Chung & Lu 2002): a node is an end of an edge with probability proportional to its weight.
+
+    Args:
+        exponent: of the degree distribution, above 2; the i-th largest weight is proportional to
+            ``(i + 1) ** (-1 / (exponent - 1))``.
+    """
+    rng = np.random.default_rng(seed)
+    weight = np.arange(1, num_nodes + 1) ** (-1 / (exponent - 1))
+    ends = np.searchsorted(np.cumsum(weight / weight.sum()), rng.random((2, num_edges)))
+    shuffled = rng.permutation(num_nodes)
+    return _graph(rng, shuffled[np.minimum(ends, num_nodes - 1)], num_nodes)
+
+
+def _graph(rng: np.random.Generator, edge_index: np.ndarray, num_nodes: int) -> Graph:
+    x = rng.standard_normal((num_nodes, NUM_FEATURES), dtype=np.float32)
+    return Graph.homogeneous(edge_index, num_nodes=num_nodes, x=x)
