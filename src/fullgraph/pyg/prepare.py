@@ -21,7 +21,8 @@ def convert(model: Module, data: Data) -> Module:
     """Make the layers of ``model`` sequential and exact on the graph of ``data``, in place.
 
     Layers keep their parameters, ``state_dict`` keys and ``repr``, and their behaviour on an ordinary ``edge_index``.
-    A layer without a rule keeps its own code and fetches all boundary rows at once. Converting twice changes nothing.
+    A layer without a rule runs its own code on complete neighbourhoods, some edges at a time; see `explain`.
+    Converting twice changes nothing.
 
     Args:
         model: any module that takes node rows and an ``edge_index``.

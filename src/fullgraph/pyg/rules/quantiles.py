@@ -13,7 +13,7 @@ from fullgraph.pyg.rules.converted import Converted
 
 
 class QuantileAggregation(Converted, pyg.aggr.QuantileAggregation):
-    """PyG's, with a row in front that has one neighbour and is taken off again."""
+    """PyG's, with a row in front that has two neighbours and is taken off again."""
 
     def forward(
         self, x: Tensor, index: Tensor | None = None, ptr: Tensor | None = None, dim_size: Any = None, dim: int = -2
@@ -21,9 +21,9 @@ class QuantileAggregation(Converted, pyg.aggr.QuantileAggregation):
         if index is None or dim_size is None:
             return super().forward(x, index, ptr, dim_size, dim)
         dim = dim % x.dim()
-        shape = [1 if d == dim else size for d, size in enumerate(x.shape)]
+        shape = [2 if d == dim else size for d, size in enumerate(x.shape)]
         x = torch.cat([x.new_zeros(shape), x], dim)
-        out = super().forward(x, torch.cat([index.new_zeros(1), index + 1]), None, dim_size + 1, dim)
+        out = super().forward(x, torch.cat([index.new_zeros(2), index + 1]), None, dim_size + 1, dim)
         return out.narrow(dim, 1, dim_size)
 
 
