@@ -143,7 +143,8 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
 def _inner(x: Tensor, att: Tensor) -> Tensor:
     """``[n, H]``, the inner product of each head's channels ``[n, H, C]`` with its vector ``[1, H, C]``.
 
-    As one product with a block-diagonal matrix: a product and a sum would make a tensor of x's size, forward and backward.
+    One product with a block-diagonal matrix: multiplying and summing would make a tensor of x's size, and another in
+    backward.
     """
     return x.flatten(1) @ torch.block_diag(*att.squeeze(0).unsqueeze(-1).unbind(0))
 
