@@ -49,7 +49,7 @@ The sum over in-neighbours of float32 rows, median of {repeats} interleaved runs
 adjacency in compressed rows, PyG's sorted `EdgeIndex`, and PyG's `SimpleConv` on the plain edge index (where its row
 per edge fits). Each result is compared with the sum in float64; the error is the largest difference over the largest
 sum. *Gather-and-add* is a loop that adds the same rows one after another, without registers kept, prefetch or tiles.
-*Gather-and-add* is a loop that adds the same rows one after another, without registers kept, prefetch or tiles.
+
 A copy within memory moves {bandwidth:.1f} GB/s on this machine. Graphs: {graphs}.
 """
 

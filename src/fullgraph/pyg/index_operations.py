@@ -1,0 +1,269 @@
+"""What each operation on a remote-aware index means on the whole graph; what is not listed here is refused by name.
+
+Each function takes the torch function and its arguments, with torch functions on subclasses disabled, and may answer
+NotImplemented.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.engine import with_halo, without_halo
+from fullgraph.errors import UnsupportedOperation
+from fullgraph.pyg.index import RemoteIds, RemoteIndex, RemoteTensor, choose_edges, loop_keys
+from fullgraph.pyg.rank_graph import RankGraph
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, RemoteTensor):
+        return value.plain
+    if isinstance(value, tuple | list):
+        return type(value)(_plain(v) for v in value)
+    return value
+
+
+def _same_kind(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A copy, cast, move or view: still the same edges."""
+    if not isinstance(self, RemoteTensor):
+        return func(self, *_plain(args), **kwargs)
+    result = func(self.plain, *_plain(args), **kwargs)
+    if isinstance(self, RemoteIds):
+        return RemoteIds.of(result, self.graph)
+    return RemoteIndex.make(result, self.graph, self.edge_keys, self.remote_row)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _view_of_ids(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A view that repeats ids keeps their meaning; of a whole index it would mix both ends."""
+    return NotImplemented if isinstance(self, RemoteIndex) else _same_kind(func, self, *args, **kwargs)
+
+
+def _itself(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    return self
+
+
+def _ends(index: Any, row: int) -> Tensor:
+    ids = index.plain[row]
+    return RemoteIds.of(ids, index.graph, index) if row % 2 == index.remote_row else ids
+
+
+def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
+    if not isinstance(self, RemoteTensor):
+        return _read_rows(self, key)
+    if any(isinstance(k, RemoteTensor) for k in (key if isinstance(key, tuple) else (key,))):
+        return NotImplemented
+    if isinstance(self, RemoteIds):
+        return RemoteIds.of(self.plain[key], self.graph)
+    if isinstance(key, int):
+        return _ends(self, key)
+    if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], int):
+        return _ends(self, key[0])[key[1]]
+    if isinstance(key, tuple) and len(key) == 2 and key[0] == slice(None) and isinstance(key[1], Tensor | slice):
+        return choose_edges(self, key[1])  # pyright: ignore[reportArgumentType]
+    return NotImplemented
+
+
+def _setitem(func: Callable[..., Any], self: Any, key: Any, value: Any) -> Any:
+    """Writing rows of this rank, as PyG does for the weights of self-loops; rows of other ranks cannot be written."""
+    own = isinstance(key, RemoteIds) and bool((key.plain < key.graph.num_own).all())
+    if not own or isinstance(self, RemoteTensor) or isinstance(value, RemoteTensor):
+        return NotImplemented
+    self[key.plain] = value
+    return None
+
+
+def _read_rows(x: Tensor, key: Any) -> Any:
+    """``x[ids]`` with x a tensor of owned rows."""
+    if isinstance(key, RemoteIds):
+        return _rows_by_id(x, 0, key)
+    if (
+        isinstance(key, tuple)
+        and isinstance(key[0], RemoteIds)
+        and not any(isinstance(k, RemoteTensor) for k in key[1:])
+    ):
+        return _rows_by_id(x, 0, key[0])[(slice(None), *key[1:])]
+    return NotImplemented
+
+
+def _rows_by_id(x: Tensor, dim: int, ids: RemoteIds) -> Tensor:
+    _check_rows(x, dim, ids)
+    rows = with_halo(x.movedim(dim, 0).contiguous(), ids.graph.halo)
+    return rows[ids.plain].movedim(0, dim) if ids.dim() == 1 else rows[ids.plain]
+
+
+def _check_rows(x: Tensor, dim: int, ids: RemoteIds) -> None:
+    if x.size(dim) != ids.graph.num_own:
+        raise UnsupportedOperation(
+            f"the sources of a partitioned graph index tensors with one row per owned node ({ids.graph.num_own} here), "
+            f"so that rows of other ranks can be fetched; this tensor has shape: {tuple(x.shape)}"
+        )
+
+
+def _index_select(func: Callable[..., Any], input: Any, dim: int, index: Any) -> Any:
+    if isinstance(input, RemoteTensor) and isinstance(index, RemoteTensor):
+        return NotImplemented
+    if isinstance(input, RemoteIds):
+        return RemoteIds.of(input.plain[index], input.graph)
+    if isinstance(input, RemoteIndex):
+        return choose_edges(input, index) if dim in (1, -1) else NotImplemented
+    return _rows_by_id(input, dim % input.dim(), index) if isinstance(index, RemoteIds) else NotImplemented
+
+
+def _scatter_add(func: Callable[..., Any], self: Any, dim: int, index: Any, src: Tensor) -> Any:
+    """Adding into owned rows by possibly remote ids: halo rows travel home. In place, because PyG relies on it."""
+    if isinstance(self, RemoteTensor) or isinstance(src, RemoteTensor) or not isinstance(index, RemoteIds):
+        return NotImplemented
+    dim = dim % self.dim()
+    _check_rows(self, dim, index)
+    shape = list(self.shape)
+    shape[dim] = index.graph.halo.num_extended
+    everywhere = src.new_zeros(shape).scatter_add(dim, index.plain, src)
+    home = without_halo(everywhere.movedim(dim, 0).contiguous(), index.graph.halo).movedim(0, dim)
+    return self.add_(home) if func in _IN_PLACE else self + home
+
+
+def _compare(func: Callable[..., Any], self: Any, other: Any) -> Any:
+    """Equality of both ends of edges: an own row's extended id is its own id, so only self-loops are equal."""
+    if isinstance(self, RemoteIndex) or isinstance(other, RemoteIndex):
+        return NotImplemented
+    ids, ends = (self, other) if isinstance(self, RemoteIds) else (other, self)
+    if func in _NOT_EQUAL and ids.whole is not None and type(ends) is Tensor:
+        other_row = ids.whole.plain[1 - ids.whole.remote_row]
+        if ends.data_ptr() == other_row.data_ptr() and ends.shape == other_row.shape:
+            return ids.whole.is_no_loop
+    return func(_plain(self), _plain(other))
+
+
+def _largest(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """PyG infers the number of nodes from the largest id; it must find the rows of this rank's tensors."""
+    return torch.tensor(self.graph.num_own - 1, device=self.plain.device) if not args and not kwargs else NotImplemented
+
+
+def _cat(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) -> Any:
+    graph = next(t.graph for t in tensors if isinstance(t, RemoteTensor))
+    if all(t.dim() == 1 for t in tensors):
+        return RemoteIds.of(torch.cat(_plain(list(tensors))), graph)
+    if dim not in (1, -1) or any(isinstance(t, RemoteIds) for t in tensors):
+        return NotImplemented
+    remote_row, *others = {t.remote_row for t in tensors if isinstance(t, RemoteIndex)}
+    if others:
+        return NotImplemented
+    if len(tensors) == 2 and isinstance(tensors[0], RemoteIndex) and _is_one_loop_per_row(tensors[1], graph):
+        return tensors[0].with_loops_appended
+    keys = [t.edge_keys if isinstance(t, RemoteIndex) else _keys_of_appended(t, graph) for t in tensors]
+    known = [k for k in keys if k is not None]
+    all_keys = torch.cat(known) if len(known) == len(keys) else None
+    return RemoteIndex.make(torch.cat(_plain(list(tensors)), dim=1), graph, all_keys, remote_row)
+
+
+def _is_one_loop_per_row(ids: Tensor, graph: RankGraph) -> bool:
+    if isinstance(ids, RemoteTensor) or ids.size(1) != graph.num_own:
+        return False
+    rows = torch.arange(graph.num_own, device=ids.device)
+    return torch.equal(ids[0], rows) and torch.equal(ids[1], rows)
+
+
+def _keys_of_appended(ids: Tensor, graph: RankGraph) -> Tensor | None:
+    loops = torch.equal(ids[0], ids[1]) and (ids.numel() == 0 or int(ids[0].max()) < graph.num_own)
+    return loop_keys(graph)[ids[0]] if loops else None
+
+
+def _stack(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) -> Any:
+    remote = [row for row, t in enumerate(tensors) if isinstance(t, RemoteIds)]
+    if dim != 0 or len(tensors) != 2 or len(remote) != 1:
+        return NotImplemented
+    graph = tensors[remote[0]].graph  # pyright: ignore[reportAttributeAccessIssue]
+    return RemoteIndex.make(torch.stack(_plain(list(tensors))), graph, None, remote[0])
+
+
+def _flip(func: Callable[..., Any], self: RemoteIndex, *dims: Any) -> Any:
+    if isinstance(self, RemoteIds) or dims not in ((0,), ([0],), ((0,),)):
+        return NotImplemented
+    return RemoteIndex.make(self.plain.flip(0), self.graph, self.edge_keys, 1 - self.remote_row)
+
+
+def _unbind(func: Callable[..., Any], self: RemoteIndex, dim: int = 0) -> Any:
+    return (_ends(self, 0), _ends(self, 1)) if dim == 0 and not isinstance(self, RemoteIds) else NotImplemented
+
+
+def _select(func: Callable[..., Any], self: RemoteIndex, dim: int, index: int) -> Any:
+    return _ends(self, index % 2) if dim == 0 and not isinstance(self, RemoteIds) else NotImplemented
+
+
+_T = torch.Tensor
+_IN_PLACE = {_T.scatter_add_}
+_NOT_EQUAL = {_T.ne, torch.ne, _T.__ne__}
+MEANINGS: dict[Any, Callable[..., Any]] = {
+    **dict.fromkeys(
+        [_T.to, _T.clone, torch.clone, _T.contiguous, _T.detach, torch.detach, _T.cpu, _T.cuda, _T.long, _T.pin_memory],
+        _same_kind,
+    ),
+    **dict.fromkeys(
+        [_T.view, _T.reshape, _T.expand, _T.expand_as, _T.unsqueeze, torch.unsqueeze, _T.squeeze, torch.squeeze],
+        _view_of_ids,
+    ),
+    _T.__deepcopy__: _itself,
+    _T.requires_grad_: _itself,
+    _T.__getitem__: _getitem,
+    _T.__setitem__: _setitem,
+    **dict.fromkeys([_T.index_select, torch.index_select], _index_select),
+    **dict.fromkeys([_T.scatter_add_, _T.scatter_add, torch.scatter_add], _scatter_add),
+    **dict.fromkeys([_T.ne, torch.ne, _T.eq, torch.eq, _T.__ne__, _T.__eq__], _compare),
+    **dict.fromkeys([_T.max, torch.max, _T.amax, torch.amax], _largest),
+    **dict.fromkeys([torch.cat, torch.concat, torch.concatenate], _cat),
+    torch.stack: _stack,
+    **dict.fromkeys([_T.flip, torch.flip], _flip),
+    **dict.fromkeys([_T.unbind, torch.unbind], _unbind),
+    **dict.fromkeys([_T.select, torch.select], _select),
+}
+STRUCTURE: set[Any] = {
+    _T.size,
+    _T.dim,
+    _T.ndimension,
+    _T.numel,
+    torch.numel,
+    _T.nelement,
+    _T.element_size,
+    _T.stride,
+    _T.storage_offset,
+    _T.untyped_storage,
+    _T.data_ptr,
+    _T.get_device,
+    _T.is_contiguous,
+    _T.is_floating_point,
+    torch.is_floating_point,
+    _T.is_complex,
+    torch.is_complex,
+    _T.is_shared,
+    _T.type,
+    _T.__len__,
+    _T.__repr__,
+    _T.__hash__,
+    _T.as_subclass,
+    *(
+        getattr(_T, name).__get__
+        for name in (
+            "shape",
+            "dtype",
+            "device",
+            "layout",
+            "ndim",
+            "is_cuda",
+            "is_cpu",
+            "is_sparse",
+            "is_sparse_csr",
+            "is_quantized",
+            "is_mkldnn",
+            "is_meta",
+            "is_nested",
+            "is_leaf",
+            "requires_grad",
+            "grad",
+            "grad_fn",
+            "_version",
+            "nbytes",
+            "itemsize",
+        )
+    ),
+}
