@@ -51,14 +51,9 @@ class GATConv(_Attention, pyg.GATConv):
         x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
         if not can_attend(self, edge_index, x_src, x_dst, size, return_attention_weights):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
-        shape = (-1, self.heads, self.out_channels)
-        if self.lin is not None:
-            projected = self.lin(x_src).view(shape)
-            projected_dst = projected if x_dst is x_src else self.lin(x_dst).view(shape)
-        else:
-            projected = self.lin_src(x_src).view(shape)  # pyright: ignore[reportOptionalCall]
-            projected_dst = self.lin_dst(x_dst).view(shape)  # pyright: ignore[reportOptionalCall]
-        score_src, score_dst = _inner(projected, self.att_src), _inner(projected_dst, self.att_dst)
+        lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
+        projected = lin_src(x_src).view(-1, self.heads, self.out_channels)  # pyright: ignore[reportOptionalCall]
+        score_src, score_dst = _scores(lin_src, self.att_src, x_src), _scores(lin_dst, self.att_dst, x_dst)
         if self.add_self_loops and edge_attr is not None:
             edge_attr = with_loop_attributes(edge_index, edge_attr, self.fill_value)
         walked = self.walked_index(edge_index)
@@ -73,12 +68,10 @@ class GATConv(_Attention, pyg.GATConv):
         return finished(self, out, x_dst)
 
     def _edge_scores(self, edge_attr: Tensor | None) -> Tensor | None:
-        """``[num_edges, heads]``. The attention vector is folded into the projection, which would be E × H × C."""
+        """``[num_edges, heads]``, without the projected attributes, which would be E × H × C."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        weight = self.lin_edge.weight.view(self.heads, self.out_channels, -1)
-        folded = (weight * self.att_edge.squeeze(0).unsqueeze(-1)).sum(1)
-        return edge_attr.view(len(edge_attr), -1) @ folded.t()
+        return _scores(self.lin_edge, self.att_edge, edge_attr.view(len(edge_attr), -1))
 
 
 class GATv2Conv(_AttentionWithoutEdges, pyg.GATv2Conv):
@@ -140,13 +133,16 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
         return beta * skip + (1 - beta) * out
 
 
-def _inner(x: Tensor, att: Tensor) -> Tensor:
-    """``[n, H]``, the inner product of each head's channels ``[n, H, C]`` with its vector ``[1, H, C]``.
+def _scores(lin: Any, att: Tensor, x: Tensor) -> Tensor:
+    """``[n, H]``, the inner product of each head of ``lin(x)`` with its vector in ``att`` ``[1, H, C]``.
 
-    One product with a block-diagonal matrix: multiplying and summing would make a tensor of x's size, and another in
-    backward.
+    The vectors are folded into the projection: multiplying and summing its output would make a tensor of that size, and
+    two more in backward.
     """
-    return x.flatten(1) @ torch.block_diag(*att.squeeze(0).unsqueeze(-1).unbind(0))
+    _, heads, channels = att.shape
+    if type(lin) is not pyg.Linear or lin.bias is not None or lin._forward_hooks or lin._forward_pre_hooks:
+        return (lin(x).view(-1, heads, channels) * att).sum(-1)
+    return x @ (lin.weight.view(heads, channels, -1) * att.squeeze(0).unsqueeze(-1)).sum(1).t()
 
 
 def can_attend(
