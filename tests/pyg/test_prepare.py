@@ -64,6 +64,14 @@ def test_converted_layer_behaves_as_before_on_an_ordinary_index(data, name):
     torch.testing.assert_close(layer(plain.x, plain.edge_index), wanted, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", CONVS)
+def test_prepare_builds_the_walks_rather_than_the_first_epoch(path, name):
+    data, layer = fg.open(path), CONVS[name]()
+    fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
+    index = data.edge_index.with_self_loops if name in ("gcn", "gat") else data.edge_index
+    assert {"forward", "backward"} <= vars(index.plan).keys()
+
+
 def test_a_copy_stays_on_the_graph_and_a_pickle_leaves_it(data):
     model = fg.convert(whole_model(), data).eval()
     wanted = model(data.x, data.edge_index)

@@ -85,15 +85,20 @@ def linear(layer: type) -> type[Converted]:
     return type(layer.__name__, (_Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
 
 
-class SAGEConv(_Aggregating, pyg.SAGEConv):
+class _OverGivenEdges(_Aggregating):
+    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
+        return edge_index if self.choice().way is Way.WALK else None
+
+
+class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
     """Hamilton 2017; mean, sum, max and min walk."""
 
 
-class GINConv(_Aggregating, pyg.GINConv):
+class GINConv(_OverGivenEdges, pyg.GINConv):
     """Xu 2019, eq. 4.1."""
 
 
-class GraphConv(_Aggregating, pyg.GraphConv):
+class GraphConv(_OverGivenEdges, pyg.GraphConv):
     """Morris 2019; edge weights may need gradients."""
 
 
