@@ -11,7 +11,6 @@ import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Way
-
 from tests.equivalence import splines
 from tests.equivalence.cases import GRAPHS
 from tests.equivalence.coverage import CASES, REFUSED

@@ -5,14 +5,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-import fullgraph as fg
 import pytest
 import torch
-from fullgraph.pyg import index
-from fullgraph.pyg.explain import explained_layers
-from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
 from torch_geometric.nn import conv
 
+import fullgraph as fg
+from fullgraph.pyg import index_operations
+from fullgraph.pyg.explain import explained_layers
+from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
 from tests.equivalence.cases import EDGE_LEAVES, GRAPHS, NODE_LEAVES, Result, of_negatives, run
 from tests.equivalence.coverage import CASES, REFUSED
 from tests.equivalence.graphs import NUM_FEATURES as F_IN
@@ -57,7 +57,7 @@ def observed_ways() -> Iterator[set[Way]]:
             for module, name in entries:
                 stack.enter_context(mock.patch.object(module, name, seeing(way, getattr(module, name))))
         for name in ("with_halo", "without_halo"):
-            stack.enter_context(mock.patch.object(index, name, seeing_rows(getattr(index, name))))
+            stack.enter_context(mock.patch.object(index_operations, name, seeing_rows(getattr(index_operations, name))))
         yield seen
 
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import fullgraph as fg
 import pytest
 import torch
 from torch_geometric.nn import models
 
+import fullgraph as fg
 from tests.equivalence import own_layers
 from tests.equivalence.cases import DEGREES, F_IN, F_OUT, GRAPHS, NODE_LEAVES, Result, layer, run
 from tests.ranks import run_ranks

@@ -37,15 +37,16 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tenso
         out = _WeightedSum.apply(flat, weight, plan)
     else:
         out = _Sum.apply(flat, weight, plan)
-    return out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+    return out if x.dim() == 2 else out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportReturnType, reportOptionalMemberAccess]
 
 
 def mean_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tensor:
     """`sum_neighbours` divided by the number of in-edges, 0 for rows without; as PyG's mean, weights do not count."""
     total = sum_neighbours(x, plan, weight)
     degree = plan.in_degree.clamp(min=1).to(x.dtype)
-    # No sum keeps its result for backward, so the division can use its memory.
-    return total.div_(degree.view(-1, *[1] * (x.dim() - 1)))
+    # No sum keeps its result for backward, so the division can use its memory; but not through a view, for which autograd
+    # would copy the gradient.
+    return total.div_(degree.view(-1, 1)) if x.dim() == 2 else total / degree.view(-1, *[1] * (x.dim() - 1))
 
 
 def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:
