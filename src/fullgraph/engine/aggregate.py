@@ -44,8 +44,8 @@ def mean_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tens
     """`sum_neighbours` divided by the number of in-edges, 0 for rows without; as PyG's mean, weights do not count."""
     total = sum_neighbours(x, plan, weight)
     degree = plan.in_degree.clamp(min=1).to(x.dtype)
-    # No sum keeps its result for backward, so the division can use its memory; but not through a view, for which autograd
-    # would copy the gradient.
+    # No sum keeps its result for backward, so the division can use its memory; but not through a view, for which
+    # autograd would copy the gradient.
     return total.div_(degree.view(-1, 1)) if x.dim() == 2 else total / degree.view(-1, *[1] * (x.dim() - 1))
 
 
