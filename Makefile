@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.h)
 
-.PHONY: install demo test lint format bench docs clean
+.PHONY: install demo test lint format bench docs sanitize clean
 
 install: $(STAMP)
 
@@ -39,6 +39,22 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going docs docs/_build/html
+
+# The tests of the kernels on builds with AddressSanitizer and UndefinedBehaviorSanitizer, and with ThreadSanitizer. Python and
+# torch are not instrumented: their leaks are not looked for, their own races not reported, and few enough examples are drawn.
+SANITIZE_TESTS := tests/ops --deselect tests/ops/test_native.py --ignore tests/ops/test_registered.py --timeout 1800
+sanitize: $(STAMP)
+	for kind in address thread; do \
+	  $(BIN)/cmake -S . -B build/sanitize-$$kind -DCMAKE_BUILD_TYPE=None -DFULLGRAPH_SANITIZE=$$kind \
+	    -DPython_EXECUTABLE=$(abspath $(BIN)/python) && $(BIN)/cmake --build build/sanitize-$$kind --parallel || exit 1; \
+	done
+	FULLGRAPH_CORE=$$(ls $(CURDIR)/build/sanitize-address/_core*.so) \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  $(BIN)/python -m pytest -p tests.other_core $(SANITIZE_TESTS)
+	FULLGRAPH_CORE=$$(ls $(CURDIR)/build/sanitize-thread/_core*.so) \
+	  TSAN_OPTIONS="ignore_noninstrumented_modules=1 halt_on_error=1" LD_PRELOAD=$$($(CXX) -print-file-name=libtsan.so) \
+	  setarch -R $(BIN)/python -m pytest -p tests.other_core $(SANITIZE_TESTS)
 
 clean:
 	rm -rf $(VENV) build docs/_build

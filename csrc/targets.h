@@ -7,7 +7,7 @@
 
 #include "clones.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(FULLGRAPH_NO_CLONES)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define FULLGRAPH_HAS_TARGETS 1
 #define FULLGRAPH_V3 __attribute__((target("arch=x86-64-v3")))
 #define FULLGRAPH_V4 __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
