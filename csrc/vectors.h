@@ -3,7 +3,6 @@
 // Storage may be float, double or bfloat16; bfloat16 is widened to float when read, and rounded to nearest even when written.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -39,15 +38,25 @@ FULLGRAPH_INLINE V load(const T* from) {
     return value;
 }
 
+// The same bits as another type. std::bit_cast is a function, which must not be called with registers: a caller of one target
+// and a callee of another pass them differently. This is always inlined.
+template <class To, class From>
+FULLGRAPH_INLINE To same_bits(const From& from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+
 FULLGRAPH_INLINE float to_number(float value) { return value; }
 FULLGRAPH_INLINE double to_number(double value) { return value; }
-FULLGRAPH_INLINE float to_number(BFloat16 value) { return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16); }
+FULLGRAPH_INLINE float to_number(BFloat16 value) { return same_bits<float>(static_cast<std::uint32_t>(value.bits) << 16); }
 
 // The bits of floats rounded to bfloat16 in their upper halves: to nearest, ties to even; NaN stays NaN. Works on a register
 // of floats as on one.
 template <class Bits, class Floats>
 FULLGRAPH_INLINE Bits rounded_bits(Floats value) {
-    const auto bits = std::bit_cast<Bits>(value);
+    const auto bits = same_bits<Bits>(value);
     return value != value ? bits | 0x400000u : bits + 0x7FFFu + ((bits >> 16) & 1u);
 }
 
@@ -117,8 +126,8 @@ struct Columns<BFloat16, columns> {
     FULLGRAPH_INLINE void write(float* to) const { write_floats(to, std::make_integer_sequence<int, lanes>{}); }
 
 private:
-    FULLGRAPH_INLINE static V low_halves(Bits pairs) { return std::bit_cast<V>(pairs << 16); }
-    FULLGRAPH_INLINE static V high_halves(Bits pairs) { return std::bit_cast<V>(pairs & 0xFFFF0000u); }
+    FULLGRAPH_INLINE static V low_halves(Bits pairs) { return same_bits<V>(pairs << 16); }
+    FULLGRAPH_INLINE static V high_halves(Bits pairs) { return same_bits<V>(pairs & 0xFFFF0000u); }
 
     template <int... i>
     FULLGRAPH_INLINE void read_floats(const float* from, std::integer_sequence<int, i...>) {
