@@ -11,7 +11,7 @@ import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Way
-from tests.equivalence import splines
+from tests.equivalence import norms, splines
 from tests.equivalence.cases import GRAPHS
 from tests.equivalence.coverage import CASES, REFUSED
 
@@ -58,6 +58,13 @@ Notes:
 ## Refused
 
 {refused}
+
+## Norms
+
+Every class that `torch_geometric.nn.norm` exports, compared with PyG on 1, 2, 3 and 4 ranks with uneven parts: outputs,
+all gradients and running statistics, in training and in evaluation.
+
+{norms}
 """
 
 
@@ -77,6 +84,10 @@ def layers_page() -> str:
             for name, way in ways:
                 by_way.setdefault(way, []).append(name)
             compared += [f"| `{layer}` | {'; '.join(names)} | {way} |" for way, names in by_way.items()]
+        normed = [
+            f"| `{norm}` | {'; '.join(case.name for case in cases)} | {_reads(cases[0].build(), graphs['awkward'])} |"
+            for norm, cases in sorted(norms.CASES.items())
+        ]
         refused = [f"| `{layer}` | {reason_to_refuse(build())} |" for layer, (build, _) in sorted(REFUSED.items())]
     return TEXT.format(
         num_all=len(CASES) + len(REFUSED),
@@ -85,12 +96,17 @@ def layers_page() -> str:
         num_refused=len(REFUSED),
         compared="\n".join(["| layer | configuration | runs |", "| --- | --- | --- |", *compared]),
         refused="\n".join(["| layer | because |", "| --- | --- |", *refused]),
+        norms="\n".join(["| norm | configurations | reads |", "| --- | --- | --- |", *normed]),
     )
 
 
 def _ways(module, data) -> str:
     layers = [layer for layer in explained_layers(module, data) if layer.way is not Way.ROW_WISE]
     return ", ".join(dict.fromkeys(f"{layer.way.value}: {layer.why}" for layer in layers))
+
+
+def _reads(module, data) -> str:
+    return next((layer.why for layer in explained_layers(module, data)), "a row alone")
 
 
 def _is_bounded(ways: str) -> bool:

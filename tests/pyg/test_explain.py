@@ -20,7 +20,7 @@ def test_a_line_per_layer_and_nothing_changes(data):
             "a": pyg.GCNConv(6, 4),
             "b": pyg.EdgeConv(torch.nn.Linear(12, 4)),
             "c": pyg.GCNConv(6, 4, flow="target_to_source"),
-            "d": pyg.GraphNorm(4),
+            "d": torch.nn.InstanceNorm1d(4),
             "e": torch.nn.Dropout(),
             "f": torch.nn.Linear(4, 4),
         }

@@ -128,9 +128,7 @@ def test_a_derived_layer_keeps_its_own_code(data):
 
 
 REFUSED = {
-    "graph norm": (lambda: pyg.GraphNorm(4), "1 (GraphNorm): it normalises over all rows of the graph"),
-    "layer norm": (lambda: pyg.LayerNorm(4), "1 (LayerNorm): it normalises over all rows"),
-    "pair norm": (lambda: pyg.PairNorm(), "1 (PairNorm): it normalises over all rows"),
+    "instance norm": (lambda: torch.nn.InstanceNorm1d(4), "1 (InstanceNorm1d): it normalises over all rows"),
     "lstm": (lambda: pyg.SAGEConv(4, 4, aggr="lstm"), "1.aggr_module (LSTMAggregation): its result depends on"),
     "chebyshev": (lambda: pyg.ChebConv(4, 4, 2, normalization=None), "1 (ChebConv): without normalization"),
     "sync": (lambda: torch.nn.SyncBatchNorm(4), "1 (SyncBatchNorm): it knows ranks by itself"),

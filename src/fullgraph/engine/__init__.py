@@ -4,6 +4,7 @@ from fullgraph.engine.aggregate import mean_neighbours, sum_neighbours
 from fullgraph.engine.attention import EdgeDropout, attend
 from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.gradients import sum_gradients
+from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
@@ -19,6 +20,7 @@ __all__ = [
     "BothEnds",
     "DotProduct",
     "EdgeDropout",
+    "Groups",
     "Halo",
     "Neighbourhood",
     "Plan",

@@ -9,6 +9,7 @@ from torch.nn import Module
 from torch_geometric.nn import aggr
 
 from fullgraph.errors import UnsupportedLayer
+from fullgraph.pyg.rules.norms import derived_norm
 
 _ALL_ROWS = "it normalises over all rows of the graph, of which a rank sees its own only"
 _NEIGHBOURS = "it looks for neighbours among all rows of the graph, of which a rank sees its own only"
@@ -19,14 +20,7 @@ _REASONS: dict[type[Module], str] = {
     torch.nn.SyncBatchNorm: "it knows ranks by itself; use torch.nn.BatchNorm1d, which becomes exact over all ranks",
     torch.nn.BatchNorm2d: _ALL_ROWS,
     torch.nn.BatchNorm3d: _ALL_ROWS,
-    torch.nn.InstanceNorm1d: _ALL_ROWS,
-    pyg.GraphNorm: _ALL_ROWS,
-    pyg.PairNorm: _ALL_ROWS,
-    pyg.MeanSubtractionNorm: _ALL_ROWS,
-    pyg.InstanceNorm: _ALL_ROWS,
-    pyg.DiffGroupNorm: _ALL_ROWS,
-    pyg.GraphSizeNorm: _ALL_ROWS,
-    pyg.HeteroBatchNorm: _ALL_ROWS,
+    torch.nn.InstanceNorm1d: f"{_ALL_ROWS}; use torch_geometric.nn.InstanceNorm, which becomes exact over all ranks",
     pyg.GravNetConv: _NEIGHBOURS,
     pyg.DynamicEdgeConv: _NEIGHBOURS,
     pyg.XConv: _NEIGHBOURS,
@@ -62,8 +56,9 @@ def check_layers(model: Module) -> None:
 
 def reason_to_refuse(module: Module) -> str | None:
     """Why this layer would not be exact; None if it would."""
-    if isinstance(module, pyg.LayerNorm):
-        return f"{_ALL_ROWS}; use mode='node'" if module.mode == "graph" else None
+    norm = derived_norm(module)
+    if norm is not None:
+        return f"it is derived from {norm.__name__}, which reads all rows of the graph; only that one itself is known"
     if isinstance(module, pyg.GPSConv) and isinstance(module.attn, torch.nn.MultiheadAttention) and module.attn.dropout:
         return (
             "its attention drops weights of its own, by other masks on another number of ranks; use attn_kwargs without"

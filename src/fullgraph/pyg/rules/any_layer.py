@@ -21,6 +21,7 @@ from fullgraph.engine import Arguments, Neighbourhood, run_by_neighbourhood
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.converted import Converted, original_class
+from fullgraph.pyg.rules.norms import over_all_rows
 from fullgraph.pyg.rules.rowwise import KeyedDropouts
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, weights_wanted, why_not_sequential
 
@@ -150,6 +151,8 @@ def _changing_buffers(conv: MessagePassing) -> str | None:
     children = [module for name, module in conv.named_children() if name not in afterwards]
     modules = [conv, *(module for child in children for module in child.modules())]
     for module in modules:
+        if over_all_rows(module):
+            return f"{original_class(type(module)).__name__} needs all edges at once"
         has_buffers = next(module.buffers(recurse=False), None) is not None
         if has_buffers and original_class(type(module)) not in _CONSTANT_BUFFERS:
             return f"{type(module).__name__} has buffers, which may change when it runs"
