@@ -17,12 +17,12 @@ ROWS = [
     for mode in modes.split(", ")
 ]
 LAYERS = {
-    "sum, mean": lambda: pyg.SAGEConv(WIDTH, 4),
-    "max, min": lambda: pyg.SAGEConv(WIDTH, 4, aggr="max"),
+    "sum, mean": lambda: pyg.SAGEConv(WIDTH, WIDTH),
+    "max, min": lambda: pyg.SAGEConv(WIDTH, WIDTH, aggr="max"),
     "attention": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS),
     "dot-product attention": lambda: pyg.TransformerConv(WIDTH, WIDTH // HEADS, heads=HEADS),
     "attention of both ends": lambda: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS),
-    "sum with trained weights": lambda: pyg.GraphConv(WIDTH, 4),
+    "sum with trained weights": lambda: pyg.GraphConv(WIDTH, WIDTH),
     "attention with edge attributes": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2),
 }
 EDGE_ARRAYS = {"sum with trained weights": "edge_weight", "attention with edge attributes": "edge_attr"}

@@ -24,7 +24,7 @@ WIDEST_OF_NUMBERS = 2
 ENTRIES = {
     Way.WALK: [
         (aggregating, "sum_neighbours"),
-        (aggregating, "mean_neighbours"),
+        (aggregating, "linear_sum"),
         (aggregating, "extremum_neighbours"),
         (attention, "attend"),
     ],

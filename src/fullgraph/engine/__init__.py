@@ -1,11 +1,12 @@
 """Sequential aggregation and rematerialisation: what layers call instead of touching rows of other ranks."""
 
-from fullgraph.engine.aggregate import mean_neighbours, sum_neighbours
+from fullgraph.engine.aggregate import Reduction, sum_neighbours
 from fullgraph.engine.attention import EdgeDropout, attend
 from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.gradients import sum_gradients
 from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
+from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm
@@ -25,13 +26,14 @@ __all__ = [
     "Neighbourhood",
     "Plan",
     "Randomness",
+    "Reduction",
     "Walk",
     "accuracy_over_ranks",
     "attend",
     "batch_norm",
     "extremum_neighbours",
     "keyed_dropout",
-    "mean_neighbours",
+    "linear_sum",
     "mean_over_ranks",
     "neighbourhoods",
     "run_by_neighbourhood",

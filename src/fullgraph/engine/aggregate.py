@@ -6,7 +6,7 @@ and every rank finishes its own rows; nothing is fetched again and nothing is se
 needs a gradient asks for the source rows a second time.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,18 +18,29 @@ from fullgraph.engine.halo import with_halo
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.graph.block import Block
 
+Reduction = Literal["sum", "mean"]
 
-def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tensor:
+
+def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduction: Reduction = "sum") -> Tensor:
     """``out[i] = sum of weight[e] * x[j] over edges e = (j, i)``; 0 for rows without in-edges. Collective.
+
+    Rows and weights without gradients that come again unchanged get the result of the time before, so it may not be
+    changed in place (`engine.constants`).
 
     Args:
         x: float ``[num_own, …]``, rows of this rank's sources.
         plan: the edges.
         weight: ``[num_edges]`` of x's dtype, or None for 1.
+        reduction: ``sum``, or ``mean``: divided by the number of in-edges; as in PyG, weights do not count.
 
     Returns:
         ``[num_dst, …]``, differentiable with respect to ``x`` and ``weight``.
     """
+    return plan.constants.once(lambda: walked_sum(x, plan, weight, reduction), reduction, x, weight)
+
+
+def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    """`sum_neighbours`, computed every time; the result is the caller's own."""
     flat = x.reshape(len(x), -1)
     if plan.halo.config.mode == "halo":
         out = _MergedSum.apply(with_halo(flat, plan.halo), weight, plan.merged)
@@ -37,16 +48,14 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tenso
         out = _WeightedSum.apply(flat, weight, plan)
     else:
         out = _Sum.apply(flat, weight, plan)
-    return out if x.dim() == 2 else out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportReturnType, reportOptionalMemberAccess]
-
-
-def mean_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None) -> Tensor:
-    """`sum_neighbours` divided by the number of in-edges, 0 for rows without; as PyG's mean, weights do not count."""
-    total = sum_neighbours(x, plan, weight)
-    degree = plan.in_degree.clamp(min=1).to(x.dtype)
+    if x.dim() != 2:
+        out = out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+    if reduction == "sum":
+        return out  # pyright: ignore[reportReturnType]
+    degree = plan.in_degree.clamp(min=1).to(x.dtype).view(-1, *[1] * (x.dim() - 1))
     # No sum keeps its result for backward, so the division can use its memory; but not through a view, for which
     # autograd would copy the gradient.
-    return total.div_(degree.view(-1, 1)) if x.dim() == 2 else total / degree.view(-1, *[1] * (x.dim() - 1))
+    return out.div_(degree) if x.dim() == 2 else out / degree  # pyright: ignore[reportOptionalMemberAccess, reportOptionalOperand]
 
 
 def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:

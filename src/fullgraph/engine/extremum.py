@@ -27,8 +27,13 @@ def extremum_neighbours(x: Tensor, plan: Plan, *, largest: bool) -> Tensor:
         largest: maximum if true, minimum if false.
 
     Returns:
-        ``[num_dst, …]``, differentiable.
+        ``[num_dst, …]``, differentiable; not to be changed in place, as it is remembered where ``x`` is constant.
     """
+    kind = "max" if largest else "min"
+    return plan.constants.once(lambda: _walked_extremum(x, plan, largest), kind, x)
+
+
+def _walked_extremum(x: Tensor, plan: Plan, largest: bool) -> Tensor:
     flat = x.reshape(len(x), -1)
     if plan.halo.config.mode == "halo":
         out = _MergedExtremum.apply(with_halo(flat, plan.halo), plan.merged, largest)

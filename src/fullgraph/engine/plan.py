@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm import Routes, fetch_all, swap
+from fullgraph.engine.constants import Constants
 from fullgraph.engine.halo import Halo
 from fullgraph.graph.block import Block
 
@@ -43,6 +44,11 @@ class Plan:
         self.halo, self.num_dst = halo, num_dst
         self._src, self._dst = src, dst
         self._last_weight: tuple[ref[Tensor], int, Tensor] | None = None
+
+    @cached_property
+    def constants(self) -> Constants:
+        """Aggregations over these edges whose inputs do not change."""
+        return Constants(self.halo.world)
 
     @property
     def num_edges(self) -> int:

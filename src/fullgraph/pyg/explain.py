@@ -16,7 +16,7 @@ from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rule_of
 
 _TRANSFERS = {
-    Way.WALK: "each boundary row once, and once backward",
+    Way.WALK: "each boundary row once, and once backward; a sum of constant rows nothing after the first time",
     Way.NEIGHBOURHOODS: "a boundary row once per neighbourhood that needs it; backward again, and its gradient",
     Way.AT_ONCE: "each boundary row once; its gradient once",
     Way.ROW_WISE: "no rows",

@@ -1,7 +1,8 @@
 """Layers whose message is the source row, weighted or not: their propagation is a walk of the engine.
 
-They differ in what they do before and after, which stays their own code. What a walk cannot take (another aggregation)
-runs on complete neighbourhoods like any other layer, with the same result.
+They differ in what they do before and after, which stays their own code, but for the order of a sum and a linear layer
+around it. What a walk cannot take (another aggregation) runs on complete neighbourhoods like any other layer, with the
+same result.
 """
 
 import inspect
@@ -9,17 +10,18 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, MinAggregation, SumAggregation
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
-from fullgraph.engine import extremum_neighbours, mean_neighbours, sum_neighbours
+from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
 from fullgraph.pyg.rules.converted import Converted, original_class
-from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, why_not_sequential
+from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, is_plain_linear, why_not_sequential
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
 LINEAR: tuple[type[pyg.MessagePassing], ...] = (
@@ -41,7 +43,10 @@ LINEAR: tuple[type[pyg.MessagePassing], ...] = (
     pyg.LGConv,
     pyg.MixHopConv,
 )
+# Of these, the ones that return the sum itself or change it in place: theirs must be a copy of a remembered one.
+_GIVE_AWAY = (pyg.SimpleConv, pyg.LGConv, pyg.GCN2Conv)
 _WEIGHTS = ("edge_weight", "norm")
+_REDUCTIONS: dict[type, Reduction] = {SumAggregation: "sum", MeanAggregation: "mean"}
 _NAMES = {SumAggregation: "sum", MeanAggregation: "mean", MaxAggregation: "max", MinAggregation: "min"}
 
 
@@ -66,17 +71,31 @@ class _Aggregating(ByNeighbourhood):
         return super().propagate(edge_index, size=size, **kwargs)
 
     def _walk(self, x: Tensor, edge_index: RemoteIndex, weight: Tensor | None) -> Tensor | None:
+        aggregation, out = type(self.aggr_module), None
+        if aggregation in _REDUCTIONS:
+            out = sum_neighbours(x, edge_index.plan, _flat(weight, x), reduction=_REDUCTIONS[aggregation])
+        elif aggregation in (MaxAggregation, MinAggregation) and weight is None and x.dim() == 2:
+            out = extremum_neighbours(x, edge_index.plan, largest=aggregation is MaxAggregation)
+        return out.clone() if out is not None and not out.requires_grad and isinstance(self, _GIVE_AWAY) else out
+
+    def _projected_sum(self, linear: Any, x: Any, edge_index: Any, weight: Tensor | None = None) -> Tensor | None:
+        """``linear``, without its bias, of the aggregated rows, in the order that sends less; None if it may not."""
         aggregation = type(self.aggr_module)
-        if weight is not None:
-            # A view is another tensor, for which constant weights would be sent again.
-            weight = (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
-        if aggregation is SumAggregation:
-            return sum_neighbours(x, edge_index.plan, weight)
-        if aggregation is MeanAggregation:
-            return mean_neighbours(x, edge_index.plan, weight)
-        if aggregation in (MaxAggregation, MinAggregation) and weight is None and x.dim() == 2:
-            return extremum_neighbours(x, edge_index.plan, largest=aggregation is MaxAggregation)
+        may = aggregation in _REDUCTIONS and can_walk(self, edge_index) and "propagate" not in self.__dict__
+        if not may or not is_plain_linear(linear) or not isinstance(x, Tensor) or x.dim() != 2 or self.node_dim != -2:
+            return None
+        if len(x) != edge_index.graph.num_own:
+            return None
+        reduction = _REDUCTIONS[aggregation]
+        return linear_sum(x, linear.weight, edge_index.plan, _flat(weight, x), reduction=reduction)
+
+
+def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    """A number per edge of x's dtype."""
+    if weight is None:
         return None
+    # A view is another tensor, for which constant weights would be sent again.
+    return (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
 
 
 @cache
@@ -93,6 +112,19 @@ class _OverGivenEdges(_Aggregating):
 class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
     """Hamilton 2017; mean, sum, max and min walk."""
 
+    def forward(self, x: Any, edge_index: Any, size: Any = None) -> Tensor:
+        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
+        if self.project:
+            x_src = self.lin(x_src).relu()
+        out = self._projected_sum(self.lin_l, x_src, edge_index)
+        if out is None:
+            out = self.lin_l(self.propagate(edge_index, x=(x_src, x_dst), size=size))
+        elif self.lin_l.bias is not None:
+            out += self.lin_l.bias
+        if self.root_weight and x_dst is not None:
+            out = out + self.lin_r(x_dst)
+        return F.normalize(out, p=2.0, dim=-1) if self.normalize else out
+
 
 class GINConv(_OverGivenEdges, pyg.GINConv):
     """Xu 2019, eq. 4.1."""
@@ -100,6 +132,15 @@ class GINConv(_OverGivenEdges, pyg.GINConv):
 
 class GraphConv(_OverGivenEdges, pyg.GraphConv):
     """Morris 2019; edge weights may need gradients."""
+
+    def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None, size: Any = None) -> Tensor:
+        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
+        out = self._projected_sum(self.lin_rel, x_src, edge_index, edge_weight)
+        if out is None:
+            out = self.lin_rel(self.propagate(edge_index, x=(x_src, x_dst), edge_weight=edge_weight, size=size))
+        elif self.lin_rel.bias is not None:
+            out += self.lin_rel.bias
+        return out if x_dst is None else out + self.lin_root(x_dst)
 
 
 class GCNConv(_Aggregating, pyg.GCNConv):
@@ -113,7 +154,9 @@ class GCNConv(_Aggregating, pyg.GCNConv):
             return super().forward(x, edge_index, edge_weight)
         if self.normalize:
             edge_index, edge_weight = _normalised(self, edge_index, edge_weight, x.dtype)
-        out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
+        out = self._projected_sum(self.lin, x, edge_index, edge_weight)
+        if out is None:
+            out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
         return out if self.bias is None else out + self.bias  # pyright: ignore[reportReturnType]
 
 

@@ -17,7 +17,7 @@ from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, attend
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
-from fullgraph.pyg.rules.ways import Choice, Way, can_walk, weights_wanted, why_not_sequential
+from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
 
 
 class _Attention(ByNeighbourhood):
@@ -140,7 +140,7 @@ def _scores(lin: Any, att: Tensor, x: Tensor) -> Tensor:
     two more in backward.
     """
     _, heads, channels = att.shape
-    if type(lin) is not pyg.Linear or lin.bias is not None or lin._forward_hooks or lin._forward_pre_hooks:
+    if not is_plain_linear(lin) or lin.bias is not None:
         return (lin(x).view(-1, heads, channels) * att).sum(-1)
     return x @ (lin.weight.view(heads, channels, -1) * att.squeeze(0).unsqueeze(-1)).sum(1).t()
 

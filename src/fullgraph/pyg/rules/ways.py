@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 import torch
+import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
@@ -26,6 +27,7 @@ _HOOKS = (
     "_edge_update_forward_pre_hooks",
     "_edge_update_forward_hooks",
 )
+_MODULE_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 class Way(Enum):
@@ -60,6 +62,11 @@ def why_not_sequential(conv: MessagePassing) -> str | None:
 def can_walk(conv: MessagePassing, edge_index: Any) -> bool:
     """Whether the engine may take ``conv.propagate`` over, on this index."""
     return isinstance(edge_index, RemoteIndex) and edge_index.remote_row == 0 and why_not_sequential(conv) is None
+
+
+def is_plain_linear(module: Any) -> bool:
+    """Whether a module is just the matrix and the bias it holds, so that these may be used without calling it."""
+    return type(module) in (pyg.Linear, torch.nn.Linear) and not any(getattr(module, hooks) for hooks in _MODULE_HOOKS)
 
 
 def weights_wanted(value: Any) -> bool:

@@ -1,0 +1,46 @@
+"""A linear layer around a sum over in-neighbours, applied before or after it: whichever sends fewer columns.
+
+``sum of W x[j] = W sum of x[j]``, so the order is free. Before, rows of the layer's output travel forward and, as
+gradients, backward; after, rows of its input. Rows that never change are summed first and once (`engine.constants`):
+then nothing travels from the second epoch on.
+"""
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullgraph.engine.aggregate import Reduction, walked_sum
+from fullgraph.engine.constants import Standing, could_be_constant
+from fullgraph.engine.plan import Plan
+
+
+def linear_sum(
+    x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None = None, *, reduction: Reduction = "sum"
+) -> Tensor:
+    """``F.linear`` of the sum (or mean) over in-neighbours, without a bias. Collective.
+
+    Args:
+        x: float ``[num_own, F]``, rows of this rank's sources.
+        matrix: ``[G, F]``.
+        plan: the edges.
+        weight: ``[num_edges]`` of x's dtype, or None for 1.
+        reduction: ``sum`` or ``mean``.
+
+    Returns:
+        ``[num_dst, G]``, a tensor of the caller's own, differentiable with respect to ``x``, ``matrix`` and ``weight``.
+    """
+    width_out, width_in = matrix.shape
+    constants = plan.constants
+    if could_be_constant(x, weight):
+        standing = constants.standing(reduction, x, weight)
+        # New rows may never come again. Projected rows have gradients, which travel too; these rows have none.
+        travels_twice = torch.is_grad_enabled() and matrix.requires_grad
+        if standing != Standing.NEW or width_in <= (2 if travels_twice else 1) * width_out:
+            compute = partial(walked_sum, x, plan, weight, reduction)
+            return F.linear(constants.once(compute, reduction, x, weight, standing=standing), matrix)
+    elif width_in < width_out:
+        return F.linear(walked_sum(x, plan, weight, reduction), matrix)
+    # Where both orders send as much, this one keeps less: the input, which the layer's other half keeps too.
+    return walked_sum(F.linear(x, matrix), plan, weight, reduction)
