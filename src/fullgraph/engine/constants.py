@@ -1,7 +1,7 @@
 """Sums over rows that never change are formed once: layer 0 of most models aggregates the same features every epoch.
 
 Nothing is configured. A tensor without a gradient that comes again as the same object, unchanged, gets the result of
-the time before, and no row travels for it. Tensors are held by weak references, so a result is forgotten with its input.
+the time before, and no row travels for it. Tensors are held by weak references, so a result goes with its input.
 """
 
 from collections.abc import Callable, Hashable
