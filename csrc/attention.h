@@ -63,25 +63,62 @@ struct Chunk {
     }
 };
 
+// Four vectors of four, transposed.
+template <class T>
+struct Transposed {
+    typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+    Four row[4];
+    FULLGRAPH_INLINE explicit Transposed(const Four (&r)[4]) {
+        const Four low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+        const Four low23 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), high23 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+        row[0] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+        row[1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+        row[2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+        row[3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+    }
+};
+
 // planes[h][e] = rows[column of e][h], from rows [num_columns, stride]: a transpose, four heads of four edges at a time. Not
 // inlined: it is the same for every vector width and shape.
 template <class T>
 [[gnu::noinline]] void gather_planes(const Chunk& chunk, const T* rows, std::int64_t stride, std::int64_t heads, T* planes) {
-    typedef T Four __attribute__((vector_size(4 * sizeof(T))));
+    using Four = typename Transposed<T>::Four;
     std::int64_t h = 0;
     for (; h + 4 <= heads; h += 4) {
         for (std::int64_t e = 0; e < chunk.padded; e += 4) {
             Four r[4];
             for (int i = 0; i < 4; ++i) std::memcpy(&r[i], rows + chunk.column[e + i] * stride + h, sizeof r[i]);
-            const Four low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-            const Four low23 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5), high23 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-            const Four out[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
-                                 __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
-            for (int i = 0; i < 4; ++i) std::memcpy(planes + (h + i) * chunk_entries + e, &out[i], sizeof out[i]);
+            const Transposed<T> out(r);
+            for (int i = 0; i < 4; ++i) std::memcpy(planes + (h + i) * chunk_entries + e, &out.row[i], sizeof out.row[i]);
         }
     }
     for (; h < heads; ++h) {
         for (std::int64_t e = 0; e < chunk.padded; ++e) planes[h * chunk_entries + e] = rows[chunk.column[e] * stride + h];
+    }
+}
+
+// rows[column of e][h] += planes[h][e], into rows [num_columns, heads]: `gather_planes` the other way round. A column may occur
+// more than once in a chunk, so edges are added one after another.
+template <class T>
+[[gnu::noinline]] void scatter_planes(const Chunk& chunk, const T* planes, std::int64_t heads, T* rows) {
+    using Four = typename Transposed<T>::Four;
+    std::int64_t h = 0;
+    for (; h + 4 <= heads; h += 4) {
+        for (std::int64_t e = 0; e < chunk.padded; e += 4) {
+            Four r[4];
+            for (int i = 0; i < 4; ++i) std::memcpy(&r[i], planes + (h + i) * chunk_entries + e, sizeof r[i]);
+            const Transposed<T> out(r);
+            for (int i = 0; i < 4; ++i) {
+                T* to = rows + chunk.column[e + i] * heads + h;
+                Four sum;
+                std::memcpy(&sum, to, sizeof sum);
+                sum += out.row[i];
+                std::memcpy(to, &sum, sizeof sum);
+            }
+        }
+    }
+    for (; h < heads; ++h) {
+        for (std::int64_t e = 0; e < chunk.count; ++e) rows[chunk.column[e] * heads + h] += planes[h * chunk_entries + e];
     }
 }
 

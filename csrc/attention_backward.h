@@ -1,9 +1,10 @@
 // Gradients of attention, the weights rebuilt from the log-sum-exp instead of kept, for three scores: to the sources on the
-// transposed block, to the destinations' side of the score and the bias on the block itself.
+// transposed block, to the destinations' side of the score on the block itself, or for an additive score in the first pass too.
 //
 // Pull in both: a thread owns the rows it writes, and an edge id occurs once in a block, so the bias gradient has one writer too.
-// With w = exp(logit - lse) and k = keep / (1 - p), an edge gives d = w (k <grad, message> - delta) to its logit. The gradient of
-// GATv2's att has no owner among the rows: parts of the block, fixed by the block alone, sum it apart and are combined in order.
+// With w = exp(logit - lse) and k = keep / (1 - p), an edge gives d = w (k <grad, message> - delta) to its logit. What has no owner
+// among the rows (the gradients of GATv2's att and of an additive score's columns) is summed apart by parts of the block, which
+// depend on the block alone, and combined in order.
 #pragma once
 
 #include <vector>
@@ -23,6 +24,7 @@ struct ToSource {  // rows are sources, columns destinations
     std::int64_t stride;
     Destination<T> grad_row;      // the score's gradient
     Destination<T> grad_message;  // [num_rows, num_heads, channels]
+    T* grad_bias;                 // [num_edges, num_heads] or null; of an additive score only
 
     const T* own() const { return message; }
     const T* other() const { return grad; }
@@ -60,13 +62,14 @@ FULLGRAPH_INLINE void weigh(const Activation activation, const Chunk& chunk, T* 
 }
 
 template <int bytes, class T, template <class> class Score, template <class, template <class> class> class Direction>
-FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task, Scratch<T>& scratch, T* grad_att) {
+FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task, Scratch<T>& scratch, T* apart) {
     constexpr bool to_source = Direction<T, Score>::to_source;
+    constexpr bool to_columns = to_source && !Score<T>::reads_rows;  // the columns' scores get their gradient in this pass
     constexpr bool same_rows = !to_source && std::is_same_v<Score<T>, Gatv2<T>>;  // the score reads the messages
     const Edges<T>& edges = k.edges;
     const std::int64_t heads = edges.num_heads, channels = edges.channels, width = edges.width();
     T *raws = scratch.plane(0), *logsumexps = scratch.plane(1), *deltas = scratch.plane(2);
-    T *inner = scratch.plane(3), *factor = inner + chunk_entries, *kept = factor + chunk_entries, *d = kept + chunk_entries;
+    T *inner = scratch.plane(3), *factor = inner + chunk_entries, *kept = factor + chunk_entries, *line = kept + chunk_entries;
     const HeldMemory<T> memory{scratch.held(), scratch.held_size};
     with_shape<bytes, T>(channels, [&](const auto& shape) FULLGRAPH_LAMBDA_INLINE {
         using S = std::remove_cvref_t<decltype(shape)>;
@@ -134,51 +137,61 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
                             return partial_dot(shape, own, other_row(e));
                         });
                     }
+                    T* d = to_columns ? slope : line;
                     for (std::int64_t e = 0; e < chunk.padded; ++e) d[e] = slope[e] * weight[e] * (factor[e] * inner[e] - delta[e]);
                     std::fill(d + chunk.count, d + chunk.padded, T(0));
-                    if constexpr (!to_source) {
-                        if (k.grad_bias) {
-                            for (std::int64_t e = 0; e < chunk.count; ++e) k.grad_bias[edges.csr.edge(begin + e) * heads + h] += d[e];
-                        }
+                    if (k.grad_bias) {
+                        for (std::int64_t e = 0; e < chunk.count; ++e) k.grad_bias[edges.csr.edge(begin + e) * heads + h] += d[e];
                     }
-                    k.score.add_gradient(shape, edges, chunk, h, d, memory, grad_row, grad_att);
+                    k.score.add_gradient(shape, edges, chunk, h, d, memory, grad_row, apart);
                 }
+                if constexpr (to_columns) scatter_planes(chunk, raws, heads, apart);
             }
         }
     });
 }
 
-// Runs a kernel whose outputs still lack the segments' partial copies; gives it these, and adds them to the rows in order.
+// Adds the segments' partial rows to their row, in order.
+template <class T>
+void combine(const Segments& segments, const Destination<T>& destination) {
+    for (std::int64_t hub = 0; hub < segments.num_hubs(); ++hub) {
+        T* to = destination.rows + segments.row(hub) * destination.width;
+        for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) {
+            for (std::int64_t c = 0; c < destination.width; ++c) to[c] += destination.partial[s * destination.width + c];
+        }
+    }
+}
+
+// Runs a kernel whose outputs still lack the segments' partial copies: gives it these, and adds them to the rows in order. What
+// belongs to no row is summed in `apart` [apart_size], or null: each of `num_groups` groups of tasks has a copy of its own, and a
+// thread takes a whole group.
 template <class T, class Kernel>
-void run_all(Kernel k, T* grad_att, int num_threads) {
+void run_all(Kernel k, T* apart, std::int64_t apart_size, std::int64_t num_groups, int num_threads) {
     const nb::gil_scoped_release release;
     const Edges<T>& edges = k.edges;
     const Tasks tasks(edges.csr);
     const Segments& segments = tasks.segments();
-    const auto give_partial = [&](Destination<T>& destination, std::vector<T>& memory) {
-        memory.assign(static_cast<std::size_t>(segments.size() * destination.width), T(0));
+    const auto partial = [&](Destination<T>& destination) {
+        std::vector<T> memory(static_cast<std::size_t>(segments.size() * destination.width), T(0));
         destination.partial = memory.data();
+        return memory;
     };
-    const auto combine = [&](const Destination<T>& destination) {
-        for (std::int64_t hub = 0; hub < segments.num_hubs(); ++hub) {
-            T* to = destination.rows + segments.row(hub) * destination.width;
-            for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) {
-                for (std::int64_t c = 0; c < destination.width; ++c) to[c] += destination.partial[s * destination.width + c];
-            }
-        }
-    };
-    std::vector<T> partial_row, partial_message;
-    give_partial(k.grad_row, partial_row);
-    if constexpr (Kernel::to_source) give_partial(k.grad_message, partial_message);
-    const std::int64_t width = edges.width();
-    std::vector<T> att_sums(grad_att ? static_cast<std::size_t>(tasks.size() * width) : 0, T(0));
-    tasks.run(edges.entry_work(), num_threads, [&](const Task& task) {
+    std::vector<T> partial_row = partial(k.grad_row), partial_message;
+    if constexpr (Kernel::to_source) partial_message = partial(k.grad_message);
+    std::vector<T> copies(apart && num_groups > 1 ? static_cast<std::size_t>(num_groups * apart_size) : 0, T(0));
+    const auto copy_of = [&](std::int64_t group) { return copies.empty() ? apart : copies.data() + group * apart_size; };
+    tasks.run(edges.entry_work(), num_threads, apart ? num_groups : tasks.size(), [&](const Task& task, std::int64_t group) {
         Scratch<T> scratch(3, edges.plane(), edges.channels);
-        run(k, task, scratch, grad_att ? att_sums.data() + task.number * width : nullptr);
+        run(k, task, scratch, apart ? copy_of(group) : nullptr);
     });
-    combine(k.grad_row);
-    if constexpr (Kernel::to_source) combine(k.grad_message);
-    for (std::size_t i = 0; i < att_sums.size(); ++i) grad_att[i % static_cast<std::size_t>(width)] += att_sums[i];
+    combine(segments, k.grad_row);
+    if constexpr (Kernel::to_source) combine(segments, k.grad_message);
+    if (copies.empty()) return;
+    for_equal_ranges(apart_size, num_groups, num_threads, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t group = 0; group < num_groups; ++group) {
+            for (std::int64_t i = first; i < last; ++i) apart[i] += copies[static_cast<std::size_t>(group * apart_size + i)];
+        }
+    });
 }
 
 }  // namespace fullgraph

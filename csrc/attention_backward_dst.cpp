@@ -1,29 +1,15 @@
-// Gradients of attention to the destinations, over the block: of their side of each score, of the biases and of GATv2's att.
+// Gradients of attention to the destinations, over the block, where a score is made of rows: of their side of it, of the biases and
+// of GATv2's att.
 #include "attention_backward.h"
 
 namespace fullgraph {
 
-FULLGRAPH_RUN(return_rows, float, ToDestination<float, Additive>)
-FULLGRAPH_RUN_PLAINLY(return_rows, double, ToDestination<double, Additive>)
 FULLGRAPH_RUN(return_rows, float, ToDestination<float, Gatv2>)
 FULLGRAPH_RUN_PLAINLY(return_rows, double, ToDestination<double, Gatv2>)
 FULLGRAPH_RUN(return_rows, float, ToDestination<float, ScaledDot>)
 FULLGRAPH_RUN_PLAINLY(return_rows, double, ToDestination<double, ScaledDot>)
 
 namespace {
-
-template <class T>
-void additive_to_destination(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In<T, 2> score_dst,
-                             In<T, 2> logsumexp, In<T, 3> grad, In<T, 2> delta, Out<T, 2> grad_score_dst,
-                             std::optional<Out<T, 2>> grad_bias, double negative_slope, std::optional<In<T, 2>> bias,
-                             EdgeIds edge_ids, EdgeIds edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale,
-                             int num_threads) {
-    const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x);
-    const Additive<T> score{score_dst.data(), score_src.data(), static_cast<T>(negative_slope), grad_score_dst.data()};
-    run_all<T>(ToDestination<T, Additive>{edges, score, x.data(), logsumexp.data(), grad.data(), delta.data(),
-                                 {score.grad_row, nullptr, score.grad_width(edges)}, data_or_null(grad_bias)},
-               nullptr, num_threads);
-}
 
 template <class T>
 void gatv2_to_destination(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T, 2> att, In<T, 2> logsumexp,
@@ -35,7 +21,7 @@ void gatv2_to_destination(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), grad_x_dst.data()};
     run_all<T>(ToDestination<T, Gatv2>{edges, score, x_src.data(), logsumexp.data(), grad.data(), delta.data(),
                                  {score.grad_row, nullptr, score.grad_width(edges)}, data_or_null(grad_bias)},
-               grad_att.data(), num_threads);
+               grad_att.data(), edges.width(), num_row_tasks, num_threads);
 }
 
 template <class T>
@@ -47,12 +33,11 @@ void dot_to_destination(Indptr indptr, Indices indices, In<T, 3> key_rows, In<T,
     const ScaledDot<T> score{query.data(), key_rows.data(), static_cast<T>(scale), grad_query.data()};
     run_all<T>(ToDestination<T, ScaledDot>{edges, score, value.data(), logsumexp.data(), grad.data(), delta.data(),
                                  {score.grad_row, nullptr, score.grad_width(edges)}, data_or_null(grad_bias)},
-               nullptr, num_threads);
+               nullptr, 0, 1, num_threads);
 }
 
 template <class T>
 void bind(nb::module_& m) {
-    bind_exactly(m, "attention_backward_dst", &additive_to_destination<T>);
     bind_exactly(m, "attention_v2_backward_dst", &gatv2_to_destination<T>);
     bind_exactly(m, "attention_dot_backward_dst", &dot_to_destination<T>);
 }

@@ -132,7 +132,7 @@ void run_all(const Edges<T>& edges, const Score<T>& score, const T* message, T* 
     T* partial_acc = sums.data() + segments.size() * heads;
     const Forward<T, Score> k{edges, score, message, {maximum, highest.data(), heads}, {total, sums.data(), heads},
                               {acc, partial_acc, width}};
-    tasks.run(edges.entry_work(), num_threads, [&](const Task& task) {
+    tasks.run(edges.entry_work(), num_threads, tasks.size(), [&](const Task& task, std::int64_t) {
         Scratch<T> scratch(1, edges.plane(), edges.channels);
         run(k, task, scratch, nullptr);
     });

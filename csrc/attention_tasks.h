@@ -1,7 +1,7 @@
 // How threads share the rows of an attention kernel: tasks fixed by the block alone, and a vector shape fixed by the channels.
 //
 // A task is a range of rows, or a segment of a hub's entries whose partial results are combined in order afterwards. As the
-// tasks do not depend on the number of threads, a sum that belongs to no row (GATv2's att) can be kept per task as well.
+// tasks do not depend on the number of threads, a sum that belongs to no row (GATv2's att, say) can be kept per group of tasks.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,6 @@ namespace fullgraph {
 constexpr std::int64_t num_row_tasks = 256;
 
 struct Task {
-    std::int64_t number;       // 0 … num_tasks - 1
     std::int64_t first, last;  // rows
     const std::int64_t* entries;  // null: all of each row; else the first entry of the only row, and the one after the last
     std::int64_t segment;         // which one, or -1
@@ -45,28 +44,36 @@ public:
     const Segments& segments() const { return segments_; }
     std::int64_t size() const { return segments_.size() + ranges_.size(); }
 
-    // Calls `run(task)` for all tasks; a range of rows with hubs in it is several runs of the same number.
+    // Calls `run(task, group)` for all tasks; a range of rows with hubs in it is several runs. The tasks are dealt to `num_groups`
+    // groups, and those of one group run one after another, in order.
     template <class Run>
-    void run(std::int64_t entry_work, int num_threads, const Run& run) const {
+    void run(std::int64_t entry_work, int num_threads, std::int64_t num_groups, const Run& run) const {
         if (csr_.num_rows == 0) return;
-        const auto each = [&](std::int64_t number) {
-            if (number < segments_.size()) {
-                const std::int64_t row = segments_.row(segments_.hub_of(number));
-                return run(Task{number, row, row + 1, segments_.bounds(number), number});
+        const auto run_group = [&](std::int64_t group) {
+            for (std::int64_t number = group; number < size(); number += num_groups) {
+                run_task(number, [&](const Task& task) { run(task, group); });
             }
-            const std::int64_t range = number - segments_.size();
-            segments_.for_short_rows(ranges_.begin(range), ranges_.begin(range + 1), [&](std::int64_t first, std::int64_t last) {
-                run(Task{number, first, last, nullptr, -1});
-            });
         };
         if (is_parallel(csr_, entry_work, num_threads)) {
-            for_tasks(size(), num_threads, each);
+            for_tasks(num_groups, num_threads, run_group);
         } else {
-            for (std::int64_t number = 0; number < size(); ++number) each(number);
+            for (std::int64_t group = 0; group < num_groups; ++group) run_group(group);
         }
     }
 
 private:
+    template <class Run>
+    void run_task(std::int64_t number, const Run& run) const {
+        if (number < segments_.size()) {
+            const std::int64_t row = segments_.row(segments_.hub_of(number));
+            return run(Task{row, row + 1, segments_.bounds(number), number});
+        }
+        const std::int64_t range = number - segments_.size();
+        segments_.for_short_rows(ranges_.begin(range), ranges_.begin(range + 1), [&](std::int64_t first, std::int64_t last) {
+            run(Task{first, last, nullptr, -1});
+        });
+    }
+
     const Csr& csr_;
     Segments segments_;
     RowRanges ranges_;

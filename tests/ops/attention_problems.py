@@ -90,10 +90,9 @@ class Additive(Problem):
         module.attention_forward(*block.csr(), *self.inputs(), *state, **self.options(block))
 
     def gradients(self, module: Any, logsumexp: Tensor, delta: Tensor, grad_bias: Tensor | None) -> tuple[Tensor, ...]:
-        block, block_t, given = self.block, self.block.transposed(), (*self.inputs(), logsumexp, self.grad, delta)
+        block_t, given = self.block.transposed(), (*self.inputs(), logsumexp, self.grad, delta)
         grads = tuple(map(torch.zeros_like, self.inputs()))
-        module.attention_backward_src(*block_t.csr(), *given, *grads[:2], **self.options(block_t))
-        module.attention_backward_dst(*block.csr(), *given, grads[2], grad_bias=grad_bias, **self.options(block))
+        module.attention_backward(*block_t.csr(), *given, *grads, grad_bias=grad_bias, **self.options(block_t))
         return grads
 
 

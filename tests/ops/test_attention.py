@@ -62,18 +62,23 @@ def test_backward_equals_autograd(
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
+HUBS = {"hub of destinations": hub_block, "hub of sources": lambda: hub_block().transposed()}
+
+
+@pytest.mark.parametrize("hub", HUBS)
 @pytest.mark.parametrize("score", SCORES)
-def test_a_hub_that_several_threads_share_equals_its_twin(score: type[Problem]) -> None:
-    problem = score(hub_block(), 3, 5, torch.float64, bias=True, p=0.3)
+def test_a_hub_that_several_threads_share_equals_its_twin(score: type[Problem], hub: str) -> None:
+    problem = score(HUBS[hub](), 3, 5, torch.float64, bias=True, p=0.3)
     assert_close(problem.forward(ops), problem.forward(twins))
     for got, want in zip(problem.backward(ops), problem.backward(twins), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("width", [9, 32])
+@pytest.mark.parametrize("hub", HUBS)
 @pytest.mark.parametrize("score", SCORES)
-def test_any_number_of_threads_gives_the_same_bits(score: type[Problem], width: int) -> None:
-    problem = score(hub_block(), 3, width, torch.float32, bias=True, p=0.5)
+def test_any_number_of_threads_gives_the_same_bits(score: type[Problem], hub: str, width: int) -> None:
+    problem = score(HUBS[hub](), 3, width, torch.float32, bias=True, p=0.5)
     assert_thread_count_does_not_matter(lambda: (*problem.forward(ops), *problem.backward(ops)))
 
 
@@ -113,11 +118,11 @@ def test_float32_weights_are_as_accurate_as_float32_is() -> None:
 
 
 def test_a_score_of_zero_has_the_slope_of_the_negative_side() -> None:
-    indptr, indices = torch.tensor([0, 2]), torch.tensor([0, 1], dtype=torch.int32)
+    indptr, indices = torch.tensor([0, 1, 2]), torch.tensor([0, 0], dtype=torch.int32)
     x, zeros = torch.tensor([[[1.0]], [[3.0]]]), torch.zeros(2, 1)
     lse, grad, delta = torch.full((1, 1), 2.0).log(), torch.ones(1, 1, 1), torch.full((1, 1), 2.0)
     grad_bias, grad_dst = torch.zeros(2, 1), torch.zeros(1, 1)
-    ops.attention_backward_dst(
+    ops.attention_backward(
         indptr,
         indices,
         x,
@@ -126,6 +131,8 @@ def test_a_score_of_zero_has_the_slope_of_the_negative_side() -> None:
         lse,
         grad,
         delta,
+        torch.zeros_like(x),
+        torch.zeros(2, 1),
         grad_dst,
         negative_slope=SLOPE,
         grad_bias=grad_bias,

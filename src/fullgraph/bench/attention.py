@@ -209,8 +209,8 @@ def _kernel_rows(graph: Graph, repeats: int) -> tuple[tuple[str, ...], ...]:
             score.forward(block, s, d, p, OnlineSoftmax(num_nodes, x), terms)
 
         def backward(score=score, s=src_tensors, d=dst_tensors, p=shared, o=outcome, terms=terms) -> None:
-            score.to_src(block.transposed, s, d, p, o, [torch.zeros_like(t) for t in s], terms)
-            score.to_dst(block, s, d, p, o, [torch.zeros_like(t) for t in (*d, *p)], terms)
+            grads_src, grads_dst = ([torch.zeros_like(t) for t in tensors] for tensors in (s, (*d, *p)))
+            score.backward(block.transposed, s, d, p, o, grads_src, grads_dst, terms)
 
         def plain_sum() -> None:
             ops.spmm(block.indptr, block.indices, x.view(num_nodes, -1), torch.zeros(num_nodes, HEADS * CHANNELS))

@@ -109,15 +109,13 @@ class _ReversingAttention(torch.autograd.Function):
         incoming = fetch(walk.routes, (*outcome, *dst))
         grads_src, grads_dst = _zeros(src), _zeros(dst)
         here = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
-        score.to_src(walk.local, src, dst, (), outcome, grads_src, here)
-        score.to_dst(plan.forward.local, src, dst, (), outcome, grads_dst, here)
+        score.backward(walk.local, src, dst, (), outcome, grads_src, grads_dst, here)
         there = EdgeTerms(None, None, dropout and dropout.over(plan.edge_values_at_sources(dropout.edge_keys)))
         returns = Returns(walk.routes, grads_dst)
         for number, (grad, lse, delta, *told) in incoming:
             block, home, known = walk.blocks[number], _zeros(told), Outcome(grad, lse, delta)
             if block is not None:
-                score.to_src(block, src, told, (), known, grads_src, there)
-                score.to_dst(block.transposed, src, told, (), known, home, there)
+                score.backward(block, src, told, (), known, grads_src, home, there)
             returns.post(number, home)
             del grad, lse, delta, told, known, home
         returns.finish()
@@ -165,14 +163,12 @@ class _RefetchingAttention(torch.autograd.Function):
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
-        score.to_src(walk.local.transposed, src, dst, shared, outcome, grads_src, terms)
-        score.to_dst(walk.local, src, dst, shared, outcome, grads_here, terms)
+        score.backward(walk.local.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
         returns = Returns(walk.routes, grads_src)
         for number, rows in incoming:
             block, home = walk.blocks[number], _zeros(rows)
             if block is not None:
-                score.to_src(block.transposed, rows, dst, shared, outcome, home, terms)
-                score.to_dst(block, rows, dst, shared, outcome, grads_here, terms)
+                score.backward(block.transposed, rows, dst, shared, outcome, home, grads_here, terms)
             returns.post(number, home)
             del rows, home
         returns.finish()
@@ -207,8 +203,7 @@ class _MergedAttention(torch.autograd.Function):
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
-        score.to_src(block.transposed, src, dst, shared, outcome, grads_src, terms)
-        score.to_dst(block, src, dst, shared, outcome, grads_here, terms)
+        score.backward(block.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
         return None, None, None, grad_bias, *grads_src, *grads_here
 
 

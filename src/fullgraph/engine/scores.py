@@ -86,31 +86,23 @@ class Score(ABC):
         """Absorb a block (rows are destinations) into ``state``."""
 
     @abstractmethod
-    def to_src(
+    def backward(
         self,
         block_t: Block,
         src: Sequence[Tensor],
         dst: Sequence[Tensor],
         shared: Sequence[Tensor],
         outcome: Outcome,
-        grads: Sequence[Tensor],
+        grads_src: Sequence[Tensor],
+        grads_dst: Sequence[Tensor],
         terms: EdgeTerms,
     ) -> None:
-        """Add to the gradients of the source tensors, over a block whose rows are sources."""
+        """Add to all gradients, over a block whose rows are sources.
 
-    @abstractmethod
-    def to_dst(
-        self,
-        block: Block,
-        src: Sequence[Tensor],
-        dst: Sequence[Tensor],
-        shared: Sequence[Tensor],
-        outcome: Outcome,
-        grads: Sequence[Tensor],
-        terms: EdgeTerms,
-    ) -> None:
-        """Add to the gradients of the destination and shared tensors, and of the bias, over a block whose rows are
-        destinations."""
+        Args:
+            grads_src: of the source tensors.
+            grads_dst: of the destination tensors, then of the shared ones.
+        """
 
 
 @dataclass(frozen=True)
@@ -141,41 +133,21 @@ class Additive(Score):
             dropout=terms.dropout,
         )
 
-    def to_src(self, block_t, src, dst, shared, outcome, grads, terms):
-        (x, score_src), (score_dst,), (grad_x, grad_score_src) = src, dst, grads
-        ops.attention_backward_src(
+    def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
+        ops.attention_backward(
             block_t.indptr,
             block_t.indices,
-            x,
-            score_src,
-            score_dst,
+            *src,
+            *dst,
             outcome.logsumexp,
             outcome.grad,
             outcome.delta,
-            grad_x,
-            grad_score_src,
-            negative_slope=self.negative_slope,
-            bias=terms.bias,
-            edge_ids=block_t.edge_ids,
-            dropout=terms.dropout,
-        )
-
-    def to_dst(self, block, src, dst, shared, outcome, grads, terms):
-        (x, score_src), (score_dst,), (grad_score_dst,) = src, dst, grads
-        ops.attention_backward_dst(
-            block.indptr,
-            block.indices,
-            x,
-            score_src,
-            score_dst,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_score_dst,
+            *grads_src,
+            *grads_dst,
             negative_slope=self.negative_slope,
             bias=terms.bias,
             grad_bias=terms.grad_bias,
-            edge_ids=block.edge_ids,
+            edge_ids=block_t.edge_ids,
             dropout=terms.dropout,
         )
 
@@ -208,37 +180,25 @@ class BothEnds(Score):
             dropout=terms.dropout,
         )
 
-    def to_src(self, block_t, src, dst, shared, outcome, grads, terms):
-        (x_src,), (x_dst,), (att,), (grad_x,) = src, dst, shared, grads
+    def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
+        block, ends, known = block_t.transposed, (*src, *dst, *shared), (outcome.logsumexp, outcome.grad, outcome.delta)
         ops.attention_v2_backward_src(
             block_t.indptr,
             block_t.indices,
-            x_src,
-            x_dst,
-            att,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_x,
+            *ends,
+            *known,
+            *grads_src,
             negative_slope=self.negative_slope,
             bias=terms.bias,
             edge_ids=block_t.edge_ids,
             dropout=terms.dropout,
         )
-
-    def to_dst(self, block, src, dst, shared, outcome, grads, terms):
-        (x_src,), (x_dst,), (att,), (grad_x, grad_att) = src, dst, shared, grads
         ops.attention_v2_backward_dst(
             block.indptr,
             block.indices,
-            x_src,
-            x_dst,
-            att,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_x,
-            grad_att,
+            *ends,
+            *known,
+            *grads_dst,
             negative_slope=self.negative_slope,
             bias=terms.bias,
             grad_bias=terms.grad_bias,
@@ -276,37 +236,25 @@ class DotProduct(Score):
             dropout=terms.dropout,
         )
 
-    def to_src(self, block_t, src, dst, shared, outcome, grads, terms):
-        (key, value), (query,), (grad_key, grad_value) = src, dst, grads
+    def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
+        block, ends, known = block_t.transposed, (*src, *dst), (outcome.logsumexp, outcome.grad, outcome.delta)
         ops.attention_dot_backward_src(
             block_t.indptr,
             block_t.indices,
-            key,
-            value,
-            query,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_key,
-            grad_value,
+            *ends,
+            *known,
+            *grads_src,
             scale=self.scale,
             bias=terms.bias,
             edge_ids=block_t.edge_ids,
             dropout=terms.dropout,
         )
-
-    def to_dst(self, block, src, dst, shared, outcome, grads, terms):
-        (key, value), (query,), (grad_query,) = src, dst, grads
         ops.attention_dot_backward_dst(
             block.indptr,
             block.indices,
-            key,
-            value,
-            query,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_query,
+            *ends,
+            *known,
+            *grads_dst,
             scale=self.scale,
             bias=terms.bias,
             grad_bias=terms.grad_bias,

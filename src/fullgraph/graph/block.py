@@ -4,8 +4,9 @@ A rank's edges fall into blocks: one from its own rows, and one for every round 
 Columns are numbered within the block's own source rows, so that a block never needs the ids of the rest of the graph.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Block:
     indices: Tensor
     edge_ids: Tensor | None
     num_cols: int
+    _turned_from: "ref[Block] | None" = field(default=None, repr=False, compare=False)
 
     @property
     def num_rows(self) -> int:
@@ -38,9 +40,17 @@ class Block:
         """How many edges there are."""
         return len(self.indices)
 
-    @cached_property
+    @property
     def transposed(self) -> "Block":
-        """The same edges seen from their sources; rows of it list their destinations in ascending order."""
+        """The same edges seen from their sources; rows of it list their destinations in ascending order.
+
+        Built once; the transpose of a transpose is the block itself, as long as that lives.
+        """
+        origin = None if self._turned_from is None else self._turned_from()
+        return self._turned if origin is None else origin
+
+    @cached_property
+    def _turned(self) -> "Block":
         order = torch.argsort(self.indices, stable=True)
         rows = torch.repeat_interleave(torch.arange(self.num_rows, dtype=torch.int32, device=order.device), self.degree)
         return Block(
@@ -48,6 +58,7 @@ class Block:
             indices=rows[order],
             edge_ids=order if self.edge_ids is None else self.edge_ids[order],
             num_cols=self.num_rows,
+            _turned_from=ref(self),
         )
 
     @property

@@ -12,7 +12,7 @@ Results do not depend on the number of threads. No kernel records anything for a
 """
 
 from fullgraph.ops import registered, registered_attention  # noqa: F401 — make torch.ops.fullgraph
-from fullgraph.ops.attention import attention_backward_dst, attention_backward_src, attention_forward
+from fullgraph.ops.attention import attention_backward, attention_forward
 from fullgraph.ops.attention_dot import (
     attention_dot_backward_dst,
     attention_dot_backward_src,
@@ -26,8 +26,7 @@ from fullgraph.ops.sums import sddmm, spmm
 
 __all__ = [
     "Dropout",
-    "attention_backward_dst",
-    "attention_backward_src",
+    "attention_backward",
     "attention_dot_backward_dst",
     "attention_dot_backward_src",
     "attention_dot_forward",

@@ -60,8 +60,8 @@ def attention_forward(
     native.core.attention_forward(*map(native.array, tensors), *kernel_options(negative_slope, bias, edge_ids, dropout))
 
 
-@operator("grad_x", "grad_score_src")
-def attention_backward_src(
+@operator("grad_x", "grad_score_src", "grad_score_dst", "grad_bias")
+def attention_backward(
     indptr: Tensor,
     indices: Tensor,
     x: Tensor,
@@ -72,13 +72,15 @@ def attention_backward_src(
     delta: Tensor,
     grad_x: Tensor,
     grad_score_src: Tensor,
+    grad_score_dst: Tensor,
     *,
     negative_slope: float,
     bias: Tensor | None = None,
+    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
-    """Add a block's gradients to its sources. The block is the transposed one: rows are sources, columns destinations.
+    """Add all gradients of a block. The block is the transposed one: rows are sources, columns destinations.
 
     Args:
         x: [n, H, C] source rows.
@@ -87,6 +89,8 @@ def attention_backward_src(
         grad: [S, H, C], the gradient of the normalised output.
         grad_x: [n, H, C], added into.
         grad_score_src: [n, H], added into.
+        grad_score_dst: [S, H], added into.
+        grad_bias: [E, H] or None, added into.
 
     Raises:
         InputError: on tensors that do not fit together.
@@ -100,62 +104,13 @@ def attention_backward_src(
     check("grad", grad, [num_columns, num_heads, channels], *like)
     check("grad_x", grad_x, [n, num_heads, channels], *like)
     check("grad_score_src", grad_score_src, [n, num_heads], *like)
-    tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_x, grad_score_src)
-    if not native.runs(x):
-        reference_attention.attention_backward_src(
-            *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    native.core.attention_backward_src(
-        *map(native.array, tensors), *kernel_options(negative_slope, bias, edge_ids, dropout)
-    )
-
-
-@operator("grad_score_dst", "grad_bias")
-def attention_backward_dst(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    score_src: Tensor,
-    score_dst: Tensor,
-    logsumexp: Tensor,
-    grad: Tensor,
-    delta: Tensor,
-    grad_score_dst: Tensor,
-    *,
-    negative_slope: float,
-    bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
-    edge_ids: Tensor | None = None,
-    dropout: Dropout | None = None,
-) -> None:
-    """Add a block's gradients to its destination scores and biases. Rows are destinations, columns sources.
-
-    Args:
-        x: [S, H, C] source rows.
-        score_src: [S, H].
-        score_dst, logsumexp, delta: [n, H].
-        grad: [n, H, C], the gradient of the normalised output.
-        grad_score_dst: [n, H], added into.
-        grad_bias: [E, H] or None, added into.
-
-    Raises:
-        InputError: on tensors that do not fit together.
-    """
-    n, (num_columns, num_heads, channels) = score_dst.size(0), shape_of("x", x)
-    check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
-    like = (x.dtype, indptr.device)
-    check("score_src", score_src, [num_columns, num_heads], *like)
-    for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
-        check(name, tensor, [n, num_heads], *like)
-    check("grad", grad, [n, num_heads, channels], *like)
-    check("grad_score_dst", grad_score_dst, [n, num_heads], *like)
+    check("grad_score_dst", grad_score_dst, [num_columns, num_heads], *like)
     check_grad_bias(grad_bias, indices, x, edge_ids)
-    tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_score_dst)
+    tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_x, grad_score_src, grad_score_dst)
     if not native.runs(x):
-        reference_attention.attention_backward_dst(
+        reference_attention.attention_backward(
             *tensors, negative_slope=negative_slope, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
         )
         return
     options = kernel_options(negative_slope, bias, edge_ids, dropout)
-    native.core.attention_backward_dst(*map(native.array, tensors), native.optional_array(grad_bias), *options)
+    native.core.attention_backward(*map(native.array, tensors), native.optional_array(grad_bias), *options)

@@ -32,7 +32,7 @@ def attention_forward(
     edges.absorb(leaky_relu(raw, negative_slope), x, maximum, total, acc)
 
 
-def attention_backward_src(
+def attention_backward(
     indptr: Tensor,
     indices: Tensor,
     x: Tensor,
@@ -43,27 +43,6 @@ def attention_backward_src(
     delta: Tensor,
     grad_x: Tensor,
     grad_score_src: Tensor,
-    *,
-    negative_slope: float,
-    bias: Tensor | None = None,
-    edge_ids: Tensor | None = None,
-    dropout: Dropout | None = None,
-) -> None:
-    edges = _Edges(indptr, indices, bias, edge_ids, dropout)
-    raw = score_src[edges.rows] + score_dst[edges.columns] + edges.bias
-    d = edges.return_messages(leaky_relu(raw, negative_slope), x, logsumexp, grad, delta, grad_x)
-    grad_score_src.index_add_(0, edges.rows, d * _slope(raw, negative_slope))
-
-
-def attention_backward_dst(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    score_src: Tensor,
-    score_dst: Tensor,
-    logsumexp: Tensor,
-    grad: Tensor,
-    delta: Tensor,
     grad_score_dst: Tensor,
     *,
     negative_slope: float,
@@ -73,9 +52,11 @@ def attention_backward_dst(
     dropout: Dropout | None = None,
 ) -> None:
     edges = _Edges(indptr, indices, bias, edge_ids, dropout)
-    raw = score_dst[edges.rows] + score_src[edges.columns] + edges.bias
-    d = edges.grad_logit(leaky_relu(raw, negative_slope), x, logsumexp, grad, delta) * _slope(raw, negative_slope)
-    grad_score_dst.index_add_(0, edges.rows, d)
+    raw = score_src[edges.rows] + score_dst[edges.columns] + edges.bias
+    d = edges.return_messages(leaky_relu(raw, negative_slope), x, logsumexp, grad, delta, grad_x)
+    d = d * _slope(raw, negative_slope)
+    grad_score_src.index_add_(0, edges.rows, d)
+    grad_score_dst.index_add_(0, edges.columns, d)
     edges.add_to_bias(d, grad_bias)
 
 

@@ -87,12 +87,11 @@ def _outcome(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
 
 
 def _attention_backward(ctx: Any, grad: Tensor, _: Any) -> tuple[Any, ...]:
-    (ip, ix, ids), (ip_t, ix_t, ids_t), inputs, told, options, grad_bias = _outcome(ctx, grad)
+    _, (ip_t, ix_t, ids_t), inputs, told, options, grad_bias = _outcome(ctx, grad)
     options["negative_slope"] = ctx.number
     grads = [torch.zeros_like(tensor) for tensor in inputs]
-    dispatched(additive.attention_backward_src)(ip_t, ix_t, *inputs, *told, *grads[:2], edge_ids=ids_t, **options)
-    dispatched(additive.attention_backward_dst)(
-        ip, ix, *inputs, *told, grads[2], edge_ids=ids, grad_bias=grad_bias, **options
+    dispatched(additive.attention_backward)(
+        ip_t, ix_t, *inputs, *told, *grads, edge_ids=ids_t, grad_bias=grad_bias, **options
     )
     return *[None] * 6, *grads, grad_bias, None, None, None, None
 
