@@ -1,10 +1,10 @@
 """Attention layers beside PyG's own, and the fused kernels beside our plain sum of the same width.
 
-Each layer trains one step on the same rows: projection, attention and their gradients. PyG takes part in its plain form
-and with a sorted `EdgeIndex`; the better one counts. Outputs and gradients of all contenders are compared first.
+Each layer trains one step on the same rows: projection, attention and their gradients. PyG takes part in its plain
+form, with a sorted `EdgeIndex` and with torch's compressed rows; the best one counts. Outputs and gradients of all
+contenders are compared first.
 """
 
-import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ import fullgraph as fg
 from fullgraph import ops
 from fullgraph.bench import graphs
 from fullgraph.bench.case import Request
-from fullgraph.bench.contest import median_seconds, peak_growth
+from fullgraph.bench.contest import median_seconds, peak_growth, quietly
 from fullgraph.bench.report import Report, Table, verdict
 from fullgraph.datasets import load
 from fullgraph.engine import Additive, BothEnds, DotProduct
@@ -52,8 +52,9 @@ KERNEL_COLUMNS = ("score", "sum, ms", "forward, ms", "over sum", "backward, ms",
 _ABOUT = """\
 A layer is forward and backward of one training step, 100 features to {heads} heads of {channels} channels, projection
 included, in float32 on {threads} threads; median of {repeats} interleaved runs in one process. *Growth* is the rise of
-resident memory during one step. The error is the largest difference from PyG's plain form, of outputs over the largest
-output and of gradients over the largest gradient. Graph: uniform random, {nodes:,} nodes, {edges:,} edges.
+resident memory during one step; of PyG's forms the one that grows least counts. The error is the largest difference
+from PyG's plain form, of outputs over the largest output and of gradients over the largest gradient. Graph: uniform
+random, {nodes:,} nodes, {edges:,} distinct edges (with compressed rows PyG merges repeated ones).
 
 The kernels alone run on {label}, {kernel_nodes:,} nodes and {kernel_edges:,} edges: forward, and backward to sources
 and to destinations, beside `fullgraph.ops.spmm` of the same {width} columns.
@@ -64,7 +65,7 @@ def run(request: Request) -> Report:
     """The case ``attention``."""
     quick = request.quick
     repeats = 2 if quick else 5
-    graph = graphs.uniform(200, 2_000) if quick else graphs.uniform(50_000, 2_500_000)
+    graph = graphs.distinct_edges(graphs.uniform(200, 2_000) if quick else graphs.uniform(50_000, 2_500_000))
     rows = []
     for name in LAYERS:
         rows.append((name, *_layer_row(name, graph, repeats)))
@@ -112,6 +113,10 @@ def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
     rows = torch.from_numpy(graph.node_arrays[NODE]["x"])
     plain = torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)])
     ordered = EdgeIndex(plain, sparse_size=(num_nodes, num_nodes)).sort_by("col").values.fill_cache_()  # pyright: ignore[reportCallIssue]
+    block = Block.from_edges(plain[1], plain[0], None, num_rows=num_nodes, num_cols=num_nodes)
+    with quietly():
+        values = torch.ones(block.num_edges)
+        compressed = torch.sparse_csr_tensor(block.indptr, block.indices.long(), values, (num_nodes, num_nodes))
     with tempfile.TemporaryDirectory() as folder:
         fg.partition(graph, Path(folder) / "graph.fg", num_parts=1, method="contiguous")
         data = fg.open(Path(folder) / "graph.fg")
@@ -120,6 +125,7 @@ def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
         ("fullgraph", data.x, data.edge_index),
         ("PyG, plain index", rows, plain),
         ("PyG, sorted EdgeIndex", rows, ordered),
+        ("PyG, compressed rows", rows, compressed),
     ):
         torch.manual_seed(0)
         layer = LAYERS[name](rows.size(1))
@@ -127,10 +133,7 @@ def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
             fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
         contestants[label] = _Step(layer, x, index)
     error = _largest_error(contestants, torch.argsort(data.node_ids))
-    growth = {}
-    for label, step in contestants.items():
-        gc.collect()
-        growth[label] = peak_growth(step)
+    growth = {label: peak_growth(step) for label, step in contestants.items()}
     seconds = median_seconds(contestants, repeats)
     own, own_growth = seconds.pop("fullgraph"), growth.pop("fullgraph")
     best = min(seconds, key=lambda label: seconds[label])
@@ -169,8 +172,9 @@ class _Step:
 
     def __call__(self) -> Tensor:
         self._layer.zero_grad()
-        out = self._layer(self._x, self._index)
-        out.sum().backward()
+        with quietly():
+            out = self._layer(self._x, self._index)
+            out.sum().backward()
         return out
 
     def values(self) -> list[Tensor]:

@@ -1,8 +1,13 @@
 """Contenders that do the same work take turns in one process, so that whatever else the machine does hits all alike."""
 
+import ctypes
+import gc
+import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,7 +28,13 @@ def median_seconds(contenders: Mapping[str, Callable[[], Any]], repeats: int) ->
 
 
 def peak_growth(work: Callable[[], Any]) -> int:
-    """Bytes by which resident memory rises at most while ``work`` runs, over what it was just before."""
+    """Bytes by which resident memory rises at most while ``work`` runs, over what it was just before.
+
+    What is free is given back to the system first (glibc), or memory that others freed would not count when used again.
+    """
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
     peak = PeakMemory(torch.device("cpu"))
     work()
     return peak.growth()
@@ -35,3 +46,11 @@ def copy_bandwidth(num_bytes: int = 1 << 28, repeats: int = 9) -> float:
     target = torch.empty_like(source)
     seconds = median_seconds({"copy": lambda: target.copy_(source)}, repeats)["copy"]
     return 2 * num_bytes / seconds
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without torch's warnings that compressed rows are a beta feature and their invariants are not checked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield

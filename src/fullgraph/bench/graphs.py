@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fullgraph.graph import Graph
+from fullgraph.graph import EDGE, NODE, Graph
 
 NUM_FEATURES = 100
 
@@ -25,6 +25,13 @@ def chung_lu(num_nodes: int, num_edges: int, exponent: float = 2.2, seed: int = 
     ends = np.searchsorted(np.cumsum(weight / weight.sum()), rng.random((2, num_edges)))
     shuffled = rng.permutation(num_nodes)
     return _graph(rng, shuffled[np.minimum(ends, num_nodes - 1)], num_nodes)
+
+
+def distinct_edges(graph: Graph) -> Graph:
+    """The same graph with every repeated edge once, in order of destinations."""
+    edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
+    dst, src = np.divmod(np.unique(edges.dst * num_nodes + edges.src), num_nodes)
+    return Graph.homogeneous(np.stack([src, dst]), num_nodes=num_nodes, x=graph.node_arrays[NODE]["x"])
 
 
 def _graph(rng: np.random.Generator, edge_index: np.ndarray, num_nodes: int) -> Graph:

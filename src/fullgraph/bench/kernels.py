@@ -5,9 +5,7 @@ verified against the sum in float64 in the same run, and stands beside a plain g
 what memory allows a kernel that touches every row once per edge.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,7 +16,7 @@ from torch_geometric.nn import SimpleConv
 from fullgraph import ops
 from fullgraph.bench import graphs
 from fullgraph.bench.case import Request
-from fullgraph.bench.contest import copy_bandwidth, median_seconds
+from fullgraph.bench.contest import copy_bandwidth, median_seconds, quietly
 from fullgraph.bench.report import Report, Table, verdict
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE, Graph
@@ -118,7 +116,7 @@ class _Contest:
             sparse_size=(self._num_nodes, self._num_nodes),
             sort_order="col",  # pyright: ignore[reportCallIssue]
         )
-        with _quietly():
+        with quietly():
             self._sorted.matmul(torch.ones(self._num_nodes, 1), transpose=True)  # fills its cache
 
     def row(self, width: int, repeats: int) -> tuple[tuple[str, ...], float]:
@@ -137,9 +135,9 @@ class _Contest:
             contenders["PyG SimpleConv"] = lambda: conv(x, self._edge_index)
         expected = self._adjacency(torch.float64) @ x.double()
         largest = float(expected.abs().max())
-        with _quietly():
+        with quietly():
             error = max(float((work().double() - expected).abs().max()) / largest for work in contenders.values())
-        with _quietly():
+        with quietly():
             seconds = median_seconds(contenders, repeats)
         own, line = seconds.pop("fullgraph"), seconds.pop("gather-and-add")
         best = min(seconds, key=lambda name: seconds[name])
@@ -183,15 +181,7 @@ class _Contest:
     def _adjacency(self, dtype: torch.dtype) -> Tensor:
         size = (self._num_nodes, self._num_nodes)
         values = torch.ones(self._block.num_edges, dtype=dtype)
-        with _quietly():
+        with quietly():
             return torch.sparse_csr_tensor(
                 self._block.indptr, self._block.indices.long(), values, size, check_invariants=False
             )
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without torch's warnings that compressed rows are a beta feature and their invariants are not checked."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        yield
