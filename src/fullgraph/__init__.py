@@ -11,9 +11,9 @@ from fullgraph import errors
 from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
+from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
 from fullgraph.pyg.explain import explain
 from fullgraph.pyg.functional import accuracy, gather_rows, mean_loss
-from fullgraph.pyg.open import PartitionedData
 from fullgraph.pyg.open import open_graph as open
 from fullgraph.pyg.partition import partition
 from fullgraph.pyg.prepare import convert, prepare
@@ -27,6 +27,7 @@ __all__ = [
     "Graph",
     "PartitionedData",
     "PartitionedGraph",
+    "PartitionedHeteroData",
     "World",
     "accuracy",
     "convert",

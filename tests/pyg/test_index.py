@@ -120,7 +120,7 @@ def test_edges_keep_their_keys(index):
     looped = index.with_self_loops
     assert looped is index.with_self_loops, "derived once"
     num_loops = awkward_graph().num_nodes
-    assert torch.equal(looped.edge_keys[-num_loops:], awkward_graph().num_edges + index.graph.node_ids)
+    assert torch.equal(looped.edge_keys[-num_loops:], awkward_graph().num_edges + index.relation.dst_ids)
     again = torch.cat([chosen, torch.arange(num_loops).repeat(2, 1)], dim=1)
     assert torch.equal(again.edge_keys, looped.edge_keys)
     assert torch.cat([chosen, torch.tensor([[0], [1]])], dim=1).edge_keys is None

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from torch_geometric.data import Data, HeteroData
+from torch_geometric.data import Data
 
 import fullgraph as fg
-from fullgraph.errors import FullgraphError, GraphMismatch, InputError
+from fullgraph.errors import FullgraphError, InputError
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -103,17 +103,6 @@ def test_ranks_with_different_settings_are_told(path):
     assert first == second
     assert first[0] == "GraphMismatch"
     assert first[1].startswith("all ranks must use the same graph and settings; rank 0 has (")
-
-
-def test_a_graph_of_several_types_is_refused_for_now(tmp_path):
-    data = HeteroData()
-    data["user"].x, data["item"].x = torch.randn(5, 2), torch.randn(4, 3)
-    data["user", "buys", "item"].edge_index = torch.tensor([[0, 1, 4], [3, 0, 0]])
-    fg.partition(data, tmp_path / "shop.fg", num_parts=1)
-    with pytest.raises(
-        GraphMismatch, match=r"^the graph has 2 node types and 1 relations, and graphs of several types"
-    ):
-        fg.open(tmp_path / "shop.fg")
 
 
 def test_manifest_of_a_future_version(path, tmp_path):

@@ -6,6 +6,7 @@ and every rank finishes its own rows; nothing is fetched again and nothing is se
 needs a gradient asks for the source rows a second time.
 """
 
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -41,7 +42,7 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
 
 def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
     """`sum_neighbours`, computed every time; the result is the caller's own."""
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     if plan.halo.config.mode == "halo":
         out = _MergedSum.apply(with_halo(flat, plan.halo), weight, plan.merged)
     elif weight is not None and weight.requires_grad:
@@ -165,5 +166,5 @@ def _weighted_backward(
     block: Block, x: Tensor, weight: Tensor, grad: Tensor, grad_x: Tensor, grad_weight: Tensor
 ) -> None:
     _add(block.transposed, grad, grad_x, weight)
-    per_head = grad_weight.view(len(grad_weight), -1)
+    per_head = grad_weight.view(len(grad_weight), prod(grad_weight.shape[1:]))
     ops.sddmm(block.indptr, block.indices, grad, x, per_head, edge_ids=block.edge_ids)

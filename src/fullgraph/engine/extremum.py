@@ -5,6 +5,7 @@ every tied source, *and the zero it started from* if the result is exactly 0 (co
 Backward walks the reversed graph: a source compares its own row with the destination's result.
 """
 
+from math import prod
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def extremum_neighbours(x: Tensor, plan: Plan, *, largest: bool) -> Tensor:
 
 
 def _walked_extremum(x: Tensor, plan: Plan, largest: bool) -> Tensor:
-    flat = x.reshape(len(x), -1)
+    flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     if plan.halo.config.mode == "halo":
         out = _MergedExtremum.apply(with_halo(flat, plan.halo), plan.merged, largest)
     else:

@@ -7,6 +7,7 @@ and would have to be stored for backward. A hash of the row's original id needs 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -104,7 +105,7 @@ class _KeyedDropout(torch.autograd.Function):
 def _drop(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
     if p == 1:
         return torch.zeros_like(x)
-    return ops.dropout(x.reshape(len(x), -1).contiguous(), p, key, row_keys).view(x.shape)
+    return ops.dropout(x.reshape(len(x), prod(x.shape[1:])).contiguous(), p, key, row_keys).view(x.shape)
 
 
 def _mix(z: int) -> int:

@@ -7,10 +7,10 @@ said here follows from a layer's class and configuration alone, as the choice it
 from dataclasses import dataclass
 
 from torch.nn import Module
-from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
 from torch_geometric.nn import DirGNNConv
 
-from fullgraph.pyg.functional import rank_graph
+from fullgraph.pyg.data import indices, rank_graph
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rule_of
@@ -59,7 +59,7 @@ class ExplainedLayer:
         return _STORED[self.way]
 
 
-def explained_layers(model: Module, data: Data) -> list[ExplainedLayer]:
+def explained_layers(model: Module, data: BaseData) -> list[ExplainedLayer]:
     """What `explain` prints, as data: the layers that have a rule or are refused, in the model's order."""
     graph = rank_graph(data)
     found, refused, flipped = [], [], []
@@ -82,7 +82,7 @@ def explained_layers(model: Module, data: Data) -> list[ExplainedLayer]:
     return found
 
 
-def explain(model: Module, data: Data) -> str:
+def explain(model: Module, data: BaseData) -> str:
     """How each layer of ``model`` will run on the graph of ``data``, as a table. Nothing runs and nothing changes.
 
     A layer *walks* over other ranks' rows a round at a time, runs its own code *by neighbourhood*, some edges at a
@@ -102,9 +102,11 @@ def explain(model: Module, data: Data) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (_HEADINGS, *rows)
     ]
+    num_own = sum(len(ids) for ids in graph.node_ids.values())
+    num_needed = sum(index.relation.halo.routes.num_received for index in indices(data).values())
     share = (
-        f"rank {graph.world.rank} of {graph.world.num_ranks}: {graph.num_own} own rows, "
-        f"{graph.halo.num_extended - graph.num_own} rows needed from other ranks, mode {graph.config.mode}"
+        f"rank {graph.world.rank} of {graph.world.num_ranks}: {num_own} own rows, "
+        f"{num_needed} rows needed from other ranks, mode {graph.config.mode}"
     )
     return "\n".join([share, *(line.rstrip() for line in lines)])
 

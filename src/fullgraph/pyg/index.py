@@ -19,17 +19,22 @@ from torch import Tensor
 
 from fullgraph.engine import Neighbourhood, Plan, neighbourhoods
 from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.rank_graph import RankGraph, RankRelation
 
 
 class RemoteTensor(Tensor):
     """What `RemoteIndex` and `RemoteIds` share: the meaning of every operation on them.
 
     Attributes:
-        graph: the rank's view of the partitioned graph.
+        relation: the rank's view of the relation that the edges belong to.
     """
 
-    graph: RankGraph
+    relation: RankRelation
+
+    @property
+    def graph(self) -> RankGraph:
+        """The rank's view of the partitioned graph."""
+        return self.relation.graph
 
     @property
     def plain(self) -> Tensor:
@@ -64,27 +69,26 @@ class RemoteIndex(RemoteTensor):
     Attributes:
         remote_row: which row holds the possibly remote ends: 0, or 1 after a flip.
         edge_keys: int64 ``[num_edges]``, a key per edge that is the same on any number of ranks: its position in the
-            original graph, or the number of edges plus the node's id for an added self-loop; None if edges of
-            unknown origin were appended.
+            original graph, one relation's edges after another's, or the number of edges plus the node's id for an
+            added self-loop; None if edges of unknown origin were appended.
     """
 
     remote_row: int
     edge_keys: Tensor | None
 
     @staticmethod
-    def make(ids: Tensor, graph: RankGraph, edge_keys: Tensor | None, remote_row: int = 0) -> "RemoteIndex":
+    def make(ids: Tensor, relation: RankRelation, edge_keys: Tensor | None, remote_row: int = 0) -> "RemoteIndex":
         """Wrap ``ids`` ``[2, num_edges]``, extended ids in ``remote_row`` and own rows in the other."""
         index = torch.Tensor._make_subclass(RemoteIndex, ids)
-        index.graph, index.remote_row, index.edge_keys = graph, remote_row, edge_keys
-        if edge_keys is not None:
-            graph.know_edges(edge_keys)
+        index.relation, index.remote_row, index.edge_keys = relation, remote_row, edge_keys
+        relation.graph.know_edges(edge_keys)
         return index
 
     @cached_property
     def plan(self) -> Plan:
         """The walks over these edges, from remote ends to owned ends."""
         ids = self.plain
-        return Plan(self.graph.halo, ids[self.remote_row], ids[1 - self.remote_row], self.graph.num_own)
+        return Plan(self.relation.halo, ids[self.remote_row], ids[1 - self.remote_row], self.relation.num_dst)
 
     @cached_property
     def neighbourhoods(self) -> list[Neighbourhood]:
@@ -103,6 +107,7 @@ class RemoteIndex(RemoteTensor):
     @cached_property
     def is_no_loop(self) -> Tensor:
         """Which edges are no self-loops, bool ``[num_edges]``."""
+        self.relation.check_square()
         return self.plain[0] != self.plain[1]
 
     @cached_property
@@ -113,9 +118,10 @@ class RemoteIndex(RemoteTensor):
     @cached_property
     def with_loops_appended(self) -> "RemoteIndex":
         """These edges and then one self-loop per owned row."""
-        loops = torch.arange(self.graph.num_own, device=self.plain.device).repeat(2, 1)
-        keys = None if self.edge_keys is None else torch.cat([self.edge_keys, loop_keys(self.graph)])
-        return RemoteIndex.make(torch.cat([self.plain, loops], dim=1), self.graph, keys, self.remote_row)
+        loop_keys = self.relation.loop_keys
+        loops = torch.arange(self.relation.num_dst, device=self.plain.device).repeat(2, 1)
+        keys = None if self.edge_keys is None else torch.cat([self.edge_keys, loop_keys])
+        return RemoteIndex.make(torch.cat([self.plain, loops], dim=1), self.relation, keys, self.remote_row)
 
     @property
     def with_self_loops(self) -> "RemoteIndex":
@@ -158,16 +164,11 @@ class RemoteIds(RemoteTensor):
     whole: RemoteIndex | None
 
     @staticmethod
-    def of(ids: Tensor, graph: RankGraph, whole: RemoteIndex | None = None) -> "RemoteIds":
+    def of(ids: Tensor, relation: RankRelation, whole: RemoteIndex | None = None) -> "RemoteIds":
         """Wrap extended ids; ``whole`` is the index of which they are one row."""
         remote = torch.Tensor._make_subclass(RemoteIds, ids)
-        remote.graph, remote.whole = graph, whole
+        remote.relation, remote.whole = relation, whole
         return remote
-
-
-def loop_keys(graph: RankGraph) -> Tensor:
-    """The keys of one added self-loop per owned row, int64 ``[num_own]``."""
-    return graph.num_global_edges + graph.node_ids
 
 
 def choose_edges(index: RemoteIndex, chosen: Any) -> RemoteIndex:
@@ -175,4 +176,4 @@ def choose_edges(index: RemoteIndex, chosen: Any) -> RemoteIndex:
     if chosen is index.__dict__.get("is_no_loop"):
         return index.without_self_loops
     keys = None if index.edge_keys is None else index.edge_keys[chosen]
-    return RemoteIndex.make(index.plain[:, chosen], index.graph, keys, index.remote_row)
+    return RemoteIndex.make(index.plain[:, chosen], index.relation, keys, index.remote_row)

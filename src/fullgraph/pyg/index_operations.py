@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fullgraph.engine import with_halo, without_halo
 from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.index import RemoteIds, RemoteIndex, RemoteTensor, choose_edges, loop_keys
-from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.index import RemoteIds, RemoteIndex, RemoteTensor, choose_edges
+from fullgraph.pyg.rank_graph import RankRelation
 
 
 def _plain(value: Any) -> Any:
@@ -30,8 +30,8 @@ def _same_kind(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -
         return func(self, *_plain(args), **kwargs)
     result = func(self.plain, *_plain(args), **kwargs)
     if isinstance(self, RemoteIds):
-        return RemoteIds.of(result, self.graph)
-    return RemoteIndex.make(result, self.graph, self.edge_keys, self.remote_row)  # pyright: ignore[reportAttributeAccessIssue]
+        return RemoteIds.of(result, self.relation)
+    return RemoteIndex.make(result, self.relation, self.edge_keys, self.remote_row)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _view_of_ids(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -45,7 +45,7 @@ def _itself(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> A
 
 def _ends(index: Any, row: int) -> Tensor:
     ids = index.plain[row]
-    return RemoteIds.of(ids, index.graph, index) if row % 2 == index.remote_row else ids
+    return RemoteIds.of(ids, index.relation, index) if row % 2 == index.remote_row else ids
 
 
 def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
@@ -54,7 +54,7 @@ def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
     if any(isinstance(k, RemoteTensor) for k in (key if isinstance(key, tuple) else (key,))):
         return NotImplemented
     if isinstance(self, RemoteIds):
-        return RemoteIds.of(self.plain[key], self.graph)
+        return RemoteIds.of(self.plain[key], self.relation)
     if isinstance(key, int):
         return _ends(self, key)
     if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], int):
@@ -66,7 +66,7 @@ def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
 
 def _setitem(func: Callable[..., Any], self: Any, key: Any, value: Any) -> Any:
     """Writing rows of this rank, as PyG does for the weights of self-loops; rows of other ranks cannot be written."""
-    own = isinstance(key, RemoteIds) and bool((key.plain < key.graph.num_own).all())
+    own = isinstance(key, RemoteIds) and bool((key.plain < key.relation.num_src).all())
     if not own or isinstance(self, RemoteTensor) or isinstance(value, RemoteTensor):
         return NotImplemented
     self[key.plain] = value
@@ -88,15 +88,15 @@ def _read_rows(x: Tensor, key: Any) -> Any:
 
 def _rows_by_id(x: Tensor, dim: int, ids: RemoteIds) -> Tensor:
     _check_rows(x, dim, ids)
-    rows = with_halo(x.movedim(dim, 0).contiguous(), ids.graph.halo)
+    rows = with_halo(x.movedim(dim, 0).contiguous(), ids.relation.halo)
     return rows[ids.plain].movedim(0, dim) if ids.dim() == 1 else rows[ids.plain]
 
 
 def _check_rows(x: Tensor, dim: int, ids: RemoteIds) -> None:
-    if x.size(dim) != ids.graph.num_own:
+    if x.size(dim) != ids.relation.num_src:
         raise UnsupportedOperation(
-            f"the sources of a partitioned graph index tensors with one row per owned node ({ids.graph.num_own} here), "
-            f"so that rows of other ranks can be fetched; this tensor has shape: {tuple(x.shape)}"
+            f"the sources of a partitioned graph index tensors with one row per owned node ({ids.relation.num_src} "
+            f"here), so that rows of other ranks can be fetched; this tensor has shape: {tuple(x.shape)}"
         )
 
 
@@ -104,7 +104,7 @@ def _index_select(func: Callable[..., Any], input: Any, dim: int, index: Any) ->
     if isinstance(input, RemoteTensor) and isinstance(index, RemoteTensor):
         return NotImplemented
     if isinstance(input, RemoteIds):
-        return RemoteIds.of(input.plain[index], input.graph)
+        return RemoteIds.of(input.plain[index], input.relation)
     if isinstance(input, RemoteIndex):
         return choose_edges(input, index) if dim in (1, -1) else NotImplemented
     return _rows_by_id(input, dim % input.dim(), index) if isinstance(index, RemoteIds) else NotImplemented
@@ -117,9 +117,9 @@ def _scatter_add(func: Callable[..., Any], self: Any, dim: int, index: Any, src:
     dim = dim % self.dim()
     _check_rows(self, dim, index)
     shape = list(self.shape)
-    shape[dim] = index.graph.halo.num_extended
+    shape[dim] = index.relation.halo.num_extended
     everywhere = src.new_zeros(shape).scatter_add(dim, index.plain, src)
-    home = without_halo(everywhere.movedim(dim, 0).contiguous(), index.graph.halo).movedim(0, dim)
+    home = without_halo(everywhere.movedim(dim, 0).contiguous(), index.relation.halo).movedim(0, dim)
     return self.add_(home) if func in _IN_PLACE else self + home
 
 
@@ -128,6 +128,7 @@ def _compare(func: Callable[..., Any], self: Any, other: Any) -> Any:
     if isinstance(self, RemoteIndex) or isinstance(other, RemoteIndex):
         return NotImplemented
     ids, ends = (self, other) if isinstance(self, RemoteIds) else (other, self)
+    ids.relation.check_square()
     if func in _NOT_EQUAL and ids.whole is not None and type(ends) is Tensor:
         other_row = ids.whole.plain[1 - ids.whole.remote_row]
         if ends.data_ptr() == other_row.data_ptr() and ends.shape == other_row.shape:
@@ -137,50 +138,55 @@ def _compare(func: Callable[..., Any], self: Any, other: Any) -> Any:
 
 def _largest(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
     """PyG infers the number of nodes from the largest id; it must find the rows of this rank's tensors."""
-    return torch.tensor(self.graph.num_own - 1, device=self.plain.device) if not args and not kwargs else NotImplemented
+    relation = self.relation
+    rows = relation.num_src if isinstance(self, RemoteIds) else max(relation.num_src, relation.num_dst)
+    return torch.tensor(rows - 1, device=self.plain.device) if not args and not kwargs else NotImplemented
 
 
 def _cat(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) -> Any:
-    graph = next(t.graph for t in tensors if isinstance(t, RemoteTensor))
+    relation, *other_relations = {id(t.relation): t.relation for t in tensors if isinstance(t, RemoteTensor)}.values()
+    if other_relations:
+        return NotImplemented
     if all(t.dim() == 1 for t in tensors):
-        return RemoteIds.of(torch.cat(_plain(list(tensors))), graph)
+        return RemoteIds.of(torch.cat(_plain(list(tensors))), relation)
     if dim not in (1, -1) or any(isinstance(t, RemoteIds) for t in tensors):
         return NotImplemented
     remote_row, *others = {t.remote_row for t in tensors if isinstance(t, RemoteIndex)}
     if others:
         return NotImplemented
-    if len(tensors) == 2 and isinstance(tensors[0], RemoteIndex) and _is_one_loop_per_row(tensors[1], graph):
+    if len(tensors) == 2 and isinstance(tensors[0], RemoteIndex) and _is_one_loop_per_row(tensors[1], relation):
         return tensors[0].with_loops_appended
-    keys = [t.edge_keys if isinstance(t, RemoteIndex) else _keys_of_appended(t, graph) for t in tensors]
+    keys = [t.edge_keys if isinstance(t, RemoteIndex) else _keys_of_appended(t, relation) for t in tensors]
     known = [k for k in keys if k is not None]
     all_keys = torch.cat(known) if len(known) == len(keys) else None
-    return RemoteIndex.make(torch.cat(_plain(list(tensors)), dim=1), graph, all_keys, remote_row)
+    return RemoteIndex.make(torch.cat(_plain(list(tensors)), dim=1), relation, all_keys, remote_row)
 
 
-def _is_one_loop_per_row(ids: Tensor, graph: RankGraph) -> bool:
-    if isinstance(ids, RemoteTensor) or ids.size(1) != graph.num_own:
+def _is_one_loop_per_row(ids: Tensor, relation: RankRelation) -> bool:
+    if isinstance(ids, RemoteTensor) or not relation.square or ids.size(1) != relation.num_dst:
         return False
-    rows = torch.arange(graph.num_own, device=ids.device)
+    rows = torch.arange(relation.num_dst, device=ids.device)
     return torch.equal(ids[0], rows) and torch.equal(ids[1], rows)
 
 
-def _keys_of_appended(ids: Tensor, graph: RankGraph) -> Tensor | None:
-    loops = torch.equal(ids[0], ids[1]) and (ids.numel() == 0 or int(ids[0].max()) < graph.num_own)
-    return loop_keys(graph)[ids[0]] if loops else None
+def _keys_of_appended(ids: Tensor, relation: RankRelation) -> Tensor | None:
+    relation.check_square()
+    loops = torch.equal(ids[0], ids[1]) and (ids.numel() == 0 or int(ids[0].max()) < relation.num_dst)
+    return relation.loop_keys[ids[0]] if loops else None
 
 
 def _stack(func: Callable[..., Any], tensors: Sequence[Tensor], dim: int = 0) -> Any:
     remote = [row for row, t in enumerate(tensors) if isinstance(t, RemoteIds)]
     if dim != 0 or len(tensors) != 2 or len(remote) != 1:
         return NotImplemented
-    graph = tensors[remote[0]].graph  # pyright: ignore[reportAttributeAccessIssue]
-    return RemoteIndex.make(torch.stack(_plain(list(tensors))), graph, None, remote[0])
+    relation = tensors[remote[0]].relation  # pyright: ignore[reportAttributeAccessIssue]
+    return RemoteIndex.make(torch.stack(_plain(list(tensors))), relation, None, remote[0])
 
 
 def _flip(func: Callable[..., Any], self: RemoteIndex, *dims: Any) -> Any:
     if isinstance(self, RemoteIds) or dims not in ((0,), ([0],), ((0,),)):
         return NotImplemented
-    return RemoteIndex.make(self.plain.flip(0), self.graph, self.edge_keys, 1 - self.remote_row)
+    return RemoteIndex.make(self.plain.flip(0), self.relation, self.edge_keys, 1 - self.remote_row)
 
 
 def _unbind(func: Callable[..., Any], self: RemoteIndex, dim: int = 0) -> Any:

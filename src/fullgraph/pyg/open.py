@@ -1,38 +1,22 @@
-"""``fullgraph.open``: the rows and in-edges that one rank owns, as the PyG `Data` that models expect."""
+"""``fullgraph.open``: the rows and in-edges that one rank owns, as the `Data` or `HeteroData` that models expect."""
 
 import os
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from fullgraph.comm import World
 from fullgraph.config import EngineConfig, Mode
 from fullgraph.engine import Halo, Randomness
 from fullgraph.errors import GraphMismatch
-from fullgraph.graph import EDGE, NODE, Part, PartitionedGraph
+from fullgraph.graph import EDGE, NODE, PartEdges, PartitionedGraph, Relation
+from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
 from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rank_graph import RankGraph
-
-
-class PartitionedData(Data):
-    """A PyG `Data` whose rows are those of one rank, with ``edge_index`` a `RemoteIndex`.
-
-    ``num_nodes`` counts owned rows and ``num_global_nodes`` all of them; ``num_classes`` and ``num_features`` are
-    global; ``node_ids`` holds the original ids of the owned rows; ``checksum`` is that of the graph on disk.
-    """
-
-    @property
-    def randomness(self) -> Randomness:
-        """Which dropout mask comes next; a checkpoint holds its state."""
-        return self.edge_index.graph.randomness  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
-
-    @property
-    def world(self) -> World:
-        """The ranks."""
-        return self.edge_index.graph.world  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+from fullgraph.pyg.rank_graph import RankGraph, RankRelation
 
 
 def open_graph(
@@ -43,7 +27,7 @@ def open_graph(
     prefetch: int = 1,
     round_rows: int = 32_768,
     chunk_edges: int = 65_536,
-) -> PartitionedData:
+) -> Any:
     """Open a partitioned graph on this rank. Collective.
 
     Args:
@@ -55,51 +39,66 @@ def open_graph(
         chunk_edges: most edges of a neighbourhood, see `EngineConfig`.
 
     Returns:
-        The owned rows on the world's device: ``x``, ``y``, masks and whatever else was stored per node or per edge.
+        The owned rows on the world's device, ``x``, ``y``, masks and whatever else was stored per node or per edge: a
+        `PartitionedData`, or a `PartitionedHeteroData` if the graph was partitioned with node types and relations.
 
     Raises:
         GraphFormatError: on every rank, if a file of any rank's parts is broken.
         GraphMismatch: if there are more ranks than parts, ranks opened different graphs or settings, or the graph has
-            several node or edge types.
+            no relation at all.
     """
     world = world or World()
     config = EngineConfig(mode=mode, prefetch=prefetch, round_rows=round_rows, chunk_edges=chunk_edges)
     stored = world.together(lambda: PartitionedGraph.open(path))
     world.agree("graph and settings", (stored.checksum, config))
-    if stored.node_types != (NODE,) or stored.relations != (EDGE,):
-        raise GraphMismatch(
-            f"the graph has {len(stored.node_types)} node types and {len(stored.relations)} relations, and graphs of "
-            f"several types cannot be trained yet; open a graph of one type: {path}"
-        )
+    if not stored.relations:
+        raise GraphMismatch(f"the graph has no relation, so there is nothing to pass messages over: {path}")
     own_parts = stored.book.parts_of_rank(world.rank, world.num_ranks)
-    offsets = stored.book.for_ranks(world.num_ranks).offsets[NODE]
     parts = world.together(lambda: [stored.read_part(part) for part in own_parts])
-    src, dst, edge_keys = (t.to(world.device) for t in _edges(parts))
-    halo, extended = _connect(world, config, offsets, src.numpy(force=True))
-    node_ids = _joined(part.node_ids[NODE] for part in parts).to(world.device)
+    counts = {relation: stored.num_edges(relation) for relation in stored.relations}
     graph = RankGraph(
-        halo=halo,
-        node_ids=node_ids,
-        num_global_nodes=stored.num_nodes(NODE),
-        num_global_edges=stored.num_edges(EDGE),
+        world=world,
+        config=config,
+        node_ids={kind: _joined(p.node_ids[kind] for p in parts).to(world.device) for kind in stored.node_types},
+        num_global_nodes={kind: stored.num_nodes(kind) for kind in stored.node_types},
+        num_global_edges=sum(counts.values()),
         randomness=Randomness(),
     )
-    index = RemoteIndex.make(torch.stack([extended.to(world.device), dst]), graph, edge_keys)
-    data = PartitionedData(edge_index=index, num_nodes=halo.num_own)
-    data.num_global_nodes = graph.num_global_nodes
-    data.num_classes, data.checksum = stored.num_classes, stored.checksum
-    data.node_ids = node_ids
-    _attach(data, [part.node_arrays[NODE] for part in parts], world)
-    _attach(data, [part.edges[EDGE].arrays for part in parts], world)
+    offsets = stored.book.for_ranks(world.num_ranks).offsets
+    # An edge's key is its place among the edges of all relations, one after another.
+    first_keys = accumulate(counts.values(), initial=0)
+    homogeneous = stored.node_types == (NODE,) and stored.relations == (EDGE,)
+    data: Any = PartitionedData() if homogeneous else PartitionedHeteroData()
+    for relation, first_key in zip(stored.relations, first_keys, strict=False):
+        store = data if homogeneous else data[relation]
+        store.edge_index = _index(graph, relation, [part.edges[relation] for part in parts], offsets, first_key)
+        _attach(store, [part.edges[relation].arrays for part in parts], world)
+    for kind in stored.node_types:
+        store = data if homogeneous else data[kind]
+        store.num_nodes, store.num_global_nodes = len(graph.node_ids[kind]), stored.num_nodes(kind)
+        store.node_ids = graph.node_ids[kind]
+        num_classes = stored.manifest.node_types[kind].num_classes
+        if homogeneous or num_classes is not None:
+            store.num_classes = num_classes
+        _attach(store, [part.node_arrays[kind] for part in parts], world)
+    data.checksum = stored.checksum
     return data
 
 
-def _edges(parts: list[Part]) -> tuple[Tensor, Tensor, Tensor]:
-    """Partition-order sources, own destinations and original positions of all in-edges, int64 ``[num_edges]`` each."""
-    edges = [part.edges[EDGE] for part in parts]
-    in_degrees = np.concatenate([np.diff(e.indptr) for e in edges])
-    dst = np.repeat(np.arange(len(in_degrees)), in_degrees)
-    return _joined(e.src for e in edges), torch.from_numpy(dst), _joined(e.edge_ids for e in edges)
+def _index(
+    graph: RankGraph, name: Relation, parts: list[PartEdges], offsets: Mapping[str, np.ndarray], first_key: int
+) -> RemoteIndex:
+    """The in-edges of own destinations in one relation, with the walks' structure told to all ranks. Collective."""
+    world, (src_type, _, dst_type) = graph.world, name
+    in_degrees = np.concatenate([np.diff(e.indptr) for e in parts])
+    dst = torch.from_numpy(np.repeat(np.arange(len(in_degrees)), in_degrees))
+    src = _joined(e.src for e in parts)
+    halo, extended = _connect(world, graph.config, offsets[src_type], src.numpy())
+    relation = RankRelation(
+        graph=graph, name=name, halo=halo, dst_ids=graph.node_ids[dst_type], square=src_type == dst_type
+    )
+    edge_keys = _joined(e.edge_ids for e in parts) + first_key
+    return RemoteIndex.make(torch.stack([extended, dst]).to(world.device), relation, edge_keys.to(world.device))
 
 
 def _connect(world: World, config: EngineConfig, offsets: np.ndarray, src: np.ndarray) -> tuple[Halo, Tensor]:
@@ -117,7 +116,7 @@ def _connect(world: World, config: EngineConfig, offsets: np.ndarray, src: np.nd
     return Halo.connect(world, config, int(stop - first), by_rank), torch.from_numpy(extended)
 
 
-def _attach(data: Data, arrays_of_parts: list[Mapping[str, np.ndarray]], world: World) -> None:
+def _attach(data: Any, arrays_of_parts: list[Mapping[str, np.ndarray]], world: World) -> None:
     for name in arrays_of_parts[0]:
         data[name] = _joined(arrays[name] for arrays in arrays_of_parts).to(world.device)
 

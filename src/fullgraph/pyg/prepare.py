@@ -1,23 +1,26 @@
 """``fullgraph.convert`` and ``fullgraph.prepare``: an unmodified model made exact and sequential, in place."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 from torch.nn import Module
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
+from torch_geometric.nn import HeteroConv
 
 from fullgraph.engine import sum_gradients
 from fullgraph.errors import InputError, UnsupportedOperation
-from fullgraph.pyg.functional import rank_graph
+from fullgraph.pyg.data import indices, rank_graph
+from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import check_layers
 from fullgraph.pyg.rules import Converted, convert_instance, rule_of
 from fullgraph.pyg.rules.rowwise import KeyedDropouts
 
 
-def convert(model: Module, data: Data) -> Module:
+def convert(model: Module, data: BaseData) -> Module:
     """Make the layers of ``model`` sequential and exact on the graph of ``data``, in place.
 
     Layers keep their parameters, ``state_dict`` keys and ``repr``, and their behaviour on an ordinary ``edge_index``.
@@ -25,7 +28,7 @@ def convert(model: Module, data: Data) -> Module:
     Converting twice changes nothing.
 
     Args:
-        model: any module that takes node rows and an ``edge_index``.
+        model: any module that takes node rows and an ``edge_index``, or dictionaries of them.
         data: from ``fullgraph.open``.
 
     Returns:
@@ -45,7 +48,9 @@ def convert(model: Module, data: Data) -> Module:
     return model
 
 
-def prepare(model: Module, optimizer: Optimizer | None, data: Data, seed: int = 0) -> tuple[Module, Optimizer | None]:
+def prepare(
+    model: Module, optimizer: Optimizer | None, data: BaseData, seed: int = 0
+) -> tuple[Module, Optimizer | None]:
     """`convert`, then start all ranks from rank 0's weights and sum gradients over ranks before each optimizer step.
 
     Args:
@@ -74,8 +79,8 @@ def prepare(model: Module, optimizer: Optimizer | None, data: Data, seed: int = 
     graph.world.agree("model", [(name, tuple(t.shape), str(t.dtype)) for name, t in tensors])
     for _, tensor in tensors:
         graph.world.broadcast(tensor.detach())
-    for module in model.modules():
-        walked = module.walked_index(data.edge_index) if isinstance(module, Converted) else None  # pyright: ignore[reportArgumentType]
+    for module, index in _layers_with_index(model, data):
+        walked = module.walked_index(index)
         if walked is not None:
             walked.plan.build(backward=optimizer is not None)
     graph.randomness.load({"seed": seed, "step": 0, "call": 0})
@@ -86,6 +91,19 @@ def prepare(model: Module, optimizer: Optimizer | None, data: Data, seed: int = 
         optimizer.gradient_sum = gradient_sum  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.register_step_pre_hook(gradient_sum.before_step)
     return model, optimizer
+
+
+def _layers_with_index(model: Module, data: BaseData) -> Iterator[tuple[Converted, RemoteIndex]]:
+    """The converted layers, each with the index that it will be given, as far as that can be told beforehand."""
+    by_relation: dict[Any, RemoteIndex] = {**indices(data)}
+    for module in model.modules():
+        if isinstance(module, HeteroConv):
+            layers = ((layer, by_relation.get(relation)) for relation, layer in module.convs.items())
+        else:
+            layers = ((module, by_relation.get(None)),)
+        for layer, index in layers:
+            if isinstance(layer, Converted) and index is not None:
+                yield layer, index
 
 
 class GradientSum:

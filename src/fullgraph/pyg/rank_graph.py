@@ -1,10 +1,11 @@
 """What one rank knows of a partitioned graph; indices, layers and losses share one object of it per opened graph."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -13,81 +14,115 @@ from fullgraph.comm import World
 from fullgraph.config import EngineConfig
 from fullgraph.engine import Halo, Randomness
 from fullgraph.errors import UnsupportedOperation
+from fullgraph.graph import NodeType, Relation
+
+
+class _Rows(NamedTuple):
+    """The rows that a layer works on: of destinations, and of edges if there are any. ``alone``: on this rank only."""
+
+    nodes: Tensor
+    edges: Tensor | None
+    alone: bool
 
 
 @dataclass(kw_only=True)
 class RankGraph:
-    """The rows this rank owns and how they are known to the others.
+    """The rows this rank owns, of every node type, and how dropout tells them apart.
 
     Attributes:
-        halo: own rows and the rows needed from elsewhere.
-        node_ids: int64 ``[num_own]``, original ids of the owned rows.
-        num_global_nodes: nodes of all ranks.
-        num_global_edges: edges of all ranks.
+        world: the ranks.
+        config: how the engine walks.
+        node_ids: per node type int64 ``[num_own]``, original ids of the owned rows.
+        num_global_nodes: per node type, nodes of all ranks.
+        num_global_edges: edges of all relations and ranks.
         randomness: which dropout mask comes next.
     """
 
-    halo: Halo
-    node_ids: Tensor
-    num_global_nodes: int
+    world: World
+    config: EngineConfig
+    node_ids: Mapping[NodeType, Tensor]
+    num_global_nodes: Mapping[NodeType, int]
     num_global_edges: int
     randomness: Randomness
-    _edge_keys_of_size: dict[int, Tensor] = field(default_factory=dict)
-    _rows_now: tuple[Tensor, Tensor | None] | None = None
+    _edge_keys: dict[int, ref[Tensor]] = field(default_factory=dict)
+    _num_indices: int = 0
+    _rows_now: _Rows | None = None
 
-    @property
-    def world(self) -> World:
-        """The ranks."""
-        return self.halo.world
+    def know_edges(self, edge_keys: Tensor | None) -> None:
+        """Remember the keys of an index's edges while it lives, so that a tensor with a row for each is recognised.
 
-    @property
-    def config(self) -> EngineConfig:
-        """How the engine walks."""
-        return self.halo.config
-
-    @property
-    def num_own(self) -> int:
-        """Rows that this rank owns."""
-        return self.halo.num_own
-
-    @cached_property
-    def everyone(self) -> Halo:
-        """A halo of all rows of all other ranks, for what reads the whole graph. Collective the first time."""
-        counts = self.world.gather_objects(self.num_own)
-        counts[self.world.rank] = 0
-        needed = tuple(torch.arange(count, device=self.world.device) for count in counts)
-        return Halo.connect(self.world, self.config, self.num_own, needed)
-
-    def know_edges(self, edge_keys: Tensor) -> None:
-        """Remember the keys of a set of edges, so that a tensor with a row for each of them can be recognised."""
-        self._edge_keys_of_size[len(edge_keys)] = edge_keys
+        Every rank makes the same indices in the same order, so an index's number names it on all of them.
+        """
+        self._num_indices += 1
+        number, known = self._num_indices, self._edge_keys
+        if edge_keys is not None and all(there() is not edge_keys for there in known.values()):
+            known[number] = ref(edge_keys, lambda _: known.pop(number, None))
 
     def row_keys(self, num_rows: int) -> Tensor:
-        """The keys of a tensor's rows, this rank's nodes or the edges of one of its indices: int64 ``[num_rows]``.
+        """The keys of a tensor's rows, the nodes of a type or the edges of an index: int64 ``[num_rows]``. Collective.
+
+        Two types may have equally many rows on this rank, so all ranks are asked: the rows are of the type whose
+        numbers fit everywhere. Where a node type and an index fit, as on a ring, it is the node type; inside of a
+        layer's own propagation it is the edges.
 
         Raises:
-            UnsupportedOperation: if they are neither.
+            UnsupportedOperation: on all ranks, if they are neither, or if two fit on all ranks.
         """
-        if self._rows_now is not None:
-            nodes, edges = self._rows_now
-            if edges is not None and num_rows == len(edges):
-                return edges
-            if num_rows == len(nodes):
-                return nodes
-        if num_rows == self.num_own:
-            return self.node_ids
-        if num_rows in self._edge_keys_of_size:
-            return self._edge_keys_of_size[num_rows]
+        now = self._rows_now
+        around = [keys for keys in (now.edges, now.nodes) if keys is not None] if now is not None else []
+        if now is not None and now.alone:
+            fitting = [keys for keys in around if len(keys) == num_rows]
+            return fitting[0] if fitting else self._unknown_rows([num_rows])
+        nodes = {kind: ids for kind, ids in self.node_ids.items() if len(ids) == num_rows}
+        edges = {number: keys for number, there in self._edge_keys.items() if (keys := there()) is not None}
+        edges = {number: keys for number, keys in edges.items() if len(keys) == num_rows}
+        fits = [len(keys) == num_rows for keys in around]
+        everywhere = self.world.gather_objects((num_rows, fits, list(nodes), list(edges)))
+        sizes, fits_by_rank, kinds_by_rank, numbers_by_rank = zip(*everywhere, strict=True)
+        for keys, there in zip(around, zip(*fits_by_rank, strict=True), strict=True):
+            if all(there):
+                return keys
+        kinds = [kind for kind in nodes if all(kind in there for there in kinds_by_rank)]
+        if len(kinds) == 1:
+            return nodes[kinds[0]]
+        numbers = [number for number in edges if all(number in there for there in numbers_by_rank)]
+        # On one rank these edges would have been taken for nodes, so they must not be edges on several.
+        looks_like_nodes = sum(sizes) in self.num_global_nodes.values()
+        if kinds or not numbers or looks_like_nodes:
+            return self._unknown_rows(sizes, kinds)
+        first, *others = (edges[number] for number in numbers)
+        if others and not all(self.world.gather_objects(all(torch.equal(first, other) for other in others))):
+            return self._unknown_rows(sizes, ["the edges of several relations"])
+        return first
+
+    def _unknown_rows(self, sizes: Sequence[int], fitting: Sequence[str] = ()) -> Tensor:
+        if fitting:
+            raise UnsupportedOperation(
+                "dropout needs to know which rows of the whole graph it is given, but several kinds have that many on "
+                f"every rank: {', '.join(fitting)}; for nodes, say which by `with data.rows_are(node_type):` around "
+                f"it; the tensor has, by rank, rows: {list(sizes)}"
+            )
+        nodes = ", ".join(f"{count} of type {kind}" for kind, count in self.num_global_nodes.items())
         raise UnsupportedOperation(
-            f"dropout needs to know which rows of the whole graph it is given; this rank owns {self.num_own} nodes and "
-            f"has {sorted(self._edge_keys_of_size)} edges, so apply it to all of them before choosing rows; "
-            f"the tensor has rows: {num_rows}"
+            "dropout needs to know which rows of the whole graph it is given, so apply it to all rows of a node type "
+            f"or to all edges, before choosing rows; the graph has nodes: {nodes}; the tensor has, by rank, rows: "
+            f"{list(sizes)}"
         )
 
     @contextmanager
-    def rows_are(self, node_ids: Tensor, edge_keys: Tensor | None) -> Iterator[None]:
-        """While a layer works on some of the rows: which ones they are."""
-        before, self._rows_now = self._rows_now, (node_ids, edge_keys)
+    def rows_are(self, nodes: Tensor, edges: Tensor | None, *, alone: bool) -> Iterator[None]:
+        """While a layer works on some rows: which ones. ``alone``: other ranks do not work on theirs meanwhile."""
+        before, self._rows_now = self._rows_now, _Rows(nodes, edges, alone)
+        try:
+            yield
+        finally:
+            self._rows_now = before
+
+    @contextmanager
+    def rows_are_nodes(self) -> Iterator[None]:
+        """Within `rows_are`: edges are done with, and what comes now is rows of the destinations."""
+        before = self._rows_now
+        self._rows_now = before and before._replace(edges=None)
         try:
             yield
         finally:
@@ -95,4 +130,68 @@ class RankGraph:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copied model stays on the same graph: connections to other ranks cannot be copied."""
+        return self
+
+
+@dataclass(kw_only=True)
+class RankRelation:
+    """What one rank knows of one relation: its own destination rows, and source rows that may be elsewhere.
+
+    Attributes:
+        graph: what all relations share.
+        name: source type, name, destination type.
+        halo: own source rows and those needed from elsewhere.
+        dst_ids: int64 ``[num_dst]``, keys of the owned destination rows: original ids, where they are of one type.
+        square: whether sources and destinations are the same rows, so that self-loops mean something.
+    """
+
+    graph: RankGraph
+    name: Relation
+    halo: Halo
+    dst_ids: Tensor
+    square: bool
+
+    @property
+    def num_src(self) -> int:
+        """Source rows that this rank owns."""
+        return self.halo.num_own
+
+    @property
+    def num_dst(self) -> int:
+        """Destination rows that this rank owns."""
+        return len(self.dst_ids)
+
+    @property
+    def loop_keys(self) -> Tensor:
+        """The keys of one added self-loop per owned row, int64 ``[num_dst]``.
+
+        Raises:
+            UnsupportedOperation: between two node types, where "the same number" says nothing.
+        """
+        self.check_square()
+        return self.graph.num_global_edges + self.dst_ids
+
+    def check_square(self) -> None:
+        """Refuse what compares the two ends of an edge.
+
+        Raises:
+            UnsupportedOperation: between two node types.
+        """
+        if not self.square:
+            raise UnsupportedOperation(
+                "a relation between different node types has no self-loops, so they cannot be added or removed; give "
+                f"the layer add_self_loops=False, or leave the step out, for the relation: {self.name}"
+            )
+
+    @cached_property
+    def everyone(self) -> Halo:
+        """A halo of all source rows of all other ranks, for what reads the whole graph. Collective the first time."""
+        world = self.graph.world
+        counts = world.gather_objects(self.num_src)
+        counts[world.rank] = 0
+        needed = tuple(torch.arange(count, device=world.device) for count in counts)
+        return Halo.connect(world, self.graph.config, self.num_src, needed)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """As its graph."""
         return self

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm.world import World
-from fullgraph.errors import InputError
+from fullgraph.errors import GraphMismatch, InputError
+from fullgraph.pyg.data import PartitionedData
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
 from fullgraph.train.config import TrainConfig
@@ -47,9 +48,15 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         num_classes: of the model, the width of its output.
 
     Raises:
+        GraphMismatch: the graph has node types and relations of its own.
         InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
     """
     data = open_graph(graph, world, **asdict(config.engine))
+    if not isinstance(data, PartitionedData):
+        raise GraphMismatch(
+            f"the graph has {len(data.node_types)} node types and {len(data.edge_types)} relations, and this command "
+            f"trains on graphs of one type; see docs/heterogeneous.md for training in Python: {graph}"
+        )
     if data.x is None:
         raise InputError(
             f"training needs node features, but the graph has no array x; store x and partition again: {graph}"

@@ -64,7 +64,7 @@ class _Aggregating(ByNeighbourhood):
         x = given.pop("x", None)
         weight = next((given.pop(name) for name in _WEIGHTS if name in given), None)
         x_src = by_rows(x[0] if isinstance(x, tuple | list) else x, self)
-        if not given and x_src is not None and can_walk(self, edge_index) and len(x_src) == edge_index.graph.num_own:
+        if not given and x_src is not None and can_walk(self, edge_index) and len(x_src) == edge_index.relation.num_src:
             out = self._walk(x_src, edge_index, weight)
             if out is not None:
                 return out.movedim(0, self.node_dim)
@@ -84,7 +84,7 @@ class _Aggregating(ByNeighbourhood):
         may = aggregation in _REDUCTIONS and can_walk(self, edge_index) and "propagate" not in self.__dict__
         if not may or not is_plain_linear(linear) or not isinstance(x, Tensor) or x.dim() != 2 or self.node_dim != -2:
             return None
-        if len(x) != edge_index.graph.num_own:
+        if len(x) != edge_index.relation.num_src:
             return None
         reduction = _REDUCTIONS[aggregation]
         return linear_sum(x, linear.weight, edge_index.plan, _flat(weight, x), reduction=reduction)
@@ -165,7 +165,7 @@ def _normalised(
 ) -> tuple[RemoteIndex, Tensor]:
     """PyG's ``gcn_norm`` on an index whose self-loops are added once: degrees are global because in-edges are local."""
     walked = index.with_self_loops if conv.add_self_loops else index
-    num_own = index.graph.num_own
+    num_own = index.relation.num_dst
 
     def compute() -> Tensor:
         given = weight

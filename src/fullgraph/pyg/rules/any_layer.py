@@ -9,6 +9,7 @@ remote-aware index.
 
 import inspect
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -79,19 +80,22 @@ class ByNeighbourhood(Converted, MessagePassing):
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
         arguments = self._arguments(edge_index, self._user_args, kwargs)
         if arguments is None:
-            return super().propagate(edge_index, size=size, **kwargs)
+            with _rows_of(edge_index):
+                return super().propagate(edge_index, size=size, **kwargs)
 
         def layer(given: dict[str, Any]) -> Tensor:
             out = self.message(**self.inspector.collect_param_data("message", given))
             out = self.aggregate(out, **self.inspector.collect_param_data("aggregate", given))
-            return self.update(out, **self.inspector.collect_param_data("update", given))
+            with edge_index.graph.rows_are_nodes():
+                return self.update(out, **self.inspector.collect_param_data("update", given))
 
         return self._run(layer, arguments, edge_index, per_edge=False)
 
     def edge_updater(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
         arguments = self._arguments(edge_index, self._edge_user_args, kwargs)
         if arguments is None:
-            return super().edge_updater(edge_index, size=size, **kwargs)
+            with _rows_of(edge_index):
+                return super().edge_updater(edge_index, size=size, **kwargs)
 
         def layer(given: dict[str, Any]) -> Tensor:
             return self.edge_update(**self.inspector.collect_param_data("edge_update", given))
@@ -112,9 +116,9 @@ class ByNeighbourhood(Converted, MessagePassing):
 
         def layer(run: Neighbourhood, share: Arguments) -> Tensor:
             keys = None if index.edge_keys is None else index.edge_keys[run.edge_ids]
-            ids = graph.node_ids[run.rows.start : run.rows.stop]
+            ids = index.relation.dst_ids[run.rows.start : run.rows.stop]
             attributes = dict(self.__dict__)
-            with KeyedDropouts(graph), graph.rows_are(ids, keys):
+            with KeyedDropouts(graph), graph.rows_are(ids, keys, alone=True):
                 out = methods(arguments.of(run, share))
             # What the methods left behind belongs to this run alone, and would keep it alive.
             for name, value in attributes.items():
@@ -123,6 +127,13 @@ class ByNeighbourhood(Converted, MessagePassing):
             return out
 
         return run_by_neighbourhood(layer, index.neighbourhoods, arguments.tensors, graph.randomness, per_edge=per_edge)
+
+
+def _rows_of(edge_index: Any) -> AbstractContextManager[None]:
+    """While a layer works on all of an index at once: which rows dropout is given."""
+    if not isinstance(edge_index, RemoteIndex):
+        return nullcontext()
+    return edge_index.graph.rows_are(edge_index.relation.dst_ids, edge_index.edge_keys, alone=False)
 
 
 class _OfOneRun:
@@ -235,13 +246,14 @@ def _kinds(conv: MessagePassing, index: RemoteIndex, arguments: dict[str, Any]) 
 
 def _possible_kinds(conv: MessagePassing, index: RemoteIndex, name: str, value: Any) -> list[str | None]:
     if not isinstance(value, Tensor):
-        return [None]
-    num_own = index.graph.num_own
+        of_both_ends = isinstance(value, tuple | list) and any(isinstance(end, Tensor) for end in value)
+        return [] if of_both_ends else [None]
+    relation = index.relation
     if name.endswith(("_i", "_j")):
-        by_rows = conv.node_dim in (0, -value.dim()) and len(value) == num_own
-        return [SOURCE if name.endswith("_j") else DESTINATION] if by_rows else []
+        kind, num_rows = (SOURCE, relation.num_src) if name.endswith("_j") else (DESTINATION, relation.num_dst)
+        return [kind] if conv.node_dim in (0, -value.dim()) and len(value) == num_rows else []
     kinds: list[str | None] = [CONSTANT]
     if value.dim():
         kinds += [EDGE] if len(value) == index.size(1) else []
-        kinds += [NODE] if len(value) == num_own else []
+        kinds += [NODE] if len(value) == relation.num_dst else []
     return kinds

@@ -71,7 +71,7 @@ class GATConv(_Attention, pyg.GATConv):
         """``[num_edges, heads]``, without the projected attributes, which would be E × H × C."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        return _scores(self.lin_edge, self.att_edge, edge_attr.view(len(edge_attr), -1))
+        return _scores(self.lin_edge, self.att_edge, edge_attr if edge_attr.dim() > 1 else edge_attr.unsqueeze(1))
 
 
 class GATv2Conv(_AttentionWithoutEdges, pyg.GATv2Conv):
@@ -155,7 +155,7 @@ def can_attend(
         and size is None
         and not weights_wanted(asked)
         and x_dst is not None
-        and len(x_src) == edge_index.graph.num_own
+        and (len(x_src), len(x_dst)) == (edge_index.relation.num_src, edge_index.relation.num_dst)
     )
 
 
@@ -174,7 +174,7 @@ def attention_dropout(conv: Any, index: RemoteIndex) -> EdgeDropout | None:
 def with_loop_attributes(index: RemoteIndex, edge_attr: Tensor, fill_value: Any) -> Tensor:
     """PyG's attributes of added self-loops; ``mean`` and the like read in-edges only, which are all here."""
     ids, kept = remove_self_loops(index.plain, edge_attr)
-    _, attributes = add_self_loops(ids, kept, fill_value=fill_value, num_nodes=index.graph.num_own)
+    _, attributes = add_self_loops(ids, kept, fill_value=fill_value, num_nodes=index.relation.num_dst)
     return attributes
 
 

@@ -32,8 +32,8 @@ class WLConv(Converted, pyg.WLConv):
             hash((node, *neighbours.sort()[0].tolist()))
             for node, neighbours in zip(x.tolist(), by_destination, strict=True)
         ]
-        graph = self.rank_graph
-        everywhere = graph.world.gather_objects((graph.node_ids.tolist(), hashes))
+        relation = edge_index.relation
+        everywhere = relation.graph.world.gather_objects((relation.dst_ids.tolist(), hashes))
         for _, value in sorted(pair for there in everywhere for pair in zip(*there, strict=True)):
             self.hashmap.setdefault(value, len(self.hashmap))
         return torch.tensor([self.hashmap[value] for value in hashes], device=x.device)

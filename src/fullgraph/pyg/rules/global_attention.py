@@ -17,6 +17,7 @@ from torch_geometric.nn.attention.performer import generalized_kernel
 from fullgraph.engine import sum_over_ranks, with_halo
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.rank_graph import RankRelation
 from fullgraph.pyg.rules.converted import Converted, convert_instance
 from fullgraph.pyg.rules.ways import Choice, Way
 
@@ -35,24 +36,28 @@ class GPSConv(Converted, pyg.GPSConv):
             raise UnsupportedOperation(
                 "a partitioned graph is one graph to GPSConv's global attention; leave out its argument: batch"
             )
-        with self._attention_over_ranks():
+        edge_index.relation.check_square()
+        with self._attention_over_ranks(edge_index.relation):
             return super().forward(x, edge_index, None, **kwargs)
 
     @contextmanager
-    def _attention_over_ranks(self) -> Iterator[None]:
+    def _attention_over_ranks(self, relation: RankRelation) -> Iterator[None]:
         """Elsewhere the same kind of attention may be over a row's own few entries, so it is changed here alone."""
         original = type(self.attn)
         convert_instance(self.attn, _RULES[original], self.rank_graph)
+        self.attn.__dict__["relation"] = relation
         try:
             yield
         finally:
             self.attn.__class__ = original  # pyright: ignore[reportAttributeAccessIssue]
-            del self.attn.__dict__["rank_graph"]
+            del self.attn.__dict__["rank_graph"], self.attn.__dict__["relation"]
 
 
 class _Multihead(Converted, torch.nn.MultiheadAttention):
+    relation: RankRelation
+
     def forward(self, query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        everyone = with_halo(key.squeeze(0), self.rank_graph.everyone).unsqueeze(0)
+        everyone = with_halo(key.squeeze(0), self.relation.everyone).unsqueeze(0)
         return super().forward(query, everyone, everyone, need_weights=False)
 
 

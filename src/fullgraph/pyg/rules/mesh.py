@@ -28,12 +28,12 @@ def _in_order(index: RemoteIndex) -> RemoteIndex:
         raise UnsupportedOperation("MeshCNNConv needs the edges of the graph as they were partitioned, not others")
     order = torch.argsort(keys)
     dst, keys = index.plain[1 - index.remote_row][order].view(-1), keys[order]
-    fours = len(keys) == 4 * index.graph.num_own and bool(
+    fours = len(keys) == 4 * index.relation.num_dst and bool(
         (keys.view(-1, 4) == keys[::4, None] + torch.arange(4, device=keys.device)).all()
     )
     if not fours or bool((keys[::4] % 4).any()) or bool((dst.view(-1, 4) != dst[::4, None]).any()):
         raise UnsupportedOperation(
             "MeshCNNConv needs a graph whose edges 4 i to 4 i + 3 lead into one node, in the order a, b, c, d, for "
-            f"every node; this rank has {index.graph.num_own} nodes with edges: {len(keys)}"
+            f"every node; this rank has {index.relation.num_dst} nodes with edges: {len(keys)}"
         )
     return index[:, order]  # pyright: ignore[reportReturnType]
