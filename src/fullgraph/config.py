@@ -1,4 +1,4 @@
-"""How the engine walks: the three settings that every floor above it shares."""
+"""How the engine walks: the settings that every floor above it shares."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -7,6 +7,8 @@ from fullgraph.errors import InputError
 
 Mode = Literal["sar", "keep", "halo"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+WireDtype = Literal["float32", "bfloat16", "int8"]
+WIRE_DTYPES: tuple[WireDtype, ...] = get_args(WireDtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,19 +21,24 @@ class EngineConfig:
         prefetch: rounds in flight beside the one being computed (0: fetch, compute, fetch, …).
         round_rows: most rows that one round brings from one rank. A round of 32,768 rows of 256 float32 is 32 MiB.
         chunk_edges: most edges of the neighbourhoods that a layer without a walk of its own works on at a time.
+        wire_dtype: how float32 rows travel: ``float32`` whole; ``bfloat16`` in half the bytes, rounded to 8 bits;
+            ``int8`` in a quarter, rounded at random to multiples of a scale per row, which changes what is learned.
 
     Raises:
-        InputError: on an unknown mode, a negative prefetch or a round without rows.
+        InputError: on an unknown mode or wire_dtype, a negative prefetch or a round without rows.
     """
 
     mode: Mode = "sar"
     prefetch: int = 1
     round_rows: int = 32_768
     chunk_edges: int = 65_536
+    wire_dtype: WireDtype = "float32"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InputError(f"mode must be one of {', '.join(MODES)}: {self.mode!r}")
+        if self.wire_dtype not in WIRE_DTYPES:
+            raise InputError(f"wire_dtype must be one of {', '.join(WIRE_DTYPES)}: {self.wire_dtype!r}")
         if self.prefetch < 0:
             raise InputError(f"prefetch must be 0 or more rounds: {self.prefetch}")
         if self.round_rows < 1:

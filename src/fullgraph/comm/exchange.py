@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fullgraph.comm.schedule import Round, ring_schedule
+from fullgraph.comm.wire import Wire, wire_for
 from fullgraph.comm.world import World
 
 Account = Literal["rows_bytes", "setup_bytes"]
@@ -28,10 +29,10 @@ class Routes:
         world: the ranks.
         send_rows: per rank, int64 local ids of the rows that it needs from this rank (empty for itself).
         receive_counts: per rank, how many rows this rank needs from it (0 for itself).
-        round_rows: most rows of one round.
         longest: the largest number of rows between any two ranks, the same on all ranks.
         round_rows: most rows of one round.
         prefetch: rounds in flight beside the one in use.
+        wire_dtype: how rows travel, see `comm.wire`.
     """
 
     world: World
@@ -40,14 +41,17 @@ class Routes:
     longest: int
     round_rows: int
     prefetch: int
+    wire_dtype: str = "float32"
 
     @classmethod
-    def connect(cls, world: World, needed: Sequence[Tensor], round_rows: int, prefetch: int) -> "Routes":
+    def connect(
+        cls, world: World, needed: Sequence[Tensor], round_rows: int, prefetch: int, wire_dtype: str = "float32"
+    ) -> "Routes":
         """Ask every rank for its rows ``needed[rank]`` (int64, its local ids); learn what it asks for. Collective."""
         asked = tuple(swap(world, needed))
         counts = tuple(0 if rank == world.rank else len(rows) for rank, rows in enumerate(needed))
         longest = max(world.gather_objects(max(counts)))
-        return cls(world, asked, counts, longest, round_rows, prefetch)
+        return cls(world, asked, counts, longest, round_rows, prefetch, wire_dtype)
 
     @cached_property
     def rounds(self) -> list[Round]:
@@ -77,7 +81,7 @@ class Routes:
 
 
 def fetch(
-    routes: Routes, payload: Sequence[Tensor], account: Account = "rows_bytes"
+    routes: Routes, payload: Sequence[Tensor], account: Account = "rows_bytes", *, exact: bool = False
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Bring the rows of ``payload`` that this rank needs, one round at a time.
 
@@ -87,6 +91,7 @@ def fetch(
         routes: who needs which rows.
         payload: tensors with one row per owned node, all moved in the same rounds.
         account: the traffic counter that pays.
+        exact: whether rows travel whole, whatever ``routes.wire_dtype`` says.
 
     Returns:
         An iterator over ``(round number, received rows of each payload tensor)``. Rows are those of
@@ -95,6 +100,8 @@ def fetch(
     Raises:
         PeerLost: if the rank at the other end has stopped.
     """
+    if exact and routes.wire_dtype != "float32":
+        routes = replace(routes, wire_dtype="float32")
     under_way: deque[_Posted] = deque()
     waiting = iter(routes.rounds)
 
@@ -140,7 +147,7 @@ class Returns:
         """Send home what was computed for the rows of round ``number``; waits for rounds beyond ``prefetch``."""
         round_ = self._routes.rounds[number]
         posted = _post(
-            self._routes.world,
+            self._routes,
             send_to=round_.receive_from,
             sent=rows if len(round_.receive) else (),
             receive_from=round_.send_to,
@@ -184,7 +191,7 @@ def _run_of(routes: Routes, number: int, rows: Tensor) -> Tensor:
 class _Posted:
     works: list[dist.Work]
     sent: list[Tensor]  # held until the works are done
-    received: list[Tensor]
+    messages: list[tuple[Wire, tuple[Tensor, ...], Tensor]]  # as they arrive, and the rows that they will become
     device: torch.device
     awaited: str
 
@@ -192,7 +199,12 @@ class _Posted:
         with world.awaiting(self.awaited):
             for work in self.works:
                 work.wait()
-        return tuple(rows.to(self.device) for rows in self.received)
+        self.sent.clear()
+        rows = []
+        while self.messages:  # a message is freed before the next one becomes rows
+            wire, message, into = self.messages.pop(0)
+            rows.append(wire.decode(message, into).to(self.device))
+        return tuple(rows)
 
 
 def _post_fetch(
@@ -200,7 +212,7 @@ def _post_fetch(
 ) -> _Posted:
     rows = routes.send_rows[round_.send_to][round_.send.start : round_.send.stop]
     return _post(
-        routes.world,
+        routes,
         send_to=round_.send_to,
         sent=[t.index_select(0, rows) for t in payload] if len(round_.send) else (),
         receive_from=round_.receive_from,
@@ -210,20 +222,29 @@ def _post_fetch(
 
 
 def _post(
-    world: World, *, send_to: int, sent: Sequence[Tensor], receive_from: int, empty: Sequence[Tensor], account: Account
+    routes: Routes,
+    *,
+    send_to: int,
+    sent: Sequence[Tensor],
+    receive_from: int,
+    empty: Sequence[Tensor],
+    account: Account,
 ) -> _Posted:
-    device = world.device
-    outgoing = [t.contiguous().to(world.wire_device) for t in sent]
-    incoming = [t.to(world.wire_device) for t in empty]
+    world = routes.world
+    outgoing = [t.to(world.wire_device) for rows in sent for t in wire_for(rows, routes.wire_dtype).encode(rows)]
+    messages = []
+    for rows in empty:
+        wire, arriving = wire_for(rows, routes.wire_dtype), rows.to(world.wire_device)
+        messages.append((wire, wire.buffers(arriving), arriving))
     # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message.
     operations = [dist.P2POp(dist.isend, t, send_to) for t in outgoing if t.numel()]
-    operations += [dist.P2POp(dist.irecv, t, receive_from) for t in incoming if t.numel()]
+    operations += [dist.P2POp(dist.irecv, t, receive_from) for _, message, _ in messages for t in message if t.numel()]
     sent_bytes = sum(t.numel() * t.element_size() for t in outgoing)
     setattr(world.traffic, account, getattr(world.traffic, account) + sent_bytes)
     awaited = f"rows of rank {receive_from} (and sending to rank {send_to})"
     with world.awaiting(awaited):
         works = dist.batch_isend_irecv(operations) if operations else []
-    return _Posted(works, outgoing, incoming, device, awaited)
+    return _Posted(works, outgoing, messages, world.device, awaited)
 
 
 def swap(world: World, outgoing: Sequence[Tensor]) -> list[Tensor]:

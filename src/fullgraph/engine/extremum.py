@@ -2,7 +2,8 @@
 
 PyG scatters with ``amax`` into zeros, and torch's gradient of that splits evenly among all that equal the result:
 every tied source, *and the zero it started from* if the result is exactly 0 (common after a ReLU). We count the same.
-Backward walks the reversed graph: a source compares its own row with the destination's result.
+Backward walks the reversed graph: a source compares its own row with the destination's result. So rows travel whole:
+rounded on the wire, they would never be equal.
 """
 
 from math import prod
@@ -47,7 +48,7 @@ class _Extremum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: Plan, largest: bool) -> Tensor:
         x, walk = x.contiguous(), plan.forward
-        incoming = fetch(walk.routes, (x,))
+        incoming = fetch(walk.routes, (x,), exact=True)
         value, count = _nothing_seen(x, plan.num_dst, largest)
         _absorb(walk.local, x, value, count, largest)
         for number, (rows,) in incoming:
@@ -65,7 +66,7 @@ class _Extremum(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
         walk, share = ctx.plan.backward, _share(grads[0], value, count)
-        incoming = fetch(walk.routes, (value, share))
+        incoming = fetch(walk.routes, (value, share), exact=True)
         grad_x = torch.zeros_like(x)
         _give(walk.local, x, value, share, grad_x)
         for number, (values, shares) in incoming:

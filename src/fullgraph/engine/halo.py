@@ -4,6 +4,7 @@ Sequential layers walk over the halo round by round (`engine.plan`). What is onl
 layer that has no rule of its own, takes it whole: ``[own rows; halo rows]``, at a memory cost of one row per halo node.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -52,7 +53,12 @@ class Halo:
     @classmethod
     def connect(cls, world: World, config: EngineConfig, num_own: int, needed: tuple[Tensor, ...]) -> "Halo":
         """Tell every rank which of its rows this rank needs, and learn the same from it. Collective."""
-        return cls(num_own, needed, Routes.connect(world, needed, config.round_rows, config.prefetch), config)
+        return cls(num_own, needed, connect(world, needed, config), config)
+
+
+def connect(world: World, needed: Sequence[Tensor], config: EngineConfig) -> Routes:
+    """`Routes.connect` with the settings of a run. Collective."""
+    return Routes.connect(world, needed, config.round_rows, config.prefetch, config.wire_dtype)
 
 
 def with_halo(x: Tensor, halo: Halo) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import Routes, fetch_all, return_all
+from fullgraph.engine.halo import connect
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.randomness import Randomness
 
@@ -88,7 +89,7 @@ def neighbourhoods(plan: Plan, chunk_edges: int) -> list[Neighbourhood]:
                 dst=torch.repeat_interleave(torch.arange(stop - first, device=degree.device), degree),
                 src=src,
                 own=sources[:num_own],
-                routes=Routes.connect(halo.world, needed, halo.config.round_rows, halo.config.prefetch),
+                routes=connect(halo.world, needed, halo.config),
             )
         )
     return runs

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fullgraph.comm import Routes, fetch_all, swap
 from fullgraph.engine.constants import Constants
-from fullgraph.engine.halo import Halo
+from fullgraph.engine.halo import Halo, connect
 from fullgraph.graph.block import Block
 
 
@@ -97,7 +97,7 @@ class Plan:
             owners.append(torch.full_like(position, rank))
             positions.append(position)
             rows.append(edges[:, 0])
-        routes = Routes.connect(world, needed, self.halo.config.round_rows, self.halo.config.prefetch)
+        routes = connect(world, needed, self.halo.config)
         owner = torch.cat(owners)
         ids = torch.arange(len(owner), device=owner.device)
         blocks = _blocks_of_rounds(routes, owner, torch.cat(positions), torch.cat(rows), ids, self.halo.num_own)

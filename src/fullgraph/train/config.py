@@ -69,6 +69,7 @@ class TrainConfig:
     prefetch: int = _option(1, "rounds of rows in flight beside the one being computed")
     round_rows: int = _option(32_768, "most rows that one round brings from one rank")
     chunk_edges: int = _option(65_536, "most edges at a time for layers without a walk of their own")
+    wire_dtype: str = _option("float32", "how float32 rows travel between ranks: float32, bfloat16 or int8 (lossy)")
     backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
     device: str = _option("auto", "device: auto, cpu, cuda, …")
 
@@ -111,6 +112,7 @@ class TrainConfig:
             prefetch=self.prefetch,
             round_rows=self.round_rows,
             chunk_edges=self.chunk_edges,
+            wire_dtype=self.wire_dtype,  # pyright: ignore[reportArgumentType]
         )
 
     def to_json(self) -> str:

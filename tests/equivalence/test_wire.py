@@ -1,0 +1,76 @@
+"""With rows narrowed on the wire, an epoch sends as many rows in fewer bytes, and computes nearly the same."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric.nn import models
+
+import fullgraph as fg
+from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
+from tests.ranks import run_ranks
+
+HEADS, WIDTH = 4, 32
+SHAPE = (NUM_FEATURES, WIDTH, 3, WIDTH)
+MODELS = {
+    "gcn": lambda: models.GCN(*SHAPE),
+    "sage": lambda: models.GraphSAGE(*SHAPE),
+    "sage-max": lambda: models.GraphSAGE(*SHAPE, aggr="max"),
+    "gat": lambda: models.GAT(*SHAPE, heads=HEADS),
+    "gatv2": lambda: models.GAT(*SHAPE, heads=HEADS, v2=True),
+}
+BYTES = {"float32": 4 * WIDTH, "bfloat16": 2 * WIDTH, "int8": WIDTH + 4}
+ERROR = {"bfloat16": 2e-2, "int8": 1e-1}
+
+
+def second_epoch(world: fg.World, path: str, mode: str, name: str, wire_dtype: str, dtype: torch.dtype):
+    data = fg.open(path, world, mode=mode, round_rows=6, wire_dtype=wire_dtype)
+    torch.manual_seed(0)
+    model, x = MODELS[name]().to(dtype), data.x.to(dtype)
+    fg.prepare(model, torch.optim.SGD(model.parameters()), data)
+    for _ in range(2):
+        model.zero_grad()
+        start = world.traffic.rows_bytes
+        out = model(x, data.edge_index)
+        fg.mean_loss(F.mse_loss, out, torch.zeros_like(out), data.train_mask, data).backward()
+    sent = world.traffic.rows_bytes - start
+    gradient = torch.cat([world.all_reduce(p.grad).view(-1) for p in model.parameters()])
+    return sent, fg.gather_rows(out, data), gradient
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
+    fg.partition(awkward_graph(), path, num_parts=4)
+    return str(path)
+
+
+def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((got - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("wire_dtype", ERROR)
+@pytest.mark.parametrize(("num_ranks", "mode"), [(2, "sar"), (3, "keep"), (3, "halo"), (4, "sar")])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "sage-max"])
+def test_fewer_bytes_for_the_same_rows(path, name, mode, num_ranks, wire_dtype):
+    whole = run_ranks(num_ranks, second_epoch, path, mode, name, "float32", torch.float32)
+    narrow = run_ranks(num_ranks, second_epoch, path, mode, name, wire_dtype, torch.float32)
+    for (sent, *_), (sent_whole, *_) in zip(narrow, whole, strict=True):
+        if "gat" in name:  # numbers per head travel whole; the last layer is four times as wide
+            assert BYTES[wire_dtype] - 4 < sent / sent_whole * BYTES["float32"] < BYTES[wire_dtype] + 16
+        else:
+            assert sent * BYTES["float32"] == sent_whole * BYTES[wire_dtype]
+    for got, wanted in zip(narrow[0][1:], whole[0][1:], strict=True):
+        assert 1e-5 < error(got, wanted) < ERROR[wire_dtype]
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "mode"),
+    [("sage-max", torch.float32, "sar"), ("gcn", torch.float64, "sar"), ("gat", torch.float64, "halo")],
+)
+def test_maxima_and_float64_travel_whole(path, name, dtype, mode):
+    whole = run_ranks(3, second_epoch, path, mode, name, "float32", dtype)
+    narrow = run_ranks(3, second_epoch, path, mode, name, "bfloat16", dtype)
+    for (sent, *_), (sent_whole, *_) in zip(narrow, whole, strict=True):
+        assert sent == sent_whole > 0
+    for got, wanted in zip(narrow[0][1:], whole[0][1:], strict=True):
+        assert torch.equal(got, wanted)
