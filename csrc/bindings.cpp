@@ -2,6 +2,8 @@
 // means, and all checking, is in src/fullgraph/ops.
 #include <nanobind/nanobind.h>
 
+#include "targets.h"
+
 namespace fullgraph {
 void bind_spmm(nanobind::module_& m);
 void bind_sddmm(nanobind::module_& m);
@@ -23,4 +25,5 @@ NB_MODULE(_core, m) {
     fullgraph::bind_attention_backward_dst(m);
     fullgraph::bind_dropout(m);
     fullgraph::bind_gather_and_add(m);
+    m.def("register_bytes", &fullgraph::register_bytes);
 }

@@ -5,6 +5,9 @@
 // x86-64-v2 adds nothing to v1 that a sum of rows could use, so the plain build serves both.
 #pragma once
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "clones.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -17,10 +20,15 @@
 
 namespace fullgraph {
 
-// Bytes of the widest vector register that kernels may use here.
+// Bytes of the widest vector register that kernels may use here. FULLGRAPH_REGISTER_BYTES in the environment (16 or 32) asks for
+// narrower ones, so that every build can be tested on one machine.
 inline int register_bytes() {
 #if FULLGRAPH_HAS_TARGETS
-    static const int bytes = __builtin_cpu_supports("x86-64-v4") ? 64 : __builtin_cpu_supports("x86-64-v3") ? 32 : 16;
+    static const int bytes = [] {
+        const int widest = __builtin_cpu_supports("x86-64-v4") ? 64 : __builtin_cpu_supports("x86-64-v3") ? 32 : 16;
+        const char* asked = std::getenv("FULLGRAPH_REGISTER_BYTES");
+        return asked && std::atoi(asked) >= 32 ? std::min(widest, 32) : asked ? 16 : widest;
+    }();
     return bytes;
 #else
     return 16;
