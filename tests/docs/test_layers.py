@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT, section, table_rows
 PAGE = (ROOT / "docs" / "your-model.md").read_text()
 README = (ROOT / "README.md").read_text()
 # Rules for something else than a walk.
-NOT_WALKING = {"HANConv", "HGTConv", "SuperGATConv", "MeshCNNConv", "HypergraphConv"}
+NOT_WALKING = {"FastRGCNConv", "SuperGATConv", "MeshCNNConv", "HypergraphConv"}
 # Refused by how they are configured, not by their class alone.
 BY_CONFIGURATION = {"ChebConv", "GPSConv"}
 # Named as what works instead.

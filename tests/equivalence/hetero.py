@@ -111,6 +111,19 @@ class Mixed(torch.nn.Module):
         return self.conv(x_dict, edge_index_dict)
 
 
+class Skipping(torch.nn.Module):
+    """Two HGTConv layers, the second of which keeps a share of its input, which lacks the types without in-edges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = pyg.HGTConv(WIDTHS, NUM_OUT, METADATA, heads=2)
+        kinds = [kind for kind in SIZES if kind != "idle"]
+        self.second = pyg.HGTConv(NUM_OUT, NUM_OUT, (kinds, RELATIONS[:-1]), heads=1)
+
+    def forward(self, x_dict: Any, edge_index_dict: Any) -> dict[str, Tensor]:
+        return self.second(self.first(x_dict, edge_index_dict), {r: edge_index_dict[r] for r in RELATIONS[:-1]})
+
+
 class TwoLayers(torch.nn.Module):
     """A homogeneous model, for ``to_hetero``."""
 
@@ -147,6 +160,44 @@ def two_layers(conv: str) -> HeteroCase:
     return HeteroCase(f"to_hetero {conv}", build, call)
 
 
+class OneType(torch.nn.Module):
+    """A layer for nodes and edges with a type each, over all types as one."""
+
+    def __init__(self, make: Callable[[int], torch.nn.Module], call: Callable[..., Tensor]):
+        super().__init__()
+        self.inputs = torch.nn.ModuleDict({kind: torch.nn.Linear(width, 6) for kind, width in WIDTHS.items()})
+        self.conv = make(sum(SIZES.values()))
+        self.call = call
+
+    def forward(self, data: HeteroData) -> dict[str, Tensor]:
+        flat = data.to_homogeneous()
+        rows = [layer(data[kind].x) for kind, layer in self.inputs.items()]
+        out = self.call(self.conv, torch.cat(rows), flat)
+        return dict(zip(SIZES, out.split([len(there) for there in rows]), strict=True))
+
+
+def one_type(name: str, make: Callable[[int], torch.nn.Module], call: Callable[..., Tensor]) -> HeteroCase:
+    """``make(number of nodes)`` is called with ``(layer, rows, data of one type)``."""
+    return HeteroCase(name, lambda: OneType(make, call), lambda module, data: module(data))
+
+
+def typed_edges(conv: Any, x: Tensor, data: Any) -> Tensor:
+    return conv(x, data.edge_index, data.edge_type)
+
+
+def without_features(conv: Any, x: Tensor, data: Any) -> Tensor:
+    return conv(None, data.edge_index, data.edge_type)
+
+
+def typed_edges_with_attributes(conv: Any, x: Tensor, data: Any) -> Tensor:
+    return conv(x, data.edge_index, data.edge_type, data.edge_attr)
+
+
+def all_types(conv: Any, x: Tensor, data: Any) -> Tensor:
+    return conv(x, data.edge_index, data.node_type, data.edge_type, data.edge_attr)
+
+
+NUM_RELATIONS = 6
 METADATA = (list(SIZES), RELATIONS)
 HETERO_CASES = [
     hetero_conv("SAGEConv mean", lambda src, dst: pyg.SAGEConv((src, dst), NUM_OUT)),
@@ -174,7 +225,20 @@ HETERO_CASES = [
     hetero_conv("ResGatedGraphConv", lambda src, dst: pyg.ResGatedGraphConv((src, dst), NUM_OUT)),
     hetero_conv("MFConv", lambda src, dst: pyg.MFConv((src, dst), NUM_OUT, max_degree=3)),
     HeteroCase("mixed", Mixed, by_dictionaries),
+    HeteroCase("HGTConv", lambda: pyg.HGTConv(WIDTHS, NUM_OUT, METADATA, heads=2), by_dictionaries),
+    HeteroCase("HGTConv skip", lambda: Skipping(), by_dictionaries),
     HeteroCase("HANConv", lambda: pyg.HANConv(WIDTHS, NUM_OUT, METADATA, heads=2), by_dictionaries),
+    one_type("RGCNConv", lambda n: pyg.RGCNConv(6, NUM_OUT, NUM_RELATIONS, num_bases=2), typed_edges),
+    one_type("RGCNConv blocks", lambda n: pyg.RGCNConv(6, NUM_OUT, NUM_RELATIONS, num_blocks=2), typed_edges),
+    one_type("RGCNConv max", lambda n: pyg.RGCNConv(6, NUM_OUT, NUM_RELATIONS, aggr="max"), typed_edges),
+    one_type("RGCNConv ids", lambda n: pyg.RGCNConv(n, NUM_OUT, NUM_RELATIONS, num_bases=2), without_features),
+    one_type("FastRGCNConv", lambda n: pyg.FastRGCNConv(6, NUM_OUT, NUM_RELATIONS, num_bases=2), typed_edges),
+    one_type("FastRGCNConv ids", lambda n: pyg.FastRGCNConv(n, NUM_OUT, NUM_RELATIONS), without_features),
+    one_type(
+        "RGATConv", lambda n: pyg.RGATConv(6, 2, NUM_RELATIONS, 3, heads=2, edge_dim=3), typed_edges_with_attributes
+    ),
+    one_type("HEATConv", lambda n: pyg.HEATConv(6, 2, 4, NUM_RELATIONS, 3, 3, 3, heads=2), all_types),
+    one_type("GCNConv", lambda n: pyg.GCNConv(6, NUM_OUT), lambda conv, x, data: conv(x, data.edge_index)),
     two_layers("sage"),
     two_layers("max"),
     two_layers("gat"),

@@ -50,8 +50,8 @@ Notes:
   partitioned.
 - `SuperGATConv` in training needs `neg_edge_index`: negative edges that were sampled on the whole graph and partitioned
   with it as edges of a type of their own. Its loss is the mean over all ranks.
-- `HeteroConv`, `HANConv` and `HGTConv` are compared with several relations on one node type. Graphs of several node
-  types cannot be opened yet.
+- `HeteroConv`, `HANConv` and `HGTConv` are compared here with several relations on one node type, and elsewhere on
+  several node types, as are bipartite layers ([graphs of several types](heterogeneous.md)).
 - `MeshCNNConv` needs the four edges of each node to follow one another in the graph that you partition, and says so
   if they do not.
 

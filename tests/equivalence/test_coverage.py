@@ -12,7 +12,7 @@ from torch_geometric.nn import conv
 import fullgraph as fg
 from fullgraph.pyg import index_operations
 from fullgraph.pyg.explain import explained_layers
-from fullgraph.pyg.rules import Way, aggregating, any_layer, attention
+from fullgraph.pyg.rules import Way, aggregating, any_layer, attention, hgt, semantic
 from tests.equivalence.cases import EDGE_LEAVES, GRAPHS, NODE_LEAVES, Result, of_negatives, run
 from tests.equivalence.coverage import CASES, REFUSED
 from tests.equivalence.graphs import NUM_FEATURES as F_IN
@@ -27,6 +27,8 @@ ENTRIES = {
         (aggregating, "linear_sum"),
         (aggregating, "extremum_neighbours"),
         (attention, "attend"),
+        (hgt, "attend"),
+        (semantic, "attend"),
     ],
     Way.NEIGHBOURHOODS: [(any_layer, "run_by_neighbourhood")],
 }

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
+import torch
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import BaseData
 
 from fullgraph.comm import World
 from fullgraph.engine import Randomness
 from fullgraph.errors import InputError
-from fullgraph.graph import NodeType, Relation
+from fullgraph.graph import EDGE, NODE, NodeType, Relation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.stacked import stack
 
 
 class _Partitioned(BaseData):
@@ -48,6 +53,34 @@ class PartitionedHeteroData(_Partitioned, HeteroData):
     Each ``data[node_type]`` has ``num_nodes``, which may be 0, ``num_global_nodes``, ``node_ids`` and, where there are
     class labels, ``num_classes``, as `PartitionedData` has them; ``checksum`` is that of the graph on disk.
     """
+
+    def to_homogeneous(self, *args: Any, **kwargs: Any) -> PartitionedData:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """All types as one, as PyG's method of this name does it, with its arguments. Collective.
+
+        Nodes are numbered one type after another and edges one relation after another, as PyG numbers those of the
+        whole graph; ``node_type`` and ``edge_type`` say which is which.
+        """
+        found = {relation: index for relation, index in indices(self).items() if relation is not None}
+        before = rank_graph(self)
+        plain = copy(self)
+        for relation, index in found.items():
+            plain[relation].edge_index = torch.zeros_like(index.plain)  # type: ignore[reportArgumentType]
+        data = PartitionedData(**HeteroData.to_homogeneous(plain, *args, **kwargs).to_dict())
+        firsts = accumulate(before.num_global_nodes.values(), initial=0)
+        ids = {kind: before.node_ids[kind] + first for kind, first in zip(before.node_ids, firsts, strict=False)}
+        graph = replace(
+            before,
+            node_ids={NODE: torch.cat(list(ids.values()))},
+            num_global_nodes={NODE: sum(before.num_global_nodes.values())},
+        )
+        ends = [(relation[0], relation[2]) for relation in found]
+        num_src = {kind: len(rows) for kind, rows in ids.items()}
+        data.edge_index = stack(list(found.values()), ends, num_src, ids, graph, EDGE)
+        data.num_nodes, data.num_global_nodes = len(graph.node_ids[NODE]), graph.num_global_nodes[NODE]
+        data.node_ids = graph.node_ids[NODE]
+        num_classes = {store.num_classes for store in self.node_stores if "num_classes" in store}
+        data.num_classes = num_classes.pop() if len(num_classes) == 1 else None
+        return data
 
 
 def indices(data: BaseData) -> dict[Relation | None, RemoteIndex]:

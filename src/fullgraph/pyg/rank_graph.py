@@ -44,9 +44,9 @@ class RankGraph:
     num_global_nodes: Mapping[NodeType, int]
     num_global_edges: int
     randomness: Randomness
-    _edge_keys: dict[int, ref[Tensor]] = field(default_factory=dict)
-    _num_indices: int = 0
-    _rows_now: _Rows | None = None
+    _edge_keys: dict[int, ref[Tensor]] = field(default_factory=dict, init=False)
+    _num_indices: int = field(default=0, init=False)
+    _rows_now: _Rows | None = field(default=None, init=False)
 
     def know_edges(self, edge_keys: Tensor | None) -> None:
         """Remember the keys of an index's edges while it lives, so that a tensor with a row for each is recognised.

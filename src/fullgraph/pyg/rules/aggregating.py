@@ -34,7 +34,6 @@ LINEAR: tuple[type[pyg.MessagePassing], ...] = (
     pyg.SSGConv,
     pyg.APPNP,
     pyg.MFConv,
-    pyg.RGCNConv,
     pyg.SignedConv,
     pyg.ClusterGCNConv,
     pyg.GCN2Conv,
@@ -50,7 +49,9 @@ _REDUCTIONS: dict[type, Reduction] = {SumAggregation: "sum", MeanAggregation: "m
 _NAMES = {SumAggregation: "sum", MeanAggregation: "mean", MaxAggregation: "max", MinAggregation: "min"}
 
 
-class _Aggregating(ByNeighbourhood):
+class Aggregating(ByNeighbourhood):
+    """A layer whose message is the source row, perhaps times a weight."""
+
     def choice(self) -> Choice:
         name = _NAMES.get(type(self.aggr_module))
         if name is None or why_not_sequential(self) is not None:
@@ -101,10 +102,10 @@ def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
 @cache
 def linear(layer: type) -> type[Converted]:
     """The rule of one of `LINEAR`, whose ``forward`` needs no change."""
-    return type(layer.__name__, (_Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
+    return type(layer.__name__, (Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
 
 
-class _OverGivenEdges(_Aggregating):
+class _OverGivenEdges(Aggregating):
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
         return edge_index if self.choice().way is Way.WALK else None
 
@@ -143,7 +144,7 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
         return out if x_dst is None else out + self.lin_root(x_dst)
 
 
-class GCNConv(_Aggregating, pyg.GCNConv):
+class GCNConv(Aggregating, pyg.GCNConv):
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:

@@ -20,21 +20,23 @@ from fullgraph.pyg.rules.any_layer import ByNeighbourhood
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
 
 
-class _Attention(ByNeighbourhood):
+class Attending(ByNeighbourhood):
+    """A layer whose attention the engine has a kernel for."""
+
     def choice(self) -> Choice:
         if why_not_sequential(self) is not None or type(self.aggr_module) is not SumAggregation:
             return super().choice()
         return Choice(Way.WALK, "fused attention")
 
 
-class _AttentionWithoutEdges(_Attention):
+class _AttentionWithoutEdges(Attending):
     def choice(self) -> Choice:
         if self.edge_dim is None:
             return super().choice()
-        return super(_Attention, self).choice()
+        return super(Attending, self).choice()
 
 
-class GATConv(_Attention, pyg.GATConv):
+class GATConv(Attending, pyg.GATConv):
     """Veličković 2018."""
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:

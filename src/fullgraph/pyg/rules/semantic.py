@@ -1,4 +1,4 @@
-"""HANConv: neighbours by relation as any layer, and relations weighed by a mean over the rows of all ranks."""
+"""HANConv: neighbours by relation as in GAT, and relations weighed by a mean over the rows of all ranks."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.engine import sum_over_ranks
+from fullgraph.engine import Additive, attend, sum_over_ranks
 from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.attention import Attending, attention_dropout, can_attend
 
 
-class HANConv(ByNeighbourhood, pyg.HANConv):
+class HANConv(Attending, pyg.HANConv):
     """Wang 2019; its eq. 7 averages over all nodes of a type, of which a rank has its own only."""
 
     def forward(self, x_dict: Any, edge_index_dict: Any, return_semantic_attention_weights: bool = False) -> Any:
@@ -23,12 +23,18 @@ class HANConv(ByNeighbourhood, pyg.HANConv):
         for relation, index in edge_index_dict.items():
             src, name, dst = rows[relation[0]], "__".join(relation), rows[relation[-1]]
             alpha = ((src * self.lin_src[name]).sum(-1), (dst * self.lin_dst[name]).sum(-1))
-            outs[relation[-1]].append(self.propagate(index, x=(src, dst), alpha=alpha).relu())
+            outs[relation[-1]].append(self._attended(index, src, dst, alpha).relu())
         weighed = {kind: self._weigh(out) if out else (None, None) for kind, out in outs.items()}
         out_dict = {kind: out for kind, (out, _) in weighed.items()}
         if return_semantic_attention_weights:
             return out_dict, {kind: weights for kind, (_, weights) in weighed.items()}
         return out_dict
+
+    def _attended(self, index: Any, src: Tensor, dst: Tensor, alpha: tuple[Tensor, Tensor]) -> Tensor:
+        if not can_attend(self, index, src, dst, None, None):
+            return self.propagate(index, x=(src, dst), alpha=alpha)
+        score, dropout = Additive(self.negative_slope), attention_dropout(self, index)
+        return attend(score, index.plan, (src, alpha[0]), (alpha[1],), dropout=dropout).flatten(1)
 
     def _weigh(self, outs: list[Tensor]) -> tuple[Tensor, Tensor]:
         out = torch.stack(outs)
