@@ -11,10 +11,10 @@ pytestmark = pytest.mark.timeout(120)
 COLUMNS = {
     "accuracy": [accuracy.COLUMNS],
     "attention": [attention.LAYER_COLUMNS, attention.KERNEL_COLUMNS],
-    "kernels": [kernels.COLUMNS, kernels.NARROW_COLUMNS],
+    "kernels": [kernels.COLUMNS, kernels.REDUCTION_COLUMNS, kernels.NARROW_COLUMNS],
     "memory": [memory.COLUMNS],
 }
-NUM_ROWS = {"accuracy": 2, "attention": 6, "kernels": 3, "memory": 6}
+NUM_ROWS = {"accuracy": 2, "attention": 6, "kernels": 6, "memory": 6}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))

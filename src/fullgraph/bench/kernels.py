@@ -7,6 +7,7 @@ what memory allows a kernel that touches every row once per edge.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +40,8 @@ COLUMNS = (
     "of it, %",
     "largest error",
 )
+REDUCTION_WIDTH = 128
+REDUCTION_COLUMNS = ("graph", "reduction", "fullgraph, ms", "best other, ms", "which", "ratio", "largest error")
 NARROW_COLUMNS = ("graph", "width", "float32, ms", "bfloat16, ms", "ratio", "error of bfloat16")
 
 _ABOUT = """\
@@ -46,7 +49,9 @@ The sum over in-neighbours of float32 rows, median of {repeats} interleaved runs
 `fullgraph.ops.spmm` beside the best of `torch.sparse.mm(adjacency, x, reduce="sum")`, `adjacency @ x` with the
 adjacency in compressed rows, PyG's sorted `EdgeIndex`, and PyG's `SimpleConv` on the plain edge index (where its row
 per edge fits). Each result is compared with the sum in float64; the error is the largest difference over the largest
-sum. *Gather-and-add* is a loop that adds the same rows one after another, without registers kept, prefetch or tiles.
+sum. The other reductions are taken at width {reduction_width}, beside the same products of torch and PyG, and compared
+with `torch.sparse.mm`'s result in float64. *Gather-and-add* is a loop that adds the same rows one after another,
+without registers kept, prefetch or tiles.
 
 A copy within memory moves {bandwidth:.1f} GB/s on this machine. Graphs: {graphs}.
 """
@@ -55,7 +60,7 @@ A copy within memory moves {bandwidth:.1f} GB/s on this machine. Graphs: {graphs
 def run(request: Request) -> Report:
     """The case ``kernels``."""
     widths, repeats = ((7, 16), 2) if request.quick else ((7, 47, 64, 100, 128, 256), 7)
-    rows, narrow, worst, described = [], [], 0.0, []
+    rows, reductions, narrow, worst, described = [], [], [], 0.0, []
     for label, graph in _graphs(request):
         described.append(f"*{label}*: {graph.num_nodes[NODE]:,} nodes, {len(graph.edges[EDGE].src):,} edges")
         contest = _Contest(graph)
@@ -64,11 +69,19 @@ def run(request: Request) -> Report:
             worst = max(worst, error)
             rows.append((label, str(width), *cells))
             request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
+        for name, (cells, error) in contest.reductions(
+            widths[-1] if request.quick else REDUCTION_WIDTH, repeats
+        ).items():
+            worst = max(worst, error)
+            reductions.append((label, name, *cells))
+            told = zip(REDUCTION_COLUMNS, reductions[-1], strict=True)
+            request.tell(", ".join(f"{column} {cell}" for column, cell in told))
         narrow.append((label, str(widths[-1]), *contest.narrow(widths[-1], repeats)))
         request.tell(", ".join(f"{column} {cell}" for column, cell in zip(NARROW_COLUMNS, narrow[-1], strict=True)))
     about = _ABOUT.format(
         repeats=repeats,
         threads=torch.get_num_threads(),
+        reduction_width=REDUCTION_WIDTH,
         bandwidth=copy_bandwidth(1 << 22 if request.quick else 1 << 28) / 1e9,
         graphs="; ".join(described),
     )
@@ -85,6 +98,7 @@ def run(request: Request) -> Report:
         ]
     tables = (
         Table(title="Sum over neighbours", columns=COLUMNS, rows=tuple(rows)),
+        Table(title="Other reductions", columns=REDUCTION_COLUMNS, rows=tuple(reductions)),
         Table(title="bfloat16 rows", columns=NARROW_COLUMNS, rows=tuple(narrow)),
     )
     return Report(title="Sums beside torch and PyG", about=about, verdicts=tuple(verdicts), tables=tables)
@@ -133,12 +147,7 @@ class _Contest:
         if self._edge_index.size(1) * width * 4 <= MOST_MESSAGE_BYTES:
             conv = SimpleConv(aggr="sum")
             contenders["PyG SimpleConv"] = lambda: conv(x, self._edge_index)
-        expected = self._adjacency(torch.float64) @ x.double()
-        largest = float(expected.abs().max())
-        with quietly():
-            error = max(float((work().double() - expected).abs().max()) / largest for work in contenders.values())
-        with quietly():
-            seconds = median_seconds(contenders, repeats)
+        error, seconds = _contest(contenders, self._adjacency(torch.float64) @ x.double(), repeats)
         own, line = seconds.pop("fullgraph"), seconds.pop("gather-and-add")
         best = min(seconds, key=lambda name: seconds[name])
         cells = (
@@ -151,6 +160,67 @@ class _Contest:
             f"{error:.1e}",
         )
         return cells, error
+
+    def reductions(self, width: int, repeats: int) -> dict[str, tuple[tuple[str, ...], float]]:
+        """By reduction, the cells of its row after graph and name, and the largest error."""
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(self._num_nodes, width, generator=generator)
+        weight = torch.rand(self._block.num_edges, generator=generator)
+        plain, weighted = self._adjacency(x.dtype), self._adjacency(x.dtype, weight)
+        degree = self._block.degree.clamp(min=1).to(x.dtype).unsqueeze(1)
+
+        def greatest() -> Tensor:
+            value, count = torch.full_like(x, -torch.inf), torch.zeros_like(x, dtype=torch.int32)
+            ops.extremum(self._block.indptr, self._block.indices, x, value, count, largest=True)
+            return value.masked_fill_(count == 0, 0)
+
+        def pyg(reduce: Any, value: Tensor | None = None) -> Callable[[], Tensor]:
+            return lambda: self._sorted.matmul(x, value, reduce=reduce, transpose=True)  # pyright: ignore[reportReturnType, reportCallIssue]
+
+        contests: dict[str, tuple[Tensor, str, dict[str, Callable[[], Tensor]]]] = {
+            "weighted sum": (
+                self._adjacency(torch.float64, weight.double()),
+                "sum",
+                {
+                    "fullgraph": lambda: self._sum(x, torch.zeros_like(x), weight),
+                    "torch.sparse.mm": lambda: torch.sparse.mm(weighted, x, "sum"),
+                    "torch CSR @": lambda: weighted @ x,
+                    "PyG EdgeIndex": pyg("sum", weight),
+                },
+            ),
+            "mean": (
+                self._adjacency(torch.float64),
+                "mean",
+                {
+                    "fullgraph": lambda: self._sum(x, torch.zeros_like(x)).div_(degree),
+                    "torch.sparse.mm": lambda: torch.sparse.mm(plain, x, "mean"),
+                    "PyG EdgeIndex": pyg("mean"),
+                },
+            ),
+            "maximum": (
+                self._adjacency(torch.float64),
+                "amax",
+                {
+                    "fullgraph": greatest,
+                    "torch.sparse.mm": lambda: torch.sparse.mm(plain, x, "amax"),
+                    "PyG EdgeIndex": pyg("amax"),
+                },
+            ),
+        }
+        rows = {}
+        for name, (adjacency, reduce, contenders) in contests.items():
+            error, seconds = _contest(contenders, torch.sparse.mm(adjacency, x.double(), reduce), repeats)
+            own = seconds.pop("fullgraph")
+            best = min(seconds, key=lambda label: seconds[label])
+            cells = (
+                f"{1e3 * own:.2f}",
+                f"{1e3 * seconds[best]:.2f}",
+                best,
+                f"{seconds[best] / own:.2f}",
+                f"{error:.1e}",
+            )
+            rows[name] = cells, error
+        return rows
 
     def narrow(self, width: int, repeats: int) -> tuple[str, ...]:
         """bfloat16 beside float32, and its error against the sum of the unrounded rows in float64."""
@@ -169,8 +239,8 @@ class _Contest:
         ratio = seconds["float32"] / seconds["bfloat16"]
         return (*(f"{1e3 * each:.2f}" for each in seconds.values()), f"{ratio:.2f}", f"{error:.1e}")
 
-    def _sum(self, x: Tensor, out: Tensor) -> Tensor:
-        ops.spmm(self._block.indptr, self._block.indices, x, out)
+    def _sum(self, x: Tensor, out: Tensor, weight: Tensor | None = None) -> Tensor:
+        ops.spmm(self._block.indptr, self._block.indices, x, out, weight=weight)
         return out
 
     def _gather_and_add(self, x: Tensor) -> Tensor:
@@ -178,10 +248,20 @@ class _Contest:
         gather_and_add(self._block.indptr, self._block.indices, x, out)
         return out
 
-    def _adjacency(self, dtype: torch.dtype) -> Tensor:
+    def _adjacency(self, dtype: torch.dtype, values: Tensor | None = None) -> Tensor:
         size = (self._num_nodes, self._num_nodes)
-        values = torch.ones(self._block.num_edges, dtype=dtype)
+        values = torch.ones(self._block.num_edges, dtype=dtype) if values is None else values
         with quietly():
             return torch.sparse_csr_tensor(
                 self._block.indptr, self._block.indices.long(), values, size, check_invariants=False
             )
+
+
+def _contest(
+    contenders: dict[str, Callable[[], Tensor]], expected: Tensor, repeats: int
+) -> tuple[float, dict[str, float]]:
+    """The largest error of any contender, over the largest expected number, and the median seconds of each."""
+    largest = float(expected.abs().max())
+    with quietly():
+        error = max(float((work().double() - expected).abs().max()) / largest for work in contenders.values())
+        return error, median_seconds(contenders, repeats)
