@@ -16,6 +16,7 @@ from fullgraph.pyg.explain import explain
 from fullgraph.pyg.functional import accuracy, gather_rows, mean_loss
 from fullgraph.pyg.open import open_graph as open
 from fullgraph.pyg.partition import partition
+from fullgraph.pyg.pooling import global_add_pool, global_max_pool, global_mean_pool
 from fullgraph.pyg.prepare import convert, prepare
 from fullgraph.pyg.prepare import sum_gradients_now as sum_gradients
 
@@ -34,6 +35,9 @@ __all__ = [
     "errors",
     "explain",
     "gather_rows",
+    "global_add_pool",
+    "global_max_pool",
+    "global_mean_pool",
     "init",
     "mean_loss",
     "open",

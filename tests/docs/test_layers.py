@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 # Rules for something else than a walk.
 NOT_WALKING = {"FastRGCNConv", "SuperGATConv", "MeshCNNConv", "HypergraphConv"}
 # Refused by how they are configured, not by their class alone.
-BY_CONFIGURATION = {"ChebConv", "GPSConv"}
+BY_CONFIGURATION = {"ChebConv", "MultiheadAttention", "LSTM", "GRU", "MetaLayer"}
 # Named as what works instead.
 INSTEAD = {"InstanceNorm"}
 

@@ -11,7 +11,7 @@ import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Way
-from tests.equivalence import norms, splines
+from tests.equivalence import models, norms, splines
 from tests.equivalence.cases import GRAPHS
 from tests.equivalence.coverage import CASES, REFUSED
 
@@ -59,6 +59,27 @@ Notes:
 
 {refused}
 
+## Models
+
+Every name that `torch_geometric.nn.models` exports, compared with PyG on 1, 2 and 4 ranks in float64 to nine digits:
+results, gradients of the graph's arrays and of all parameters, and buffers. Their layers run as above. The result of a
+model that scores edges has a row for each edge that a rank owns. That of a model that scores whole graphs is the same
+on all ranks.
+
+{models}
+
+The others are refused, or are no models:
+
+{refused_models}
+
+Notes:
+
+- The losses of `GAE`, `VGAE`, `ARGA`, `ARGVA` and `LightGCN` are means over all ranks. Like `fg.mean_loss` they are
+  equal on all ranks, and each rank has its share of the gradient. Pairs without an edge must be partitioned with the
+  graph, as edges of a type of their own; to sample them a rank would need the whole graph. For the same reason the
+  losses of `SignedGCN` raise an error.
+- `LINKX` and `LightGCN` have a parameter with a row per node of the whole graph, on every rank.
+
 ## Norms
 
 Every class that `torch_geometric.nn.norm` exports, compared with PyG on 1, 2, 3 and 4 ranks with uneven parts: outputs,
@@ -88,6 +109,11 @@ def layers_page() -> str:
             f"| `{norm}` | {'; '.join(case.name for case in cases)} | {_reads(cases[0].build(), graphs['awkward'])} |"
             for norm, cases in sorted(norms.CASES.items())
         ]
+        modelled = [
+            f"| `{model}` | {'; '.join(case.name for case in cases)} | {cases[0].rows} |"
+            for model, cases in sorted(models.CASES.items())
+        ]
+        reasons = {name: reason_to_refuse(build()) for name, (build, _) in models.REFUSED.items()} | models.FUNCTIONS
         refused = [f"| `{layer}` | {reason_to_refuse(build())} |" for layer, (build, _) in sorted(REFUSED.items())]
     return TEXT.format(
         num_all=len(CASES) + len(REFUSED),
@@ -96,6 +122,10 @@ def layers_page() -> str:
         num_refused=len(REFUSED),
         compared="\n".join(["| layer | configuration | runs |", "| --- | --- | --- |", *compared]),
         refused="\n".join(["| layer | because |", "| --- | --- |", *refused]),
+        models="\n".join(["| model | configurations | gives a row per |", "| --- | --- | --- |", *modelled]),
+        refused_models="\n".join(
+            ["| name | because |", "| --- | --- |", *(f"| `{name}` | {why} |" for name, why in sorted(reasons.items()))]
+        ),
         norms="\n".join(["| norm | configurations | reads |", "| --- | --- | --- |", *normed]),
     )
 

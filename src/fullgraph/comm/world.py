@@ -70,6 +70,14 @@ class World:
                 dist.all_reduce(tensor)
         return tensor
 
+    def all_max(self, tensor: Tensor) -> Tensor:
+        """Replace each entry of ``tensor`` by the largest on any rank, in place; returns it."""
+        if self.num_ranks > 1:
+            self.traffic.reduced_bytes += tensor.numel() * tensor.element_size()
+            with self.awaiting("a maximum over all ranks"):
+                dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor
+
     def broadcast(self, tensor: Tensor, root: int = 0) -> Tensor:
         """Overwrite ``tensor`` with the one of rank ``root``, in place; returns it."""
         if self.num_ranks > 1:

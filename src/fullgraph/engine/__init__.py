@@ -7,11 +7,11 @@ from fullgraph.engine.gradients import sum_gradients
 from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.linear_sums import linear_sum
-from fullgraph.engine.loss import accuracy_over_ranks, mean_over_ranks
+from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.plan import Plan, Walk
-from fullgraph.engine.randomness import Randomness, keyed_dropout
+from fullgraph.engine.randomness import Randomness, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.sums import sum_over_ranks
 
@@ -33,12 +33,16 @@ __all__ = [
     "batch_norm",
     "extremum_neighbours",
     "keyed_dropout",
+    "keyed_normal",
+    "keyed_uniform",
     "linear_sum",
+    "mean_over_all",
     "mean_over_ranks",
     "neighbourhoods",
     "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",
+    "sum_of_shares",
     "sum_over_ranks",
     "with_halo",
     "without_halo",

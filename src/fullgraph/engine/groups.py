@@ -5,9 +5,11 @@ differentiable, and their gradients are summed over ranks in turn.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import World
 from fullgraph.engine.sums import sum_over_ranks
@@ -65,6 +67,46 @@ class Groups:
         rows = self.counts.clamp(min=1).to(x.dtype).view(-1, *[1] * (x.dim() - 1))
         return self.sum(x) / rows
 
+    def max(self, x: Tensor) -> Tensor:
+        """The largest of each group's rows, ``[n, …]`` to ``[num_groups, …]``, 0 for a group without. Collective.
+
+        Differentiable; rows that tie share the gradient evenly, as in PyG.
+        """
+        return _Max.apply(x, self)  # pyright: ignore[reportReturnType]
+
+    def min(self, x: Tensor) -> Tensor:
+        """The smallest of each group's rows, as `max`. Collective."""
+        return -self.max(-x)
+
+    def softmax(self, x: Tensor) -> Tensor:
+        """``exp(x)`` over its sum in each row's group, ``[n, …]``, differentiable. Collective."""
+        # As PyG does it: maxima take no part in backward, and no group's sum is 0.
+        out = (x - self.spread(self.max(x.detach()))).exp()
+        return out / self.spread(self.sum(out) + 1e-16)
+
     def spread(self, values: Tensor) -> Tensor:
         """Each row's group's entry of ``values`` ``[num_groups, …]``: ``[n, …]``, or ``[1, …]`` for a single group."""
         return values if self.index is None else values.index_select(0, self.index)
+
+
+class _Max(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, groups: Groups) -> Tensor:
+        rows = torch.zeros(len(x), dtype=torch.long, device=x.device) if groups.index is None else groups.index
+        index = rows.view(-1, *[1] * (x.dim() - 1)).expand_as(x)
+        shape = (len(groups.counts), *x.shape[1:])
+        lowest = x.new_full(shape, -torch.inf)
+        largest = groups.world.all_max(lowest.scatter_reduce(0, index, x, "amax"))
+        out = largest.masked_fill((groups.counts == 0).view(-1, *[1] * (x.dim() - 1)), 0)
+        ctx.groups = groups
+        ctx.save_for_backward(x, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        x, out = ctx.saved_tensors
+        groups: Groups = ctx.groups
+        grad = groups.world.all_reduce(grads[0].clone(memory_format=torch.contiguous_format))
+        chosen = (x == groups.spread(out)).to(grad.dtype)
+        return chosen * groups.spread(grad / groups.sum(chosen).clamp(min=1)), None

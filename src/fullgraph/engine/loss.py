@@ -31,6 +31,25 @@ def mean_over_ranks(loss: Callable[..., Tensor], out: Tensor, target: Tensor, ma
     return _ShareOfSum.apply(loss(out[mask], target[mask], reduction="sum") / count.to(out.dtype).squeeze(), world)  # pyright: ignore[reportReturnType]
 
 
+def mean_over_all(values: Tensor, world: World) -> Tensor:
+    """The mean of all entries on all ranks, a scalar that is equal on all ranks. Collective.
+
+    Its gradient is this rank's share, as that of `mean_over_ranks`.
+
+    Raises:
+        InputError: if no rank has an entry, on all ranks.
+    """
+    count = world.all_reduce(torch.tensor(values.numel(), device=values.device))
+    if int(count) == 0:
+        raise InputError("a mean over all ranks needs at least one entry on any of them; there is none")
+    return _ShareOfSum.apply(values.sum() / count.to(values.dtype), world)  # pyright: ignore[reportReturnType]
+
+
+def sum_of_shares(share: Tensor, world: World) -> Tensor:
+    """The sum of all ranks' ``share``, whose gradient on each rank is that of its own share alone. Collective."""
+    return _ShareOfSum.apply(share, world)  # pyright: ignore[reportReturnType]
+
+
 def accuracy_over_ranks(out: Tensor, target: Tensor, mask: Tensor, world: World) -> float:
     """The share of chosen rows, over all ranks, whose largest output is the target class. Collective.
 

@@ -4,6 +4,7 @@ torch's own generators hand out numbers in order of use, so that a row's mask wo
 and would have to be stored for backward. A hash of the row's original id needs neither.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,32 @@ def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
     return _KeyedDropout.apply(x, p, key, row_keys)  # pyright: ignore[reportReturnType]
 
 
+def keyed_uniform(shape: tuple[int, ...], key: int, row_keys: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers from 0 to 1 (1 excluded), ``shape`` ``(n, …)``, each by the hash of (key, its row's key, its column).
+
+    Args:
+        shape: its first entry counts rows.
+        key: from `Randomness.draw`.
+        row_keys: int64 ``[n]``, one per row, the same wherever the row lies.
+        dtype: float64 gets 53 random bits, every other dtype 24 or what it holds.
+    """
+    width = math.prod(shape[1:])
+    columns = torch.arange(width, device=row_keys.device)
+    z = key + row_keys.view(-1, 1) * _signed(_STEP) + columns * _signed(_CALL)
+    z = (z ^ _shift_right(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shift_right(z, 27)) * _signed(0x94D049BB133111EB)
+    z = z ^ _shift_right(z, 31)
+    bits = _BITS.get(dtype, 24)
+    return (_shift_right(z, 64 - bits).to(dtype) * 2.0**-bits).view(shape)
+
+
+def keyed_normal(shape: tuple[int, ...], key: int, row_keys: Tensor, dtype: torch.dtype) -> Tensor:
+    """Standard normal numbers from two of `keyed_uniform` each (Box & Muller 1958)."""
+    width = math.prod(shape[1:])
+    two = keyed_uniform((len(row_keys), 2, width), key, row_keys, dtype)
+    return ((-2 * torch.log1p(-two[:, 0])).sqrt() * torch.cos(2 * math.pi * two[:, 1])).view(shape)
+
+
 class _KeyedDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
@@ -106,6 +133,19 @@ def _drop(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
     if p == 1:
         return torch.zeros_like(x)
     return ops.dropout(x.reshape(len(x), prod(x.shape[1:])).contiguous(), p, key, row_keys).view(x.shape)
+
+
+_BITS = {torch.float64: 53, torch.bfloat16: 8, torch.float16: 11}
+
+
+def _signed(bits: int) -> int:
+    """A 64-bit word as the int64 of the same bits."""
+    return bits - (1 << 64) if bits >> 63 else bits
+
+
+def _shift_right(z: Tensor, bits: int) -> Tensor:
+    """A logical shift of int64."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _mix(z: int) -> int:

@@ -13,7 +13,7 @@ from torch_geometric.nn import DirGNNConv
 from fullgraph.pyg.data import indices, rank_graph
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import reason_to_refuse
-from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rule_of
+from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rules_in
 
 _TRANSFERS = {
     Way.WALK: "each boundary row once, and once backward; a sum of constant rows nothing after the first time",
@@ -62,7 +62,7 @@ class ExplainedLayer:
 def explained_layers(model: Module, data: BaseData) -> list[ExplainedLayer]:
     """What `explain` prints, as data: the layers that have a rule or are refused, in the model's order."""
     graph = rank_graph(data)
-    found, refused, flipped = [], [], []
+    found, refused, flipped, rules = [], [], [], dict(rules_in(model))
     for name, module in model.named_modules():
         if any(name.startswith(f"{parent}." if parent else "") for parent in refused):
             continue
@@ -75,7 +75,7 @@ def explained_layers(model: Module, data: BaseData) -> list[ExplainedLayer]:
         elif name in flipped:
             choice = Choice(Way.AT_ONCE, "it is given the flipped graph")
         else:
-            choice = _choice(module, graph)
+            choice = _choice(module, rules.get(module), graph)
         if choice is not None:
             layer = original_class(type(module)).__name__
             found.append(ExplainedLayer(name, layer, choice.way, choice.why))
@@ -111,10 +111,9 @@ def explain(model: Module, data: BaseData) -> str:
     return "\n".join([share, *(line.rstrip() for line in lines)])
 
 
-def _choice(module: Module, graph: RankGraph) -> Choice | None:
+def _choice(module: Module, rule: type[Converted] | None, graph: RankGraph) -> Choice | None:
     if isinstance(module, Converted):
         return module.choice()
-    rule = rule_of(module)
     if rule is None:
         return None
     twin = rule.__new__(rule)

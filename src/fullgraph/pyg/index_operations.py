@@ -43,6 +43,11 @@ def _itself(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> A
     return self
 
 
+def _needs_gradient(func: Callable[..., Any], self: Any, wanted: bool) -> Any:
+    """Checkpointing sets it on all tensors alike, to what it was: ids have no gradient."""
+    return NotImplemented if wanted else None
+
+
 def _ends(index: Any, row: int) -> Tensor:
     ids = index.plain[row]
     return RemoteIds.of(ids, index.relation, index) if row % 2 == index.remote_row else ids
@@ -202,14 +207,15 @@ _IN_PLACE = {_T.scatter_add_}
 _NOT_EQUAL = {_T.ne, torch.ne, _T.__ne__}
 MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(
-        [_T.to, _T.clone, torch.clone, _T.contiguous, _T.detach, torch.detach, _T.cpu, _T.cuda, _T.long, _T.pin_memory],
+        [_T.to, _T.clone, torch.clone, _T.contiguous, _T.cpu, _T.cuda, _T.long, _T.pin_memory],
         _same_kind,
     ),
     **dict.fromkeys(
         [_T.view, _T.reshape, _T.expand, _T.expand_as, _T.unsqueeze, torch.unsqueeze, _T.squeeze, torch.squeeze],
         _view_of_ids,
     ),
-    _T.__deepcopy__: _itself,
+    **dict.fromkeys([_T.__deepcopy__, _T.detach, torch.detach], _itself),
+    _T.requires_grad.__set__: _needs_gradient,  # pyright: ignore[reportAttributeAccessIssue]
     _T.requires_grad_: _itself,
     _T.__getitem__: _getitem,
     _T.__setitem__: _setitem,

@@ -16,8 +16,8 @@ from fullgraph.pyg.data import indices, rank_graph
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import check_layers
-from fullgraph.pyg.rules import Converted, convert_instance, rule_of
-from fullgraph.pyg.rules.rowwise import KeyedDropouts
+from fullgraph.pyg.rules import Converted, convert_instance, rules_in
+from fullgraph.pyg.rules.draws import KeyedDraws
 
 
 def convert(model: Module, data: BaseData) -> Module:
@@ -39,10 +39,8 @@ def convert(model: Module, data: BaseData) -> Module:
     """
     graph = rank_graph(data)
     check_layers(model)
-    for module in model.modules():
-        rule = rule_of(module)
-        if rule is not None:
-            convert_instance(module, rule, graph)
+    for module, rule in rules_in(model):
+        convert_instance(module, rule, graph)
     if not isinstance(model, _Root):
         convert_instance(model, type(type(model).__name__, (_Root, type(model)), {}), graph)
     return model
@@ -148,5 +146,5 @@ class _Root(Converted):
     """The outermost module: while it runs, ``F.dropout`` in anybody's ``forward`` is keyed by global ids too."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with KeyedDropouts(self.rank_graph):
+        with KeyedDraws(self.rank_graph):
             return super().__call__(*args, **kwargs)

@@ -6,7 +6,7 @@ Without this list they would run, over the remote-aware index, and be wrong in s
 import torch
 import torch_geometric.nn as pyg
 from torch.nn import Module
-from torch_geometric.nn import aggr
+from torch_geometric.nn import aggr, models
 
 from fullgraph.errors import UnsupportedLayer
 from fullgraph.pyg.rules.norms import derived_norm
@@ -14,10 +14,14 @@ from fullgraph.pyg.rules.norms import derived_norm
 _ALL_ROWS = "it normalises over all rows of the graph, of which a rank sees its own only"
 _NEIGHBOURS = "it looks for neighbours among all rows of the graph, of which a rank sees its own only"
 _FORMAT = "it needs the whole graph in a format of its own"
+_COARSER = "it chooses among all rows of the graph, of which a rank sees its own only"
+_MOLECULES = "it looks for neighbours among all positions, of which a rank sees its own only"
+_WALKS = "it walks over the whole graph by itself"
 _POSITIONS = "its result depends on the largest number of in-edges in the whole graph"
 
 _REASONS: dict[type[Module], str] = {
     torch.nn.SyncBatchNorm: "it knows ranks by itself; use torch.nn.BatchNorm1d, which becomes exact over all ranks",
+    torch.nn.RReLU: "it draws slopes of its own on each rank",
     torch.nn.BatchNorm2d: _ALL_ROWS,
     torch.nn.BatchNorm3d: _ALL_ROWS,
     torch.nn.InstanceNorm1d: f"{_ALL_ROWS}; use torch_geometric.nn.InstanceNorm, which becomes exact over all ranks",
@@ -32,7 +36,26 @@ _REASONS: dict[type[Module], str] = {
     aggr.LSTMAggregation: _POSITIONS,
     aggr.GRUAggregation: _POSITIONS,
     aggr.SetTransformerAggregation: _POSITIONS,
-    pyg.models.Node2Vec: "it walks over the whole graph by itself",
+    pyg.TopKPooling: _COARSER,
+    pyg.SAGPooling: _COARSER,
+    pyg.EdgePooling: _COARSER,
+    pyg.ASAPooling: _COARSER,
+    pyg.PANPooling: _COARSER,
+    pyg.MemPooling: _COARSER,
+    pyg.ClusterPooling: _COARSER,
+    models.Node2Vec: _WALKS,
+    models.MetaPath2Vec: _WALKS,
+    models.DeepGraphInfomax: "its summary, corruption and loss are functions over all rows; use its encoder alone",
+    models.GraphUNet: _COARSER,
+    models.SchNet: _MOLECULES,
+    models.DimeNet: _MOLECULES,
+    models.GNNFF: _MOLECULES,
+    models.ViSNet: _MOLECULES,
+    models.GPSE: "it adds a node to each graph, and draws its features",
+    models.GPSENodeEncoder: "it takes what GPSE precomputed on whole graphs",
+    models.TGNMemory: "it takes events in time, not a graph",
+    models.RENet: "it takes events in time, not a graph",
+    models.LPFormer: "it multiplies rows of the whole adjacency matrix",
 }
 
 
@@ -59,10 +82,10 @@ def reason_to_refuse(module: Module) -> str | None:
     norm = derived_norm(module)
     if norm is not None:
         return f"it is derived from {norm.__name__}, which reads all rows of the graph; only that one itself is known"
-    if isinstance(module, pyg.GPSConv) and isinstance(module.attn, torch.nn.MultiheadAttention) and module.attn.dropout:
-        return (
-            "its attention drops weights of its own, by other masks on another number of ranks; use attn_kwargs without"
-        )
+    if isinstance(module, torch.nn.MultiheadAttention | torch.nn.RNNBase) and module.dropout:
+        return "it drops numbers by other masks on another number of ranks; leave out its argument dropout"
+    if isinstance(module, models.MetaLayer) and module.global_model is not None:
+        return "its global model reads all rows of the graph, of which a rank sees its own only"
     if isinstance(module, pyg.ChebConv) and module.normalization is None:
         return "without normalization it needs the largest eigenvalue of the whole graph's Laplacian"
     return next((reason for refused, reason in _REASONS.items() if isinstance(module, refused)), None)

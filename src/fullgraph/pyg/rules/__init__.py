@@ -6,19 +6,26 @@ own code runs on complete neighbourhoods.
 
 import torch
 import torch_geometric.nn as pyg
+from torch_geometric.nn import models
 
 from fullgraph.pyg.rules import (
     aggregating,
     attention,
+    autoencoders,
     colours,
+    draws,
+    embeddings,
     global_attention,
     hgt,
     hyperedges,
+    labels,
     mesh,
+    molecules,
     norms,
     quantiles,
+    readouts,
     relational,
-    rowwise,
+    scores,
     semantic,
     supergat,
 )
@@ -46,7 +53,7 @@ RULES: dict[type, type[Converted]] = {
     pyg.HypergraphConv: hyperedges.HypergraphConv,
     pyg.aggr.MedianAggregation: quantiles.MedianAggregation,
     pyg.aggr.QuantileAggregation: quantiles.QuantileAggregation,
-    pyg.BatchNorm: rowwise.BatchNorm,
+    pyg.BatchNorm: norms.BatchNorm,
     pyg.HeteroBatchNorm: norms.HeteroBatchNorm,
     pyg.GraphNorm: norms.GraphNorm,
     pyg.PairNorm: norms.PairNorm,
@@ -54,8 +61,25 @@ RULES: dict[type, type[Converted]] = {
     pyg.GraphSizeNorm: norms.GraphSizeNorm,
     pyg.LayerNorm: norms.LayerNorm,
     pyg.InstanceNorm: norms.InstanceNorm,
-    torch.nn.BatchNorm1d: rowwise.BatchNorm1d,
-    torch.nn.Dropout: rowwise.Dropout,
+    torch.nn.BatchNorm1d: norms.BatchNorm1d,
+    torch.nn.Dropout: draws.Dropout,
+    models.InnerProductDecoder: autoencoders.InnerProductDecoder,
+    models.GAE: autoencoders.GAE,
+    models.VGAE: autoencoders.VGAE,
+    models.ARGA: autoencoders.ARGA,
+    models.ARGVA: autoencoders.ARGVA,
+    models.linkx.SparseLinear: embeddings.SparseLinear,
+    models.LightGCN: embeddings.LightGCN,
+    models.LabelPropagation: labels.LabelPropagation,
+    models.CorrectAndSmooth: labels.CorrectAndSmooth,
+    models.RECT_L: labels.RECT_L,
+    models.MaskLabel: labels.MaskLabel,
+    models.NeuralFingerprint: molecules.NeuralFingerprint,
+    models.AttentiveFP: molecules.AttentiveFP,
+    models.SGFormer: global_attention.SGFormer,
+    models.Polynormer: global_attention.Polynormer,
+    models.SignedGCN: scores.SignedGCN,
+    models.ARLinkPredictor: scores.ARLinkPredictor,
 }
 
 
@@ -69,4 +93,18 @@ def rule_of(module: torch.nn.Module) -> type[Converted] | None:
     return rule
 
 
-__all__ = ["RULES", "Choice", "Converted", "Way", "convert_instance", "original_class", "rule_of"]
+def rules_in(model: torch.nn.Module) -> list[tuple[torch.nn.Module, type[Converted]]]:
+    """Each module of ``model`` that is to become another, with what it becomes."""
+    layers = [m for m in model.modules() if isinstance(m, pyg.MessagePassing | pyg.HeteroBatchNorm)]
+    of_layers = {part for layer in layers for part in layer.modules() if isinstance(part, pyg.Aggregation)}
+    found = []
+    for module in model.modules():
+        rule = rule_of(module)
+        if isinstance(module, pyg.Aggregation) and module not in of_layers:
+            rule = readouts.rule_of(module, rule)
+        if rule is not None:
+            found.append((module, rule))
+    return found
+
+
+__all__ = ["RULES", "Choice", "Converted", "Way", "convert_instance", "original_class", "rules_in"]

@@ -22,8 +22,8 @@ from fullgraph.engine import Arguments, Neighbourhood, run_by_neighbourhood
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.converted import Converted, original_class
+from fullgraph.pyg.rules.draws import KeyedDraws
 from fullgraph.pyg.rules.norms import over_all_rows
-from fullgraph.pyg.rules.rowwise import KeyedDropouts
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, weights_wanted, why_not_sequential
 
 SOURCE, DESTINATION, EDGE, NODE, CONSTANT = "source", "destination", "edge", "node", "constant"
@@ -118,7 +118,7 @@ class ByNeighbourhood(Converted, MessagePassing):
             keys = None if index.edge_keys is None else index.edge_keys[run.edge_ids]
             ids = index.relation.dst_ids[run.rows.start : run.rows.stop]
             attributes = dict(self.__dict__)
-            with KeyedDropouts(graph), graph.rows_are(ids, keys, alone=True):
+            with KeyedDraws(graph), graph.rows_are(ids, keys, alone=True):
                 out = methods(arguments.of(run, share))
             # What the methods left behind belongs to this run alone, and would keep it alive.
             for name, value in attributes.items():

@@ -1,18 +1,21 @@
-"""GPSConv: message passing as any layer, and beside it attention of every node to every node of the graph.
+"""GPSConv, SGFormer and Polynormer: message passing as any layer, and attention of every node to every node.
 
 Every pair of rows meets, so there is no halo to be small: the keys and values of all ranks come at once. Performers
-need sums over nodes only, which are summed over ranks.
+and the attention of SGFormer and Polynormer need sums over nodes only, which are summed over ranks.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
-from torch_geometric.nn.attention import PerformerAttention
+from torch_geometric.nn import models
+from torch_geometric.nn.attention import PerformerAttention, PolynormerAttention, SGFormerAttention
 from torch_geometric.nn.attention.performer import generalized_kernel
+from torch_geometric.nn.models.sgformer import SGModule as _SGModuleOfPyG
 
 from fullgraph.engine import sum_over_ranks, with_halo
 from fullgraph.errors import UnsupportedOperation
@@ -37,20 +40,50 @@ class GPSConv(Converted, pyg.GPSConv):
                 "a partitioned graph is one graph to GPSConv's global attention; leave out its argument: batch"
             )
         edge_index.relation.check_square()
-        with self._attention_over_ranks(edge_index.relation):
+        with _over_ranks(self.attn, edge_index.relation):  # pyright: ignore[reportArgumentType]
             return super().forward(x, edge_index, None, **kwargs)
 
-    @contextmanager
-    def _attention_over_ranks(self, relation: RankRelation) -> Iterator[None]:
-        """Elsewhere the same kind of attention may be over a row's own few entries, so it is changed here alone."""
-        original = type(self.attn)
-        convert_instance(self.attn, _RULES[original], self.rank_graph)
-        self.attn.__dict__["relation"] = relation
-        try:
-            yield
-        finally:
-            self.attn.__class__ = original  # pyright: ignore[reportAttributeAccessIssue]
-            del self.attn.__dict__["rank_graph"], self.attn.__dict__["relation"]
+
+class _OfOneGraph(Converted):
+    """A model whose attention is over the rows of the one graph that is partitioned."""
+
+    def forward(self, x: Tensor, edge_index: Any, batch: Tensor | None) -> Tensor:
+        if not isinstance(edge_index, RemoteIndex):
+            return super().forward(x, edge_index, batch)
+        largest = max(self.rank_graph.world.gather_objects(int(batch.max()) if batch is not None and len(batch) else 0))
+        edge_index.relation.check_square()
+        if largest > 0:
+            raise UnsupportedOperation(
+                "attention over the rows of all ranks knows one graph only; give zeros as batch, not ids of graphs up "
+                f"to: {largest}"
+            )
+        one_graph = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        attention = [module for module in self.modules() if type(module) in _RULES]
+        with ExitStack() as stack:
+            for module in attention:
+                stack.enter_context(_over_ranks(module, edge_index.relation))
+            return super().forward(x, edge_index, one_graph)
+
+
+class SGFormer(_OfOneGraph, models.SGFormer):
+    """Wu 2023."""
+
+
+class Polynormer(_OfOneGraph, models.Polynormer):
+    """Deng 2024."""
+
+
+@contextmanager
+def _over_ranks(module: torch.nn.Module, relation: RankRelation) -> Iterator[None]:
+    """Elsewhere the same kind of attention may be over a row's own few entries, so it is changed for a while only."""
+    original = type(module)
+    convert_instance(module, _RULES[original], relation.graph)
+    module.__dict__["relation"] = relation
+    try:
+        yield
+    finally:
+        module.__class__ = original
+        del module.__dict__["rank_graph"], module.__dict__["relation"]
 
 
 class _Multihead(Converted, torch.nn.MultiheadAttention):
@@ -75,4 +108,52 @@ class _Performer(Converted, PerformerAttention):
         return self.dropout(self.attn_out(out.transpose(1, 2).reshape(len(x), -1))).unsqueeze(0)
 
 
-_RULES: dict[type, type[Converted]] = {torch.nn.MultiheadAttention: _Multihead, PerformerAttention: _Performer}
+class _SGModule(Converted, _SGModuleOfPyG):
+    def forward(self, x: Tensor, batch: Tensor) -> Tensor:
+        x = self._dropped(self.activation(self.bns[0](self.fcs[0](x))))
+        for attention, norm in zip(self.attns, self.bns[1:], strict=True):
+            out = (attention(x.unsqueeze(0)).squeeze(0) + x) / 2.0
+            x = self._dropped(self.activation(norm(out)))
+        return x
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return F.dropout(x, p=self.dropout, training=self.training)
+
+
+class _SGFormer(Converted, SGFormerAttention):
+    relation: RankRelation
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        world, shape = self.rank_graph.world, (x.size(1), self.heads, self.head_channels)
+        q, k, v = (projection(x).view(shape) for projection in (self.q, self.k, self.v))
+        q, k = (t.masked_fill(t == 0, 1e-6) for t in (q, k))
+        q, k = (t / torch.linalg.norm(t, dim=-1, keepdim=True) for t in (q, k))
+        products = sum_over_ranks(torch.einsum("lhm,lhd->hmd", k, v), world)
+        total = sum_over_ranks(k.sum(0), world)
+        num_rows = self.rank_graph.num_global_nodes[self.relation.name[0]]
+        above = torch.einsum("nhm,hmd->nhd", q, products) + num_rows * v
+        below = torch.einsum("nhm,hm->nh", q, total).unsqueeze(-1) + num_rows
+        return (above / below).mean(dim=1).unsqueeze(0)
+
+
+class _Polynormer(Converted, PolynormerAttention):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        world, x = self.rank_graph.world, x.squeeze(0)
+        shape = (len(x), self.head_channels, self.heads)
+        h, v = self.h_lins(x), self.v(x).view(shape)
+        k = self.k(x).sigmoid().view(shape)
+        q = k if self.qk_shared else self.q(x).sigmoid().view(shape)
+        above = torch.einsum("ndh,dmh->nmh", q, sum_over_ranks(torch.einsum("ndh,nmh->dmh", k, v), world))
+        below = torch.einsum("ndh,dh->nh", q, sum_over_ranks(k.sum(0), world)).unsqueeze(1)
+        out = (above / (below + 1e-6)).reshape(len(x), -1)
+        out = F.relu(self.lin_out(self.lns(out) * (h + self.beta)))
+        return self.dropout(out).unsqueeze(0)
+
+
+_RULES: dict[type, type[Converted]] = {
+    torch.nn.MultiheadAttention: _Multihead,
+    PerformerAttention: _Performer,
+    _SGModuleOfPyG: _SGModule,
+    SGFormerAttention: _SGFormer,
+    PolynormerAttention: _Polynormer,
+}

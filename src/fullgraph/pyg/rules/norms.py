@@ -1,4 +1,4 @@
-"""PyG's norms over all rows of a graph, with the statistics of all ranks' rows.
+"""Norms over all rows of a graph, torch's batch norm and PyG's, with the statistics of all ranks' rows.
 
 On its own rows a rank would find statistics of its part of the graph. Here each is summed over ranks, the mean first
 and then the deviations from it, so that no digits are lost; a sum costs one vector per graph of the batch. ``batch`` is
@@ -11,10 +11,48 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.engine import Groups
-from fullgraph.errors import InputError
+from fullgraph.engine import Groups, batch_norm
+from fullgraph.errors import InputError, UnsupportedLayer
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.ways import Choice, Way
+
+
+class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
+    """Ioffe & Szegedy 2015 over the rows of all ranks, running statistics included."""
+
+    def choice(self) -> Choice:
+        """Row-wise."""
+        return Choice(Way.ROW_WISE, "statistics of all ranks")
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training and self.track_running_stats:
+            return super().forward(input)
+        if input.dim() != 2:
+            raise UnsupportedLayer(f"BatchNorm1d on a partitioned graph takes rows [n, F], not: {tuple(input.shape)}")
+        out, mean, variance, num_rows = batch_norm(input, self.weight, self.bias, self.eps, self.rank_graph.world)
+        if self.training and self.track_running_stats:
+            self._update(mean, variance * (num_rows / (num_rows - 1)))
+        return out
+
+    @torch.no_grad()
+    def _update(self, mean: Tensor, unbiased_variance: Tensor) -> None:
+        self.num_batches_tracked.add_(1)  # pyright: ignore[reportOptionalMemberAccess]
+        share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum  # pyright: ignore[reportArgumentType]
+        for running, value in ((self.running_mean, mean), (self.running_var, unbiased_variance)):
+            if running is not None:
+                running.lerp_(value.to(running.dtype), share)
+
+
+class BatchNorm(Converted, pyg.BatchNorm):
+    """PyG's wrapper, whose ``allow_single_element`` would otherwise look at this rank's rows alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.allow_single_element and self.training and self._num_rows(x) <= 1:
+            return super().forward(x[:1]) if len(x) else x
+        return self.module(x)
+
+    def _num_rows(self, x: Tensor) -> int:
+        return int(self.rank_graph.world.all_reduce(torch.tensor(len(x), device=x.device)))
 
 
 class _Norm(Converted):

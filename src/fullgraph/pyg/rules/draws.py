@@ -1,0 +1,122 @@
+"""Dropout and random numbers for rows, keyed by global ids: the same on any number of ranks, in backward too."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from fullgraph.engine import keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.errors import UnsupportedOperation
+from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.ways import Choice, Way
+
+
+class Dropout(Converted, torch.nn.Dropout):
+    """Masks keyed by the rows' original ids."""
+
+    def choice(self) -> Choice:
+        """Row-wise."""
+        return Choice(Way.ROW_WISE, "masks keyed by global ids")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return drop(input, self.p, self.rank_graph) if self.training and self.p else input
+
+
+def drop(x: Tensor, p: float, graph: RankGraph) -> Tensor:
+    """Draw the next mask and apply it."""
+    return keyed_dropout(x, p, graph.randomness.draw(), graph.row_keys(len(x)))
+
+
+class KeyedDraws(TorchFunctionMode):
+    """While it is active, dropout as a function and random numbers for rows are keyed by global ids too."""
+
+    def __init__(self, graph: RankGraph):
+        super().__init__()
+        self._graph = graph
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is F.dropout:
+            return self._dropout(*args, **kwargs)
+        if func in _UNKEYED and kwargs.get("training", True):
+            raise UnsupportedOperation(
+                f"this kind of dropout would differ with the number of ranks; use torch.nn.Dropout: {func.__name__}"
+            )
+        if func in _DRAWS:
+            return self._draw(func, args, kwargs)
+        if func in _REFUSED_DRAWS:
+            raise UnsupportedOperation(
+                "each rank would draw numbers of its own here; draw them before training and store them in the graph, "
+                f"or use torch.rand or torch.randn with a row per node or edge: {func.__name__}"
+            )
+        return func(*args, **kwargs)
+
+    def _draw(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        _check_not_recomputed(func)
+        if kwargs.pop("generator", None) is not None:
+            raise UnsupportedOperation(
+                "numbers for the rows of a partitioned graph are drawn by global ids, not from a generator; leave out "
+                f"the argument generator of: {func.__name__}"
+            )
+        shape_of, draw = _DRAWS[func]
+        like = shape_of(*args, **kwargs)
+        keys = self._graph.row_keys(len(like) if like.dim() else 0)
+        drawn = draw(tuple(like.shape), self._graph.randomness.draw(), keys, like.dtype)
+        if func in _BERNOULLI:
+            drawn = (drawn < args[0]).to(like.dtype)
+        return drawn.requires_grad_(like.requires_grad)
+
+    def _dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+        if not training or p == 0:
+            return input
+        _check_not_recomputed(F.dropout)
+        return drop(input, p, self._graph)
+
+
+def _check_not_recomputed(func: Callable[..., Any]) -> None:
+    """What is recomputed in backward runs outside of this mode, and would draw from torch's own generator."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") not in _RECOMPUTING:
+        frame = frame.f_back
+    if frame is not None or torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        raise UnsupportedOperation(
+            f"{func.__name__} inside torch.utils.checkpoint, or GroupAddRev, would draw other numbers when it is "
+            "recomputed; leave that part of the model out of the checkpoint"
+        )
+
+
+_RECOMPUTING = {"torch.utils.checkpoint", "torch_geometric.nn.models.rev_gnn"}
+_BERNOULLI = {torch.bernoulli, Tensor.bernoulli}
+_DRAWS: dict[Any, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    torch.rand: (torch.empty, keyed_uniform),
+    torch.randn: (torch.empty, keyed_normal),
+    torch.rand_like: (torch.empty_like, keyed_uniform),
+    torch.randn_like: (torch.empty_like, keyed_normal),
+    **dict.fromkeys(_BERNOULLI, (torch.empty_like, keyed_uniform)),
+}
+_REFUSED_DRAWS = {
+    torch.randint,
+    torch.randint_like,
+    torch.randperm,
+    torch.normal,
+    torch.poisson,
+    torch.multinomial,
+    Tensor.multinomial,
+    Tensor.uniform_,
+    Tensor.normal_,
+    Tensor.bernoulli_,
+    Tensor.random_,
+    Tensor.exponential_,
+    Tensor.cauchy_,
+    Tensor.geometric_,
+    Tensor.log_normal_,
+    F.gumbel_softmax,
+}
+_UNKEYED = {F.alpha_dropout, F.feature_alpha_dropout, F.dropout1d, F.dropout2d, F.dropout3d}
