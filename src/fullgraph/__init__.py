@@ -12,6 +12,7 @@ from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
 from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
+from fullgraph.pyg.embedding import NodeEmbedding, clip_gradients
 from fullgraph.pyg.explain import explain
 from fullgraph.pyg.functional import accuracy, gather_rows, mean_loss
 from fullgraph.pyg.open import open_graph as open
@@ -26,11 +27,13 @@ __all__ = [
     "Edges",
     "EngineConfig",
     "Graph",
+    "NodeEmbedding",
     "PartitionedData",
     "PartitionedGraph",
     "PartitionedHeteroData",
     "World",
     "accuracy",
+    "clip_gradients",
     "convert",
     "errors",
     "explain",

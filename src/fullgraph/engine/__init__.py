@@ -3,7 +3,7 @@
 from fullgraph.engine.aggregate import Reduction, sum_neighbours
 from fullgraph.engine.attention import EdgeDropout, attend
 from fullgraph.engine.extremum import extremum_neighbours
-from fullgraph.engine.gradients import sum_gradients
+from fullgraph.engine.gradients import norm_over_ranks, sum_gradients
 from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.linear_sums import linear_sum
@@ -39,6 +39,7 @@ __all__ = [
     "mean_over_all",
     "mean_over_ranks",
     "neighbourhoods",
+    "norm_over_ranks",
     "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",

@@ -28,5 +28,15 @@ def sum_gradients(parameters: Iterable[Parameter], world: World) -> None:
                 parameter.grad = total.view_as(parameter).clone()
 
 
+def norm_over_ranks(shared: Iterable[Tensor], own: Iterable[Tensor], world: World) -> float:
+    """The Euclidean norm of tensors that are equal on all ranks and of others that every rank has its own of.
+
+    Collective; equal on all ranks.
+    """
+    of_own = sum((t.double().square().sum() for t in own), torch.zeros((), dtype=torch.float64, device=world.device))
+    of_shared = sum((t.double().square().sum() for t in shared), torch.zeros_like(of_own))
+    return float((world.all_reduce(of_own) + of_shared).sqrt())
+
+
 def _flat_gradient(parameter: Parameter) -> Tensor:
     return torch.zeros_like(parameter).view(-1) if parameter.grad is None else parameter.grad.reshape(-1)

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -132,7 +131,7 @@ class _KeyedDropout(torch.autograd.Function):
 def _drop(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
     if p == 1:
         return torch.zeros_like(x)
-    return ops.dropout(x.reshape(len(x), prod(x.shape[1:])).contiguous(), p, key, row_keys).view(x.shape)
+    return ops.dropout(x.reshape(len(x), math.prod(x.shape[1:])).contiguous(), p, key, row_keys).view(x.shape)
 
 
 _BITS = {torch.float64: 53, torch.bfloat16: 8, torch.float16: 11}

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import Module
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
 from torch.optim import Optimizer
 from torch_geometric.data.data import BaseData
 from torch_geometric.nn import HeteroConv
 
+from fullgraph.comm import World
 from fullgraph.engine import sum_gradients
 from fullgraph.errors import InputError, UnsupportedOperation
 from fullgraph.pyg.data import indices, rank_graph
@@ -74,8 +76,10 @@ def prepare(
     convert(model, data)
     graph.world.agree("dropout seed", seed)
     tensors = [(name, t) for name, t in model.state_dict(keep_vars=True).items() if isinstance(t, Tensor)]
-    graph.world.agree("model", [(name, tuple(t.shape), str(t.dtype)) for name, t in tensors])
-    for _, tensor in tensors:
+    shared = [(name, t) for name, t in tensors if not isinstance(t, OwnRows)]
+    own = [(name, tuple(t.shape[1:]), str(t.dtype)) for name, t in tensors if isinstance(t, OwnRows)]
+    graph.world.agree("model", [*((name, tuple(t.shape), str(t.dtype)) for name, t in shared), *own])
+    for _, tensor in shared:
         graph.world.broadcast(tensor.detach())
     for module, index in _layers_with_index(model, data):
         walked = module.walked_index(index)
@@ -104,18 +108,23 @@ def _layers_with_index(model: Module, data: BaseData) -> Iterator[tuple[Converte
                 yield layer, index
 
 
+class OwnRows(Parameter):
+    """A parameter with a row for each node that this rank owns: no other rank has these rows."""
+
+
 class GradientSum:
     """Sums the gradients of one optimizer's parameters over ranks, once per step."""
 
     def __init__(self, optimizer: Optimizer, graph: RankGraph):
-        self._optimizer, self._graph = optimizer, graph
+        self._optimizer, self.graph = optimizer, graph
         self._summed: list[Tensor | None] = []
 
     def now(self) -> None:
         """Sum them before the step, to clip or inspect them; the step then does not sum again. Collective."""
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
         if not self._summed or any(p.grad is not g for p, g in zip(parameters, self._summed, strict=True)):
-            sum_gradients(parameters, self._graph.world)
+            sum_gradients([p for p in parameters if not isinstance(p, OwnRows)], self.graph.world)
+            _complete_gradients([p for p in parameters if isinstance(p, OwnRows)], self.graph.world)
             self._summed = [p.grad for p in parameters]
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -127,7 +136,17 @@ class GradientSum:
             )
         self.now()
         self._summed = []
-        self._graph.randomness.next_step()
+        self.graph.randomness.next_step()
+
+
+def _complete_gradients(parameters: list[Parameter], world: World) -> None:
+    """Zeros where a rank's rows got no gradient but other ranks' did, so that all optimizers step. Collective."""
+    if parameters:
+        given = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int64, device=world.device)
+        present = world.all_reduce(given)
+        for parameter, ranks in zip(parameters, present.tolist(), strict=True):
+            if ranks and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
 
 
 def sum_gradients_now(optimizer: Optimizer) -> None:
@@ -136,10 +155,19 @@ def sum_gradients_now(optimizer: Optimizer) -> None:
     Raises:
         InputError: if the optimizer did not go through ``fullgraph.prepare``.
     """
+    gradient_sum_of(optimizer).now()
+
+
+def gradient_sum_of(optimizer: Optimizer) -> GradientSum:
+    """What `prepare` gave an optimizer.
+
+    Raises:
+        InputError: if it gave it nothing.
+    """
     gradient_sum = getattr(optimizer, "gradient_sum", None)
     if gradient_sum is None:
         raise InputError(f"prepare the optimizer with fullgraph.prepare first: {type(optimizer).__name__}")
-    gradient_sum.now()
+    return gradient_sum
 
 
 class _Root(Converted):
