@@ -27,8 +27,7 @@ void combine(const Extremum<T>& k, const Segments& segments, std::int64_t hub, c
             std::int32_t& count = k.best.count[row + column];
             const T candidate = partial.value[s * k.width + column];
             const std::int32_t times = partial.count[s * k.width + column];
-            if (k.largest) take<true>(value, count, candidate, times);
-            else take<false>(value, count, candidate, times);
+            take(k.largest, value, count, candidate, times);
         }
     }
 }

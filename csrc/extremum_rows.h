@@ -43,15 +43,28 @@ struct ExtremumBackward {
     std::int64_t width;
 };
 
-// Takes a candidate that has been met `times` times: a better one replaces, an equal one counts. NaN is better than a number.
-// Works on a register as on one number.
+// Takes a candidate that was met `times` times: a better one replaces, an equal one counts. NaN is better than a number.
+template <class T>
+FULLGRAPH_INLINE void take(bool largest, T& best, std::int32_t& count, T candidate, std::int32_t times) {
+    const bool is_nan = candidate != candidate, was_nan = best != best;
+    if ((largest ? candidate > best : candidate < best) || (is_nan && !was_nan)) {
+        best = candidate;
+        count = times;
+    } else if (candidate == best || (is_nan && was_nan)) {
+        count += times;
+    }
+}
+
+// The same for a register of candidates met once each, but for NaN: `zero` stays 0 as long as all candidates are finite. Each
+// comparison makes a choice at once, and none is with itself: GCC would take the register apart into single numbers.
 template <bool largest, class Value, class Count>
-FULLGRAPH_INLINE void take(Value& best, Count& count, const Value candidate, const Count times) {
-    const auto is_nan = candidate != candidate, was_nan = best != best;
-    const auto better = (largest ? candidate > best : candidate < best) | (is_nan & (best == best));
-    const auto tie = (candidate == best) | (is_nan & was_nan);
-    count = better ? times : (tie ? count + times : count);
-    best = better ? candidate : best;
+FULLGRAPH_INLINE void take_finite(Value& best, Count& count, Value& zero, const Value candidate) {
+    const Count no{}, one = no + 1;
+    const Value high = largest ? candidate : best, low = largest ? best : candidate;
+    count = high > low ? no : count;
+    count += high >= low ? one : no;
+    best = high > low ? candidate : best;
+    zero += candidate * Value{};
 }
 
 template <int columns, bool largest, class T>
@@ -69,24 +82,41 @@ struct RowBest {
         const std::int64_t last = tile.last - tile.column, final_entry = k.csr.indptr[k.csr.num_rows] - 1;
         Value value[n];
         Count count[n];
+        Value zero{};
         for (int v = 0; v < n; ++v) {
             const std::int64_t column = v + 1 < n ? tile.column + v * columns : tile.last;
             value[v] = load<Value>(row.value + column);
             count[v] = converted<Count>(load<Vector<std::int32_t, columns>>(row.count + column));
         }
-        const Count once = Count{} + Integer{1};
         const T* const base = k.x + tile.column;
         for (std::int64_t e = begin; e < end; ++e) {
             prefetch<bytes>(base + k.csr.indices[std::min(e + prefetch_entries(bytes), final_entry)] * k.width);
             const T* x = opaque(base + k.csr.indices[e] * k.width);
-            for (int v = 0; v < n - 1; ++v) take<largest>(value[v], count[v], load<Value>(x + v * columns), once);
-            take<largest>(value[n - 1], count[n - 1], load<Value>(x + last), once);
+            for (int v = 0; v < n - 1; ++v) take_finite<largest>(value[v], count[v], zero, load<Value>(x + v * columns));
+            take_finite<largest>(value[n - 1], count[n - 1], zero, load<Value>(x + last));
         }
+        if (!all_zero(zero)) return take_one_by_one(tile.column, tile.last + columns);
         for (int v = 0; v < n; ++v) {
             const std::int64_t column = v + 1 < n ? tile.column + v * columns : tile.last;
             const std::int64_t skip = v + 1 < n ? 0 : tile.skip;
             write_from<T, columns>(value[v], row.value + column, skip);
             write_from<std::int32_t, columns>(converted<Vector<std::int32_t, columns>>(count[v]), row.count + column, skip);
+        }
+    }
+
+private:
+    FULLGRAPH_INLINE static bool all_zero(const Vector<T, columns>& value) {
+        T each[columns], sum = 0;
+        std::memcpy(each, &value, sizeof each);
+        for (int lane = 0; lane < columns; ++lane) sum += each[lane];
+        return sum == T(0);  // NaN is not
+    }
+
+    // What a tile with NaN or infinity among its candidates falls back to.
+    [[gnu::noinline]] void take_one_by_one(std::int64_t first, std::int64_t past) const {
+        for (std::int64_t e = begin; e < end; ++e) {
+            const T* x = k.x + k.csr.indices[e] * k.width;
+            for (std::int64_t column = first; column < past; ++column) take(largest, row.value[column], row.count[column], x[column], 1);
         }
     }
 };

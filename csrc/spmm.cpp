@@ -1,4 +1,4 @@
-// Sums neighbours' rows: out[i] += sum over entries e of row i of w_e * x[indices[e]].
+// Sums neighbours' rows: out[i] += sum over entries e of row i of w_e * x[indices[e]]; or =, which saves clearing out.
 //
 // Pull: a thread owns the output rows of its range and reads any source row, so no two threads write the same place; a hub's
 // segments are summed apart and added in order. The naive way (gather rows per edge, then scatter-add) would allocate edges x
@@ -27,7 +27,7 @@ template <class X, class Out>
 void combine(const Spmm<X, Out>& k, const Segments& segments, std::int64_t hub, const Accumulator<X>* partial) {
     Out* out = k.out + segments.row(hub) * k.width;
     for (std::int64_t column = k.begin; column < k.end; ++column) {
-        Accumulator<X> sum = to_number(out[column]);
+        Accumulator<X> sum = k.overwrites ? Accumulator<X>(0) : to_number(out[column]);
         for (std::int64_t s = segments.first_of(hub); s < segments.end_of(hub); ++s) sum += partial[s * k.width + column];
         assign(out[column], sum);
     }
@@ -36,7 +36,7 @@ void combine(const Spmm<X, Out>& k, const Segments& segments, std::int64_t hub, 
 template <class X, class Out>
 void sum_columns_of_block(const Spmm<X, Out>& k, const Segments& segments, Accumulator<X>* partial, int num_threads) {
     using A = Accumulator<X>;
-    const Spmm<X, A> apart{k.csr, k.x, k.weight, partial, k.x_stride, k.width, k.num_heads, k.channels, k.begin, k.end};
+    const Spmm<X, A> apart{k.csr, k.x, k.weight, partial, k.x_stride, k.width, k.num_heads, k.channels, k.begin, k.end, false};
     for_rows_and_segments(
         k.csr, segments, k.end - k.begin, num_threads,
         [&](std::int64_t first, std::int64_t last) { run(k, {k.csr.indptr, first, last, k.out}); },
@@ -64,7 +64,7 @@ void sum_block(Spmm<X, Out> k, std::int64_t num_sources, int num_threads) {
 // X and Out are what the kernel reads and adds to; a bfloat16 array arrives as its bits.
 template <class X, class Out, class XBits, class OutBits>
 void spmm(Indptr indptr, Indices indices, In<XBits, 2> x, fullgraph::Out<OutBits, 2> out,
-          std::optional<In<Accumulator<X>, 2>> weight, EdgeIds edge_ids, int num_threads) {
+          std::optional<In<Accumulator<X>, 2>> weight, EdgeIds edge_ids, bool overwrites, int num_threads) {
     const auto width = static_cast<std::int64_t>(x.shape(1));
     const auto heads = weight ? static_cast<std::int64_t>(weight->shape(1)) : 1;
     const Spmm<X, Out> k{csr_of(indptr, indices, edge_ids),
@@ -76,7 +76,8 @@ void spmm(Indptr indptr, Indices indices, In<XBits, 2> x, fullgraph::Out<OutBits
                          heads,
                          width / heads,
                          0,
-                         width};
+                         width,
+                         overwrites};
     const nb::gil_scoped_release release;
     sum_block(k, static_cast<std::int64_t>(x.shape(0)), num_threads);
 }
@@ -84,7 +85,7 @@ void spmm(Indptr indptr, Indices indices, In<XBits, 2> x, fullgraph::Out<OutBits
 template <class X, class Out, class XBits = X, class OutBits = Out>
 void bind(nb::module_& m) {
     m.def("spmm", &spmm<X, Out, XBits, OutBits>, "indptr"_a.noconvert(), "indices"_a.noconvert(), "x"_a.noconvert(),
-          "out"_a.noconvert(), "weight"_a.noconvert().none(), "edge_ids"_a.noconvert().none(), "num_threads"_a);
+          "out"_a.noconvert(), "weight"_a.noconvert().none(), "edge_ids"_a.noconvert().none(), "overwrites"_a, "num_threads"_a);
 }
 
 }  // namespace

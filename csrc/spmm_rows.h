@@ -22,6 +22,7 @@ struct Spmm {
     Out* out;         // [num_rows, width]
     std::int64_t x_stride, width, num_heads, channels;
     std::int64_t begin, end;  // the columns to sum: whole heads, if there are several
+    bool overwrites;          // out is written; else added into
 };
 
 // What an entry's row is multiplied by within a tile: nothing, one number, or a number for each register.
@@ -40,8 +41,12 @@ struct RowSum {
         Out* const first_out = out + tile.column;
         Out* const last_out = out + tile.last;
         Columns<X, columns> sum[n];
-        for (int v = 0; v < n - 1; ++v) sum[v].read(first_out + v * columns);
-        sum[n - 1].read(last_out);
+        if (k.overwrites) {
+            for (int v = 0; v < n; ++v) sum[v].clear();
+        } else {
+            for (int v = 0; v < n - 1; ++v) sum[v].read(first_out + v * columns);
+            sum[n - 1].read(last_out);
+        }
 
         std::int64_t head[n];
         for (int v = 0; v < n; ++v) head[v] = scale == Scale::none ? 0 : (tile.column + v * columns) / k.channels;
@@ -73,8 +78,11 @@ struct RowSums {
     FULLGRAPH_INLINE void rows() const {
         for (std::int64_t row = run.first; row < run.last; ++row) {
             const std::int64_t begin = run.bounds[row], end = run.bounds[row + 1];
-            if (begin == end) continue;
             Out* out = run.data + row * k.width;
+            if (begin == end) {
+                if (k.overwrites) std::fill(out + k.begin, out + k.end, Out{});
+                continue;
+            }
             if (!k.weight) {
                 for_tiles<columns, most>(k.begin, k.end, RowSum<columns, Scale::none, X, Out>{k, begin, end, out});
             } else if (k.num_heads > 1 && k.channels % columns == 0) {

@@ -73,6 +73,7 @@ struct Columns {
     using V = Vector<X, columns>;
     V value;
 
+    FULLGRAPH_INLINE void clear() { value = V{}; }
     FULLGRAPH_INLINE void read(const X* from) { value = load<V>(from); }
     FULLGRAPH_INLINE void add(const X* x) { value += load<V>(x); }
     FULLGRAPH_INLINE void add(X weight, const X* x) { value += weight * load<V>(x); }
@@ -84,6 +85,7 @@ struct Columns<BFloat16, 1> {
     static constexpr int registers = 1;
     float value;
 
+    FULLGRAPH_INLINE void clear() { value = 0; }
     template <class Out>
     FULLGRAPH_INLINE void read(const Out* from) { value = to_number(*from); }
     FULLGRAPH_INLINE void add(const BFloat16* x) { value += to_number(*x); }
@@ -103,6 +105,7 @@ struct Columns<BFloat16, columns> {
     using Bits = Vector<std::uint32_t, lanes>;
     V even, odd;
 
+    FULLGRAPH_INLINE void clear() { even = odd = V{}; }
     FULLGRAPH_INLINE void read(const BFloat16* from) {
         const auto pairs = load<Bits>(from);
         even = low_halves(pairs);

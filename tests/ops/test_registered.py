@@ -56,7 +56,7 @@ def cases() -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
         "spmm without weights": (registered.spmm, (*arrays, x, None)),
         "sddmm": (registered.sddmm, (*arrays, out.clone().requires_grad_(), x, block.num_edges, 3)),
         "extremum": (registered.extremum, (*block.csr(), *block_t.csr(), x, True)),
-        "spmm_": (registered.spmm_, (*block.csr(), plain, out, weight.detach(), block.edge_ids)),
+        "spmm_": (registered.spmm_, (*block.csr(), plain, out, weight.detach(), block.edge_ids, False)),
         "sddmm_": (registered.sddmm_, (*block.csr(), out, plain, torch.zeros_like(weight), block.edge_ids)),
         "extremum_": (registered.extremum_, (*block.csr(), plain, out, count, False)),
         "extremum_backward_": (

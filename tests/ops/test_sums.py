@@ -15,14 +15,23 @@ DTYPES = [torch.float64, torch.float32]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(block=blocks(), width=wide, num_heads=heads, weighted=st.sampled_from(["no", "edge", "head"]))
-def test_spmm_equals_its_twin(block: DrawnBlock, width: int, num_heads: int, weighted: str, dtype: torch.dtype) -> None:
+@given(
+    block=blocks(),
+    width=wide,
+    num_heads=heads,
+    weighted=st.sampled_from(["no", "edge", "head"]),
+    overwrites=st.booleans(),
+)
+def test_spmm_equals_its_twin(
+    block: DrawnBlock, width: int, num_heads: int, weighted: str, overwrites: bool, dtype: torch.dtype
+) -> None:
     values = block.values(dtype)
     x, start = values(block.num_columns, num_heads * width), values(block.num_rows, num_heads * width)
     weight = {"no": None, "edge": values(block.num_edges), "head": values(block.num_edges, num_heads)}[weighted]
     got, want = start.clone(), start.clone()
-    ops.spmm(*block.csr(), x, got, weight=weight, edge_ids=block.edge_ids)
-    reference.spmm(*block.csr(), x, want, weight=weight, edge_ids=block.edge_ids)
+    options = {"weight": weight, "edge_ids": block.edge_ids, "overwrites": overwrites}
+    ops.spmm(*block.csr(), x, got, **options)
+    reference.spmm(*block.csr(), x, want, **options)
     assert_close((got,), (want,))
 
 
@@ -64,6 +73,20 @@ def test_two_blocks_equal_one(block: DrawnBlock, width: int) -> None:
     for half in block.split():
         ops.spmm(*half.csr(), x, absorbed, weight=weight, edge_ids=half.edge_ids)
     assert_close((absorbed,), (merged,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_sum_that_overwrites_is_the_sum_into_zeros(dtype: torch.dtype) -> None:
+    """On a block with a hub, rows without entries, and more columns than one tile."""
+    block = hub_block()
+    x = block.values()(block.num_columns, 300).to(dtype)
+    fresh, added = (
+        torch.full((block.num_rows, 300), torch.nan, dtype=dtype),
+        torch.zeros(block.num_rows, 300, dtype=dtype),
+    )
+    ops.spmm(*block.csr(), x, fresh, overwrites=True)
+    ops.spmm(*block.csr(), x, added)
+    assert torch.equal(fresh, added)
 
 
 def test_any_number_of_threads_gives_the_same_bits() -> None:

@@ -62,8 +62,8 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
 def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:
     """Sum ``x`` ``[n, F]`` along one direction of a plan; weights are looked up by the blocks' edge ids."""
     incoming = fetch(walk.routes, (x,))
-    out = x.new_zeros((walk.local.num_rows, x.shape[1]))
-    _add(walk.local, x, out, local_weight)
+    out = x.new_empty((walk.local.num_rows, x.shape[1]))
+    _add(walk.local, x, out, local_weight, overwrites=True)
     for number, (rows,) in incoming:
         block = walk.blocks[number]
         if block is not None:
@@ -72,8 +72,9 @@ def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight:
     return out
 
 
-def _add(block: Block, x: Tensor, out: Tensor, weight: Tensor | None) -> None:
-    ops.spmm(block.indptr, block.indices, x, out, weight=weight, edge_ids=None if weight is None else block.edge_ids)
+def _add(block: Block, x: Tensor, out: Tensor, weight: Tensor | None, *, overwrites: bool = False) -> None:
+    edge_ids = None if weight is None else block.edge_ids
+    ops.spmm(block.indptr, block.indices, x, out, weight=weight, edge_ids=edge_ids, overwrites=overwrites)
 
 
 class _Sum(torch.autograd.Function):
@@ -101,8 +102,8 @@ class _WeightedSum(torch.autograd.Function):
         ctx.plan, ctx.kept = plan, {}
         ctx.save_for_backward(x, weight)
         incoming = fetch(walk.routes, (x,))
-        out = x.new_zeros((plan.num_dst, x.shape[1]))
-        _add(walk.local, x, out, weight)
+        out = x.new_empty((plan.num_dst, x.shape[1]))
+        _add(walk.local, x, out, weight, overwrites=True)
         for number, (rows,) in incoming:
             block = walk.blocks[number]
             if block is not None:
@@ -142,8 +143,8 @@ class _MergedSum(torch.autograd.Function):
         ctx.block = block
         weighted = weight is not None and weight.requires_grad
         ctx.save_for_backward(x if weighted else None, weight)
-        out = x.new_zeros((block.num_rows, x.shape[1]))
-        _add(block, x, out, weight)
+        out = x.new_empty((block.num_rows, x.shape[1]))
+        _add(block, x, out, weight, overwrites=True)
         return out
 
     @staticmethod

@@ -30,7 +30,10 @@ def spmm(
     *,
     weight: Tensor | None = None,
     edge_ids: Tensor | None = None,
+    overwrites: bool = False,
 ) -> None:
+    if overwrites:
+        out.zero_()
     messages = x[indices.long()].to(accumulator(x.dtype))
     if weight is not None:
         weight = weight.unsqueeze(1) if weight.dim() == 1 else weight

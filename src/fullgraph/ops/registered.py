@@ -18,9 +18,15 @@ from fullgraph.ops import extrema, sums
 
 @torch.library.custom_op("fullgraph::spmm_", mutates_args=("out",))
 def spmm_(
-    indptr: Tensor, indices: Tensor, x: Tensor, out: Tensor, weight: Tensor | None, edge_ids: Tensor | None
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    out: Tensor,
+    weight: Tensor | None,
+    edge_ids: Tensor | None,
+    overwrites: bool,
 ) -> None:
-    sums.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids)
+    sums.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids, overwrites=overwrites)
 
 
 @torch.library.custom_op("fullgraph::sddmm_", mutates_args=("out",))
@@ -50,8 +56,8 @@ def spmm(
     weight: Tensor | None,
 ) -> Tensor:
     """[n, F]: the weighted sums of x's rows over a block; the arrays named `_t` are its transpose."""
-    out = x.new_zeros(indptr.numel() - 1, x.size(1))
-    sums.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids)
+    out = x.new_empty(indptr.numel() - 1, x.size(1))
+    sums.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids, overwrites=True)
     return out
 
 

@@ -16,15 +16,16 @@ def spmm(
     *,
     weight: Tensor | None = None,
     edge_ids: Tensor | None = None,
+    overwrites: bool = False,
 ) -> None:
-    """out[i] += sum over the entries e of row i of w_e * x[indices[e]].
+    """out[i] += sum over the entries e of row i of w_e * x[indices[e]]; with ``overwrites`` = instead of +=.
 
     bfloat16 rows are summed in float32, a row's sum is rounded to out's dtype once per call: give a float32 out to
     absorb several blocks without rounding between them.
 
     Args:
         x: [S, F] source rows.
-        out: [n, F], added into; of x's dtype, or float32 where x is bfloat16.
+        out: [n, F], added into, or written (its memory may be anything); of x's dtype, or float32 where x is bfloat16.
         weight: [E], or [E, H] where F is a multiple of H and head h scales its own F / H columns;
             w_e = weight[edge_ids[e]]. Of x's dtype, or float32 where x is bfloat16.
 
@@ -32,7 +33,7 @@ def spmm(
         InputError: on tensors that do not fit together.
     """
     if torch.compiler.is_compiling():
-        torch.ops.fullgraph.spmm_(indptr, indices, x, out, weight, edge_ids)
+        torch.ops.fullgraph.spmm_(indptr, indices, x, out, weight, edge_ids, overwrites)
         return
     check_block(indptr, indices, edge_ids, out.size(0))
     check("x", x, [-1, -1], x.dtype, indptr.device)
@@ -43,10 +44,10 @@ def spmm(
         _check_edge_array("weight", weight, x.size(1), indices, edge_ids, weight_dtype)
         weight = weight.to(reference.accumulator(x.dtype))
     if not native.sums(x):
-        reference.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids)
+        reference.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids, overwrites=overwrites)
         return
-    arrays = map(native.array, (indptr, indices, x, out))
-    native.core.spmm(*arrays, native.optional_array(weight), native.optional_array(edge_ids), native.threads())
+    arrays = (*map(native.array, (indptr, indices, x, out)), *map(native.optional_array, (weight, edge_ids)))
+    native.core.spmm(*arrays, overwrites, native.threads())
 
 
 def _or_float32(dtype: torch.dtype, given: torch.dtype) -> torch.dtype:
