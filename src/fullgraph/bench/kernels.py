@@ -51,9 +51,9 @@ The sum over in-neighbours of float32 rows, median of {repeats} interleaved runs
 `fullgraph.ops.spmm` beside the best of `torch.sparse.mm(adjacency, x, reduce="sum")`, `adjacency @ x` with the
 adjacency in compressed rows, PyG's sorted `EdgeIndex`, and PyG's `SimpleConv` on the plain edge index (where its row
 per edge fits). Each result is compared with the sum in float64; the error is our largest difference over the largest
-sum, and no other's is above {others:.0e}. The other reductions are taken at width {reduction_width}, beside the same products of torch and PyG, and compared
-with `torch.sparse.mm`'s result in float64. *Gather-and-add* is a loop that adds the same rows one after another,
-without registers kept, prefetch or tiles.
+sum, and no other's is above {others:.0e}. The other reductions are taken at width {reduction_width}, beside the same
+products of torch and PyG. *Gather-and-add* is a loop that adds the same rows one after another, without registers kept,
+prefetch or tiles.
 
 A copy within memory moves {bandwidth:.1f} GB/s on this machine. Graphs: {graphs}.
 """

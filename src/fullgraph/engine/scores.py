@@ -134,16 +134,19 @@ class Additive(Score):
         )
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
+        (x, score_src), (score_dst,), (grad_x, grad_score_src), (grad_score_dst,) = src, dst, grads_src, grads_dst
         ops.attention_backward(
             block_t.indptr,
             block_t.indices,
-            *src,
-            *dst,
+            x,
+            score_src,
+            score_dst,
             outcome.logsumexp,
             outcome.grad,
             outcome.delta,
-            *grads_src,
-            *grads_dst,
+            grad_x,
+            grad_score_src,
+            grad_score_dst,
             negative_slope=self.negative_slope,
             bias=terms.bias,
             grad_bias=terms.grad_bias,
@@ -181,13 +184,18 @@ class BothEnds(Score):
         )
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
-        block, ends, known = block_t.transposed, (*src, *dst, *shared), (outcome.logsumexp, outcome.grad, outcome.delta)
+        (x_src,), (x_dst,), (att,), (grad_x_src,), (grad_x_dst, grad_att) = src, dst, shared, grads_src, grads_dst
+        block = block_t.transposed
         ops.attention_v2_backward_src(
             block_t.indptr,
             block_t.indices,
-            *ends,
-            *known,
-            *grads_src,
+            x_src,
+            x_dst,
+            att,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_x_src,
             negative_slope=self.negative_slope,
             bias=terms.bias,
             edge_ids=block_t.edge_ids,
@@ -196,9 +204,14 @@ class BothEnds(Score):
         ops.attention_v2_backward_dst(
             block.indptr,
             block.indices,
-            *ends,
-            *known,
-            *grads_dst,
+            x_src,
+            x_dst,
+            att,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_x_dst,
+            grad_att,
             negative_slope=self.negative_slope,
             bias=terms.bias,
             grad_bias=terms.grad_bias,
@@ -237,13 +250,19 @@ class DotProduct(Score):
         )
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
-        block, ends, known = block_t.transposed, (*src, *dst), (outcome.logsumexp, outcome.grad, outcome.delta)
+        (key, value), (query,), (grad_key, grad_value), (grad_query,) = src, dst, grads_src, grads_dst
+        block = block_t.transposed
         ops.attention_dot_backward_src(
             block_t.indptr,
             block_t.indices,
-            *ends,
-            *known,
-            *grads_src,
+            key,
+            value,
+            query,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_key,
+            grad_value,
             scale=self.scale,
             bias=terms.bias,
             edge_ids=block_t.edge_ids,
@@ -252,9 +271,13 @@ class DotProduct(Score):
         ops.attention_dot_backward_dst(
             block.indptr,
             block.indices,
-            *ends,
-            *known,
-            *grads_dst,
+            key,
+            value,
+            query,
+            outcome.logsumexp,
+            outcome.grad,
+            outcome.delta,
+            grad_query,
             scale=self.scale,
             bias=terms.bias,
             grad_bias=terms.grad_bias,
