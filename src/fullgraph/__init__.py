@@ -11,6 +11,7 @@ from fullgraph import errors
 from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
+from fullgraph.pyg import transforms
 from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
 from fullgraph.pyg.embedding import NodeEmbedding, clip_gradients
 from fullgraph.pyg.explain import explain
@@ -47,4 +48,5 @@ __all__ = [
     "partition",
     "prepare",
     "sum_gradients",
+    "transforms",
 ]

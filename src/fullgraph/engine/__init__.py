@@ -11,7 +11,7 @@ from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.plan import Plan, Walk
-from fullgraph.engine.randomness import Randomness, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.sums import sum_over_ranks
 
@@ -32,6 +32,7 @@ __all__ = [
     "attend",
     "batch_norm",
     "extremum_neighbours",
+    "hashed",
     "keyed_dropout",
     "keyed_normal",
     "keyed_uniform",

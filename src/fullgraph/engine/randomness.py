@@ -101,10 +101,7 @@ def keyed_uniform(shape: tuple[int, ...], key: int, row_keys: Tensor, dtype: tor
     """
     width = math.prod(shape[1:])
     columns = torch.arange(width, device=row_keys.device)
-    z = key + row_keys.view(-1, 1) * _signed(_STEP) + columns * _signed(_CALL)
-    z = (z ^ _shift_right(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shift_right(z, 27)) * _signed(0x94D049BB133111EB)
-    z = z ^ _shift_right(z, 31)
+    z = hashed(key + row_keys.view(-1, 1) * _signed(_STEP) + columns * _signed(_CALL))
     bits = _BITS.get(dtype, 24)
     return (_shift_right(z, 64 - bits).to(dtype) * 2.0**-bits).view(shape)
 
@@ -132,6 +129,13 @@ def _drop(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
     if p == 1:
         return torch.zeros_like(x)
     return ops.dropout(x.reshape(len(x), math.prod(x.shape[1:])).contiguous(), p, key, row_keys).view(x.shape)
+
+
+def hashed(keys: Tensor) -> Tensor:
+    """Each int64 by splitmix64's finaliser (Steele 2014): distinct keys to distinct words that look like noise."""
+    z = (keys ^ _shift_right(keys, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shift_right(z, 27)) * _signed(0x94D049BB133111EB)
+    return z ^ _shift_right(z, 31)
 
 
 _BITS = {torch.float64: 53, torch.bfloat16: 8, torch.float16: 11}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fullgraph.engine import Neighbourhood, Plan, neighbourhoods
 from fullgraph.errors import UnsupportedOperation
+from fullgraph.pyg.callers import advice
 from fullgraph.pyg.rank_graph import RankGraph, RankRelation
 
 
@@ -58,7 +59,7 @@ class RemoteTensor(Tensor):
                 return func(*args, **kwargs)
         raise UnsupportedOperation(
             "this operation on the edge_index of a partitioned graph has no global meaning, because its sources may "
-            "live on other ranks; compute it on the whole graph before partitioning, or see docs/your-model.md: "
+            f"live on other ranks; {advice()}, or see docs/your-model.md: "
             f"{torch.overrides.resolve_name(func) or func.__name__}"
         )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fullgraph.engine import with_halo, without_halo
 from fullgraph.errors import UnsupportedOperation
+from fullgraph.pyg.callers import check_caller
 from fullgraph.pyg.index import RemoteIds, RemoteIndex, RemoteTensor, choose_edges
 from fullgraph.pyg.rank_graph import RankRelation
 
@@ -48,15 +49,22 @@ def _needs_gradient(func: Callable[..., Any], self: Any, wanted: bool) -> Any:
     return NotImplemented if wanted else None
 
 
+def _new(func: Callable[..., Any], self: Any, *args: Any, **kwargs: Any) -> Any:
+    """A tensor of the same kind that holds other numbers."""
+    return func(self.plain, *args, **kwargs)
+
+
 def _ends(index: Any, row: int) -> Tensor:
     ids = index.plain[row]
     return RemoteIds.of(ids, index.relation, index) if row % 2 == index.remote_row else ids
 
 
 def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
+    for remote in (t for t in (self, *_entries(key)) if isinstance(t, RemoteTensor)):
+        check_caller(draws_are_keyed=remote.graph.draws_are_keyed)
     if not isinstance(self, RemoteTensor):
         return _read_rows(self, key)
-    if any(isinstance(k, RemoteTensor) for k in (key if isinstance(key, tuple) else (key,))):
+    if any(isinstance(k, RemoteTensor) for k in _entries(key)):
         return NotImplemented
     if isinstance(self, RemoteIds):
         return RemoteIds.of(self.plain[key], self.relation)
@@ -67,6 +75,10 @@ def _getitem(func: Callable[..., Any], self: Any, key: Any) -> Any:
     if isinstance(key, tuple) and len(key) == 2 and key[0] == slice(None) and isinstance(key[1], Tensor | slice):
         return choose_edges(self, key[1])  # pyright: ignore[reportArgumentType]
     return NotImplemented
+
+
+def _entries(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
 
 
 def _setitem(func: Callable[..., Any], self: Any, key: Any, value: Any) -> Any:
@@ -134,6 +146,7 @@ def _compare(func: Callable[..., Any], self: Any, other: Any) -> Any:
         return NotImplemented
     ids, ends = (self, other) if isinstance(self, RemoteIds) else (other, self)
     ids.relation.check_square()
+    check_caller(draws_are_keyed=ids.graph.draws_are_keyed)
     if func in _NOT_EQUAL and ids.whole is not None and type(ends) is Tensor:
         other_row = ids.whole.plain[1 - ids.whole.remote_row]
         if ends.data_ptr() == other_row.data_ptr() and ends.shape == other_row.shape:
@@ -217,6 +230,7 @@ MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([_T.__deepcopy__, _T.detach, torch.detach], _itself),
     _T.requires_grad.__set__: _needs_gradient,  # pyright: ignore[reportAttributeAccessIssue]
     _T.requires_grad_: _itself,
+    _T.new_ones: _new,
     _T.__getitem__: _getitem,
     _T.__setitem__: _setitem,
     **dict.fromkeys([_T.index_select, torch.index_select], _index_select),

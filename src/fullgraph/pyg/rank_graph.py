@@ -36,6 +36,7 @@ class RankGraph:
         num_global_nodes: per node type, nodes of all ranks.
         num_global_edges: edges of all relations and ranks.
         randomness: which dropout mask comes next.
+        draws_are_keyed: whether torch's random numbers for rows are, for the time being, keyed by global ids.
     """
 
     world: World
@@ -44,6 +45,7 @@ class RankGraph:
     num_global_nodes: Mapping[NodeType, int]
     num_global_edges: int
     randomness: Randomness
+    draws_are_keyed: bool = False
     _edge_keys: dict[int, ref[Tensor]] = field(default_factory=dict, init=False)
     _num_indices: int = field(default=0, init=False)
     _rows_now: _Rows | None = field(default=None, init=False)

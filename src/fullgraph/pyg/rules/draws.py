@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,14 @@ class KeyedDraws(TorchFunctionMode):
     def __init__(self, graph: RankGraph):
         super().__init__()
         self._graph = graph
+
+    def __enter__(self) -> Self:
+        self._before, self._graph.draws_are_keyed = self._graph.draws_are_keyed, True
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._graph.draws_are_keyed = self._before
+        super().__exit__(*exception)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
