@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fullgraph.bench import CASES, Report, Request, accuracy, attention, kernels, memory
+from fullgraph.bench import CASES, Report, Request, accuracy, attention, kernels, memory, relational
 from fullgraph.cli import main
 
 pytestmark = pytest.mark.timeout(120)
@@ -13,8 +13,9 @@ COLUMNS = {
     "attention": [attention.LAYER_COLUMNS, attention.KERNEL_COLUMNS],
     "kernels": [kernels.COLUMNS, kernels.REDUCTION_COLUMNS, kernels.NARROW_COLUMNS],
     "memory": [memory.COLUMNS],
+    "relational": [relational.COLUMNS],
 }
-NUM_ROWS = {"accuracy": 2, "attention": 6, "kernels": 6, "memory": 6}
+NUM_ROWS = {"accuracy": 2, "attention": 6, "kernels": 6, "memory": 6, "relational": 2}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -69,6 +70,7 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
         main(["bench", "kernels", "speed", "--out", str(tmp_path)])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "InputError: there is no benchmark of this name; give some of accuracy, attention, kernels, memory: speed\n"
+        "InputError: there is no benchmark of this name; give some of accuracy, attention, kernels, memory, relational: "
+        "speed\n"
     )
     assert list(tmp_path.iterdir()) == []

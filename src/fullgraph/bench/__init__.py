@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fullgraph.bench import accuracy, attention, kernels, memory
+from fullgraph.bench import accuracy, attention, kernels, memory, relational
 from fullgraph.bench.case import Case, Request
 from fullgraph.bench.report import Report, Table, write_report
 
@@ -11,6 +11,7 @@ CASES: Mapping[str, Case] = {
     "attention": attention.run,
     "kernels": kernels.run,
     "memory": memory.run,
+    "relational": relational.run,
 }
 
 __all__ = ["CASES", "Case", "Report", "Request", "Table", "write_report"]

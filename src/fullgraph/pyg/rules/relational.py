@@ -28,15 +28,17 @@ class RGCNConv(Aggregating, pyg.RGCNConv):
         if edge_type is None or ids_in_blocks or not can_walk(self, edge_index):
             return super().forward((x_src, x_dst), edge_index, edge_type)
         out = torch.zeros(len(x_dst), self.out_channels, device=x_dst.device)
-        weight = self._weights()
-        for kind, edges in enumerate(_by_type(edge_index, edge_type, self.num_relations)):
+        # Unbound at once: the gradient of one slice of all weights is a tensor of the size of all weights.
+        for edges, weight in zip(
+            _by_type(edge_index, edge_type, self.num_relations), self._weights().unbind(), strict=True
+        ):
             if self.num_blocks is not None:
-                rows = self.propagate(edges, x=x_src).view(len(x_dst), weight.size(1), weight.size(2))
-                out = out + torch.einsum("abc,bcd->abd", rows, weight[kind]).reshape(len(x_dst), self.out_channels)
+                rows = self.propagate(edges, x=x_src).view(len(x_dst), *weight.shape[:2])
+                out = out + torch.einsum("abc,bcd->abd", rows, weight).reshape(len(x_dst), self.out_channels)
             elif x_src.is_floating_point():
-                out = out + self.propagate(edges, x=x_src) @ weight[kind]
+                out = out + self.propagate(edges, x=x_src) @ weight
             else:
-                out = out + self.propagate(edges, x=weight[kind, x_src])
+                out = out + self.propagate(edges, x=weight[x_src])
         if self.root is not None:
             out = out + (x_dst @ self.root if x_dst.is_floating_point() else self.root[x_dst])  # pyright: ignore[reportOptionalSubscript]
         return out if self.bias is None else out + self.bias
