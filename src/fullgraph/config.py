@@ -9,6 +9,8 @@ Mode = Literal["sar", "keep", "halo"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 WireDtype = Literal["float32", "bfloat16", "int8"]
 WIRE_DTYPES: tuple[WireDtype, ...] = get_args(WireDtype)
+Recompute = Literal["none", "elementwise", "layer"]
+RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +25,12 @@ class EngineConfig:
         chunk_edges: most edges of the neighbourhoods that a layer without a walk of its own works on at a time.
         wire_dtype: how float32 rows travel: ``float32`` whole; ``bfloat16`` in half the bytes, rounded to 8 bits;
             ``int8`` in a quarter, rounded at random to multiples of a scale per row, which changes what is learned.
+        recompute: what backward makes again instead of keeping it. ``none``: nothing; ``elementwise``: norms,
+            activations and dropout; ``layer``: the projections of attention layers too, so that one tensor of rows
+            stays for each layer.
 
     Raises:
-        InputError: on an unknown mode or wire_dtype, a negative prefetch or a round without rows.
+        InputError: on an unknown mode, wire_dtype or recompute, a negative prefetch or a round without rows.
     """
 
     mode: Mode = "sar"
@@ -33,12 +38,15 @@ class EngineConfig:
     round_rows: int = 32_768
     chunk_edges: int = 65_536
     wire_dtype: WireDtype = "float32"
+    recompute: Recompute = "elementwise"
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise InputError(f"mode must be one of {', '.join(MODES)}: {self.mode!r}")
         if self.wire_dtype not in WIRE_DTYPES:
             raise InputError(f"wire_dtype must be one of {', '.join(WIRE_DTYPES)}: {self.wire_dtype!r}")
+        if self.recompute not in RECOMPUTES:
+            raise InputError(f"recompute must be one of {', '.join(RECOMPUTES)}: {self.recompute!r}")
         if self.prefetch < 0:
             raise InputError(f"prefetch must be 0 or more rounds: {self.prefetch}")
         if self.round_rows < 1:

@@ -70,7 +70,8 @@ class Int8(Wire):
         scale = (flat.abs().amax(1) / 127).clamp_(min=torch.finfo(torch.float32).tiny)  # a row of zeros divides by it
         generator = torch.Generator(rows.device)
         generator.manual_seed(int(flat.contiguous().view(torch.int32).sum(dtype=torch.int64)) & (2**63 - 1))
-        noise = torch.rand(flat.shape, generator=generator, device=rows.device)
+        # Not `torch.rand`, which within a model is drawn by global ids.
+        noise = torch.ops.aten.rand.generator(flat.shape, generator=generator, device=rows.device)
         codes = (flat / scale.unsqueeze(1)).add_(noise).floor_().clamp_(-127, 127).to(torch.int8)
         return codes.view(rows.shape), scale
 

@@ -9,9 +9,10 @@ from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
-from fullgraph.engine.norm import batch_norm
+from fullgraph.engine.norm import batch_norm, normalised
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.sums import sum_over_ranks
 
@@ -26,6 +27,7 @@ __all__ = [
     "Neighbourhood",
     "Plan",
     "Randomness",
+    "Recipes",
     "Reduction",
     "Walk",
     "accuracy_over_ranks",
@@ -41,11 +43,13 @@ __all__ = [
     "mean_over_ranks",
     "neighbourhoods",
     "norm_over_ranks",
+    "normalised",
     "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",
     "sum_of_shares",
     "sum_over_ranks",
+    "unchanged",
     "with_halo",
     "without_halo",
 ]

@@ -53,10 +53,12 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
         out = out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
     if reduction == "sum":
         return out  # pyright: ignore[reportReturnType]
-    degree = plan.in_degree.clamp(min=1).to(x.dtype).view(-1, *[1] * (x.dim() - 1))
+    degree = plan.divisors(x.dtype)
+    if x.dim() != 2:
+        return out / degree.view(-1, *[1] * (x.dim() - 1))  # pyright: ignore[reportOptionalOperand]
     # No sum keeps its result for backward, so the division can use its memory; but not through a view, for which
     # autograd would copy the gradient.
-    return out.div_(degree) if x.dim() == 2 else out / degree  # pyright: ignore[reportOptionalMemberAccess, reportOptionalOperand]
+    return out.div_(degree)  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:

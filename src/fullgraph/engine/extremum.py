@@ -41,7 +41,7 @@ def _walked_extremum(x: Tensor, plan: Plan, largest: bool) -> Tensor:
         out = _MergedExtremum.apply(with_halo(flat, plan.halo), plan.merged, largest)
     else:
         out = _Extremum.apply(flat, plan, largest)
-    return out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
+    return out if x.dim() == 2 else out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportReturnType, reportOptionalMemberAccess]
 
 
 class _Extremum(torch.autograd.Function):

@@ -42,6 +42,19 @@ def batch_norm(
     return out, mean, variance, num_rows
 
 
+def normalised(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, mean: Tensor, variance: Tensor
+) -> Tensor:
+    """What `batch_norm` makes of ``x`` with these statistics, to the last bit."""
+    return _scaled(x - mean, weight, bias, torch.rsqrt(variance + eps))
+
+
+def _scaled(deviations: Tensor, weight: Tensor | None, bias: Tensor | None, inverse: Tensor) -> Tensor:
+    """In place."""
+    deviations *= inverse if weight is None else inverse * weight
+    return deviations if bias is None else deviations.add_(bias)
+
+
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -57,9 +70,7 @@ class _BatchNorm(torch.autograd.Function):
         out = x - mean
         variance = world.all_reduce(torch.linalg.vecdot(out, out, dim=0)) / num_rows
         inverse = torch.rsqrt(variance + eps)
-        out *= inverse if weight is None else inverse * weight
-        if bias is not None:
-            out += bias
+        out = _scaled(out, weight, bias, inverse)
         ctx.num_rows, ctx.world = num_rows, world
         ctx.save_for_backward(x, weight, mean, inverse)
         ctx.mark_non_differentiable(variance)

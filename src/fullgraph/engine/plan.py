@@ -43,6 +43,7 @@ class Plan:
         """``src``: int64 ``[num_edges]`` extended ids; ``dst``: int64 ``[num_edges]`` own rows, below ``num_dst``."""
         self.halo, self.num_dst = halo, num_dst
         self._src, self._dst = src, dst
+        self._divisors: dict[torch.dtype, Tensor] = {}
         self._last_weight: tuple[ref[Tensor], int, Tensor] | None = None
 
     @cached_property
@@ -59,6 +60,12 @@ class Plan:
     def in_degree(self) -> Tensor:
         """Edges into each owned destination, int64 ``[num_dst]``."""
         return torch.bincount(self._dst, minlength=self.num_dst)
+
+    def divisors(self, dtype: torch.dtype) -> Tensor:
+        """What the sum of each destination is divided by for a mean: its in-degree, or 1; ``[num_dst, 1]``."""
+        if dtype not in self._divisors:
+            self._divisors[dtype] = self.in_degree.clamp(min=1).to(dtype).view(-1, 1)
+        return self._divisors[dtype]
 
     @cached_property
     def merged(self) -> Block:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm import World
-from fullgraph.config import EngineConfig, Mode, WireDtype
+from fullgraph.config import EngineConfig, Mode, Recompute, WireDtype
 from fullgraph.engine import Halo, Randomness
 from fullgraph.errors import GraphMismatch
 from fullgraph.graph import EDGE, NODE, PartEdges, PartitionedGraph, Relation
@@ -28,6 +28,7 @@ def open_graph(
     round_rows: int = 32_768,
     chunk_edges: int = 65_536,
     wire_dtype: WireDtype = "float32",
+    recompute: Recompute = "elementwise",
 ) -> Any:
     """Open a partitioned graph on this rank. Collective.
 
@@ -39,6 +40,7 @@ def open_graph(
         round_rows: most rows of a round, see `EngineConfig`.
         chunk_edges: most edges of a neighbourhood, see `EngineConfig`.
         wire_dtype: how float32 rows travel between ranks, see `EngineConfig`.
+        recompute: what backward makes again instead of keeping it, see `EngineConfig`.
 
     Returns:
         The owned rows on the world's device, ``x``, ``y``, masks and whatever else was stored per node or per edge: a
@@ -51,7 +53,12 @@ def open_graph(
     """
     world = world or World()
     config = EngineConfig(
-        mode=mode, prefetch=prefetch, round_rows=round_rows, chunk_edges=chunk_edges, wire_dtype=wire_dtype
+        mode=mode,
+        prefetch=prefetch,
+        round_rows=round_rows,
+        chunk_edges=chunk_edges,
+        wire_dtype=wire_dtype,
+        recompute=recompute,
     )
     stored = world.together(lambda: PartitionedGraph.open(path))
     world.agree("graph and settings", (stored.checksum, config))

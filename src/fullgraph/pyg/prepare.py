@@ -1,6 +1,7 @@
 """``fullgraph.convert`` and ``fullgraph.prepare``: an unmodified model made exact and sequential, in place."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import check_layers
 from fullgraph.pyg.rules import Converted, convert_instance, rules_in
 from fullgraph.pyg.rules.draws import KeyedDraws
+from fullgraph.pyg.rules.recomputed import Recomputed
 
 
 def convert(model: Module, data: BaseData) -> Module:
@@ -174,5 +176,6 @@ class _Root(Converted):
     """The outermost module: while it runs, ``F.dropout`` in anybody's ``forward`` is keyed by global ids too."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with KeyedDraws(self.rank_graph):
+        graph = self.rank_graph
+        with KeyedDraws(graph), graph.recomputing() as recipes, Recomputed(recipes) if recipes else nullcontext():
             return super().__call__(*args, **kwargs)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fullgraph.comm import World
 from fullgraph.config import EngineConfig
-from fullgraph.engine import Halo, Randomness
+from fullgraph.engine import Halo, Randomness, Recipes
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.graph import NodeType, Relation
 
@@ -37,6 +37,7 @@ class RankGraph:
         num_global_edges: edges of all relations and ranks.
         randomness: which dropout mask comes next.
         draws_are_keyed: whether torch's random numbers for rows are, for the time being, keyed by global ids.
+        recipes: while a model runs that will have a backward, how its tensors are made; else None.
     """
 
     world: World
@@ -46,6 +47,7 @@ class RankGraph:
     num_global_edges: int
     randomness: Randomness
     draws_are_keyed: bool = False
+    recipes: Recipes | None = field(default=None, init=False)
     _edge_keys: dict[int, ref[Tensor]] = field(default_factory=dict, init=False)
     _num_indices: int = field(default=0, init=False)
     _rows_now: _Rows | None = field(default=None, init=False)
@@ -110,6 +112,19 @@ class RankGraph:
             f"or to all edges, before choosing rows; the graph has nodes: {nodes}; the tensor has, by rank, rows: "
             f"{list(sizes)}"
         )
+
+    @contextmanager
+    def recomputing(self) -> Iterator[Recipes | None]:
+        """While a model runs: where to note how rows are made that backward can make again; None if it shall not."""
+        if self.recipes is not None or self.config.recompute == "none" or not torch.is_grad_enabled():
+            yield None
+            return
+        self.recipes = Recipes()
+        try:
+            yield self.recipes
+        finally:
+            self.recipes.forget()
+            self.recipes = None
 
     @contextmanager
     def rows_are(self, nodes: Tensor, edges: Tensor | None, *, alone: bool) -> Iterator[None]:

@@ -22,7 +22,18 @@ SCHEDULES = ("constant", "cosine", "step")
 DTYPES = ("float32", "float64")
 
 RESUME_MAY_CHANGE = frozenset(
-    {"epochs", "patience", "mode", "prefetch", "round_rows", "chunk_edges", "checkpoint_every", "backend", "device"}
+    {
+        "epochs",
+        "patience",
+        "mode",
+        "prefetch",
+        "round_rows",
+        "chunk_edges",
+        "recompute",
+        "checkpoint_every",
+        "backend",
+        "device",
+    }
 )
 """Fields that a resumed run may give anew: none of them changes what one epoch computes."""
 
@@ -70,6 +81,9 @@ class TrainConfig:
     round_rows: int = _option(32_768, "most rows that one round brings from one rank")
     chunk_edges: int = _option(65_536, "most edges at a time for layers without a walk of their own")
     wire_dtype: str = _option("float32", "how float32 rows travel between ranks: float32, bfloat16 or int8 (lossy)")
+    recompute: str = _option(
+        "elementwise", "what backward makes again instead of keeping it: none, elementwise or layer"
+    )
     backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
     device: str = _option("auto", "device: auto, cpu, cuda, …")
 
@@ -113,6 +127,7 @@ class TrainConfig:
             round_rows=self.round_rows,
             chunk_edges=self.chunk_edges,
             wire_dtype=self.wire_dtype,  # pyright: ignore[reportArgumentType]
+            recompute=self.recompute,  # pyright: ignore[reportArgumentType]
         )
 
     def to_json(self) -> str:

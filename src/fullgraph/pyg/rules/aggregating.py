@@ -77,6 +77,8 @@ class Aggregating(ByNeighbourhood):
             out = sum_neighbours(x, edge_index.plan, _flat(weight, x), reduction=_REDUCTIONS[aggregation])
         elif aggregation in (MaxAggregation, MinAggregation) and weight is None and x.dim() == 2:
             out = extremum_neighbours(x, edge_index.plan, largest=aggregation is MaxAggregation)
+        if out is not None and self.rank_graph.recipes is not None:
+            self.rank_graph.recipes.spare(out)
         return out.clone() if out is not None and not out.requires_grad and isinstance(self, _GIVE_AWAY) else out
 
     def _projected_sum(self, linear: Any, x: Any, edge_index: Any, weight: Tensor | None = None) -> Tensor | None:
@@ -97,6 +99,13 @@ def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
         return None
     # A view is another tensor, for which constant weights would be sent again.
     return (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
+
+
+def _add(out: Tensor, *terms: Tensor | None) -> None:
+    """In place, where no operation needs what ``out`` was."""
+    for term in terms:
+        if term is not None:
+            out += term
 
 
 @cache
@@ -120,10 +129,10 @@ class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
         out = self._projected_sum(self.lin_l, x_src, edge_index)
         if out is None:
             out = self.lin_l(self.propagate(edge_index, x=(x_src, x_dst), size=size))
-        elif self.lin_l.bias is not None:
-            out += self.lin_l.bias
-        if self.root_weight and x_dst is not None:
-            out = out + self.lin_r(x_dst)
+            if self.root_weight and x_dst is not None:
+                out = out + self.lin_r(x_dst)
+        else:
+            _add(out, self.lin_l.bias, self.lin_r(x_dst) if self.root_weight and x_dst is not None else None)
         return F.normalize(out, p=2.0, dim=-1) if self.normalize else out
 
 
@@ -139,9 +148,9 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
         out = self._projected_sum(self.lin_rel, x_src, edge_index, edge_weight)
         if out is None:
             out = self.lin_rel(self.propagate(edge_index, x=(x_src, x_dst), edge_weight=edge_weight, size=size))
-        elif self.lin_rel.bias is not None:
-            out += self.lin_rel.bias
-        return out if x_dst is None else out + self.lin_root(x_dst)
+            return out if x_dst is None else out + self.lin_root(x_dst)
+        _add(out, self.lin_rel.bias, None if x_dst is None else self.lin_root(x_dst))
+        return out
 
 
 class GCNConv(Aggregating, pyg.GCNConv):

@@ -8,12 +8,13 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, attend
+from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, attend, unchanged
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
@@ -54,7 +55,7 @@ class GATConv(Attending, pyg.GATConv):
         if not can_attend(self, edge_index, x_src, x_dst, size, return_attention_weights):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
-        projected = lin_src(x_src).view(-1, self.heads, self.out_channels)  # pyright: ignore[reportOptionalCall]
+        projected = _projected(self, lin_src, x_src)
         score_src, score_dst = _scores(lin_src, self.att_src, x_src), _scores(lin_dst, self.att_dst, x_dst)
         if self.add_self_loops and edge_attr is not None:
             edge_attr = with_loop_attributes(edge_index, edge_attr, self.fill_value)
@@ -89,9 +90,8 @@ class GATv2Conv(_AttentionWithoutEdges, pyg.GATv2Conv):
         can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
         if not can or edge_attr is not None:
             return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        shape = (-1, self.heads, self.out_channels)
-        left = self.lin_l(x_src).view(shape)
-        right = left if x_dst is x_src and self.share_weights else self.lin_r(x_dst).view(shape)
+        left = _projected(self, self.lin_l, x_src)
+        right = left if x_dst is x_src and self.share_weights else _projected(self, self.lin_r, x_dst)
         walked = self.walked_index(edge_index)
         out = attend(
             BothEnds(self.negative_slope),
@@ -117,14 +117,14 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
         can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
         if not can or edge_attr is not None:
             return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        shape = (-1, self.heads, self.out_channels)
         out = attend(
             DotProduct(1 / math.sqrt(self.out_channels)),
             edge_index.plan,
-            (self.lin_key(x_src).view(shape), self.lin_value(x_src).view(shape)),
-            (self.lin_query(x_dst).view(shape),),
+            (_projected(self, self.lin_key, x_src), _projected(self, self.lin_value, x_src)),
+            (_projected(self, self.lin_query, x_dst),),
             dropout=attention_dropout(self, edge_index),
         )
+        _spare(self, out)
         out = out.flatten(1) if self.concat else out.mean(dim=1)
         if not self.root_weight:
             return out
@@ -133,6 +133,23 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
             return out + skip
         beta = self.lin_beta(torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
         return beta * skip + (1 - beta) * out
+
+
+def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
+    """``lin(x)`` by heads, ``[n, H, C]``; to be made again in backward if the run asks for that."""
+    shape = (-1, conv.heads, conv.out_channels)
+    out = lin(x).view(shape)
+    recipes = conv.rank_graph.recipes if conv.rank_graph.config.recompute == "layer" else None
+    if recipes is not None and is_plain_linear(lin) and not torch.is_autocast_enabled(x.device.type):
+        weight, bias = unchanged(lin.weight), None if lin.bias is None else unchanged(lin.bias)
+        recipes.note(out, x, lambda x: F.linear(x, weight(), bias and bias()).view(shape))
+    return out
+
+
+def _spare(conv: Any, out: Tensor) -> None:
+    """Keep nothing of what was saved for ``out`` that can be made again."""
+    if conv.rank_graph.recipes is not None:
+        conv.rank_graph.recipes.spare(out)
 
 
 def _scores(lin: Any, att: Tensor, x: Tensor) -> Tensor:
@@ -182,7 +199,14 @@ def with_loop_attributes(index: RemoteIndex, edge_attr: Tensor, fill_value: Any)
 
 def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
     """Heads side by side or averaged, the residual and the bias, as GATConv and GATv2Conv end."""
+    _spare(conv, out)
     out = out.flatten(1) if conv.concat else out.mean(dim=1)
     if conv.res is not None:
         out = out + conv.res(x_dst)
-    return out if conv.bias is None else out + conv.bias
+    if conv.bias is None:
+        return out
+    shifted, recipes = out + conv.bias, conv.rank_graph.recipes
+    if recipes is not None and conv.res is None and conv.concat:  # then attention has kept `out`
+        bias = unchanged(conv.bias)
+        recipes.note(shifted, out, lambda x: x + bias())
+    return shifted

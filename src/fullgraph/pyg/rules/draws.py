@@ -29,7 +29,11 @@ class Dropout(Converted, torch.nn.Dropout):
 
 def drop(x: Tensor, p: float, graph: RankGraph) -> Tensor:
     """Draw the next mask and apply it."""
-    return keyed_dropout(x, p, graph.randomness.draw(), graph.row_keys(len(x)))
+    key, row_keys = graph.randomness.draw(), graph.row_keys(len(x))
+    out = keyed_dropout(x, p, key, row_keys)
+    if graph.recipes is not None:
+        graph.recipes.note(out, x, lambda x: keyed_dropout(x, p, key, row_keys))
+    return out
 
 
 class KeyedDraws(TorchFunctionMode):

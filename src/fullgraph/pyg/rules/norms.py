@@ -11,7 +11,7 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.engine import Groups, batch_norm
+from fullgraph.engine import Groups, batch_norm, normalised
 from fullgraph.errors import InputError, UnsupportedLayer
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.ways import Choice, Way
@@ -30,6 +30,11 @@ class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
         if input.dim() != 2:
             raise UnsupportedLayer(f"BatchNorm1d on a partitioned graph takes rows [n, F], not: {tuple(input.shape)}")
         out, mean, variance, num_rows = batch_norm(input, self.weight, self.bias, self.eps, self.rank_graph.world)
+        recipes = self.rank_graph.recipes
+        if recipes is not None:
+            weight, bias = (None if p is None else p.detach() for p in (self.weight, self.bias))
+            recipes.note(out, input, lambda x: normalised(x, weight, bias, self.eps, mean, variance))
+            recipes.spare(out)
         if self.training and self.track_running_stats:
             self._update(mean, variance * (num_rows / (num_rows - 1)))
         return out

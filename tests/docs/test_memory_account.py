@@ -1,0 +1,88 @@
+"""The table of what stays until backward equals what is alive at the end of forward."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch_geometric.data import Data
+from torch_geometric.nn import models
+
+import fullgraph as fg
+from fullgraph.config import RECOMPUTES
+from tests.docs.pages import ROOT, section, table_rows
+
+NUM_NODES, NUM_FEATURES, HIDDEN, CLASSES, HEADS = 211, 15, 32, 7, 4
+TABLE = table_rows(section((ROOT / "docs" / "memory.md").read_text(), "What stays until backward"))
+ROWS = [
+    (model.strip("`"), dropout == "yes", recompute, cell.strip("`"))
+    for model, dropout, *cells in TABLE
+    for recompute, cell in zip(RECOMPUTES, cells, strict=True)
+]
+
+
+class Alive(TorchDispatchMode):
+    """Which memory that operations made is in use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[int, tuple[StorageWeakRef, torch.Tensor]] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self._made[storage._cdata] = (StorageWeakRef(storage), torch.empty_like(tensor, device="meta"))
+        return out
+
+    def numbers_per_row(self, but: set[int]) -> int:
+        """Of the tensors with a row of float32 per node, other than those in memory at ``but``."""
+        alive = [
+            (where, tensor)
+            for where, (storage, tensor) in self._made.items()
+            if not storage.expired() and where not in but
+        ]
+        rows = [tensor for _, tensor in alive if tensor.dtype == torch.float32 and tensor.dim() > 1]
+        return sum(tensor[0].numel() for tensor in rows if len(tensor) == NUM_NODES)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    rng = torch.Generator().manual_seed(0)
+    data = Data(
+        x=torch.randn(NUM_NODES, NUM_FEATURES, generator=rng),
+        edge_index=torch.randint(NUM_NODES, (2, 900), generator=rng),
+        y=torch.randint(CLASSES, (NUM_NODES,), generator=rng),
+        train_mask=torch.rand(NUM_NODES, generator=rng) < 0.3,
+    )
+    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
+    fg.partition(data, path, num_parts=1)
+    return path
+
+
+def test_the_table_has_every_model():
+    assert {(model, dropout) for model, dropout, *_ in ROWS} == {
+        (model, dropout) for model in ("GraphSAGE", "GCN", "GAT") for dropout in (True, False)
+    }
+
+
+@pytest.mark.parametrize(("name", "dropout", "recompute", "numbers"), ROWS)
+def test_what_is_alive_after_forward_is_what_the_table_says(path, name, dropout, recompute, numbers):
+    data = fg.open(path, recompute=recompute)
+    heads = {"heads": HEADS} if name == "GAT" else {}
+    model = getattr(models, name)(
+        NUM_FEATURES, HIDDEN, 3, CLASSES, norm="batch_norm", dropout=0.5 if dropout else 0.0, **heads
+    )
+    fg.convert(model, data)
+    model(data.x, data.edge_index)  # the first time, layer 0's sum is made
+    with Alive() as alive:
+        out = model(data.x, data.edge_index)
+        loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+        del out
+        kept = alive.numbers_per_row(but={data.x.untyped_storage()._cdata})
+    assert kept == eval(numbers, {"H": HIDDEN, "C": CLASSES, "K": HEADS})
+    loss.backward()
+    with alive:
+        assert alive.numbers_per_row(but={data.x.untyped_storage()._cdata}) == 0, "backward frees all of it"
