@@ -4,18 +4,19 @@ import re
 
 import pytest
 
-from fullgraph.bench import CASES, Report, Request, accuracy, attention, kernels, memory, relational
+from fullgraph.bench import CASES, Report, Request, accuracy, attention, general, kernels, memory, relational
 from fullgraph.cli import main
 
 pytestmark = pytest.mark.timeout(120)
 COLUMNS = {
     "accuracy": [accuracy.COLUMNS],
     "attention": [attention.LAYER_COLUMNS, attention.KERNEL_COLUMNS],
+    "general": [general.COLUMNS],
     "kernels": [kernels.COLUMNS, kernels.REDUCTION_COLUMNS, kernels.NARROW_COLUMNS],
     "memory": [memory.COLUMNS],
     "relational": [relational.COLUMNS],
 }
-NUM_ROWS = {"accuracy": 2, "attention": 6, "kernels": 6, "memory": 6, "relational": 2}
+NUM_ROWS = {"accuracy": 2, "attention": 6, "general": 4, "kernels": 6, "memory": 6, "relational": 2}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -70,7 +71,7 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
         main(["bench", "kernels", "speed", "--out", str(tmp_path)])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "InputError: there is no benchmark of this name; give some of accuracy, attention, kernels, memory, relational: "
-        "speed\n"
+        "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, memory, "
+        "relational: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

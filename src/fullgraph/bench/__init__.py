@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 
-from fullgraph.bench import accuracy, attention, kernels, memory, relational
+from fullgraph.bench import accuracy, attention, general, kernels, memory, relational
 from fullgraph.bench.case import Case, Request
 from fullgraph.bench.report import Report, Table, write_report
 
 CASES: Mapping[str, Case] = {
     "accuracy": accuracy.run,
     "attention": attention.run,
+    "general": general.run,
     "kernels": kernels.run,
     "memory": memory.run,
     "relational": relational.run,

@@ -171,22 +171,27 @@ class _ByNeighbourhood(torch.autograd.Function):
         *tensors: Tensor,
     ) -> Tensor:
         call = randomness.call
-        outs, ends, states = [], [call], []
+        out, ends, states = None, [call], []
         for run in runs:
             states.append(torch.get_rng_state())
             share = _share(run, arguments.like(tensors))
             # A rank without any destination learns the shape of its output from a run without rows.
-            if len(run.rows) or (run is runs[-1] and not outs):
+            if len(run.rows) or (run is runs[-1] and out is None):
                 with randomness.repeating(call):
-                    outs.append(layer(run, share))
+                    piece = layer(run, share)
                     ends.append(randomness.call)
+                out = _put(
+                    piece, out, run.edges if per_edge else run.rows, runs[-1].edges if per_edge else runs[-1].rows
+                )
+                del piece
             del share
         randomness.call = max(ends)
         ctx.layer, ctx.runs, ctx.randomness, ctx.per_edge = layer, runs, randomness, per_edge
         ctx.places, ctx.parameters = arguments.like([None] * len(tensors)), arguments.shared
         ctx.call, ctx.states = call, states
         ctx.save_for_backward(*tensors)
-        return torch.cat(outs)
+        assert out is not None
+        return out
 
     @staticmethod
     @once_differentiable
@@ -216,6 +221,16 @@ class _ByNeighbourhood(torch.autograd.Function):
             del share, found
         torch.set_rng_state(rng_now)
         return None, None, None, None, None, *(t if n else None for t, n in zip(totals.all, needs.all, strict=True))
+
+
+def _put(piece: Tensor, out: Tensor | None, place: range, last: range) -> Tensor:
+    """Write one run's rows; to join them in the end would hold all of them twice."""
+    if out is None and len(piece) == last.stop:
+        return piece
+    if out is None:
+        out = piece.new_empty((last.stop, *piece.shape[1:]))
+    out[place.start : place.stop] = piece
+    return out
 
 
 def _share(run: Neighbourhood, arguments: Arguments) -> Arguments:
