@@ -33,12 +33,13 @@ Test figures in percent, mean and standard deviation over {seeds} seeds (initial
 
 AIFB and MUTAG as Schlichtkrull et al. 2018 use them: entities without features, inverse relations added, the paper's
 split of the labelled entities, two R-GCN layers of 16 hidden units, 50 epochs of Adam with learning rate 0.01, the last
-epoch counts. 30 bases and weight decay 5e-4, as PyG's own example of this experiment sets them for both graphs.
+epoch counts. As in the paper, AIFB has a full matrix per relation and no decay, MUTAG 30 bases and decay 5e-4 (here on
+all weights, as PyG's example of this experiment has it, in the paper on the first layer's).
 
-ACM and DBLP as the Heterogeneous Graph Benchmark has them (Lv et al. 2021): its training and test nodes; a fifth of
-DBLP's training nodes, chosen by a fixed seed, are for validation, as its rules say. Two layers of 64 hidden units,
-dropout 0.5, Adam with decoupled weight decay; the epoch with the lowest validation loss counts, and training ends when
-it is 30 epochs old. Types without features have a learned row per node, held by its owner (`fullgraph.NodeEmbedding`).
+ACM as the Heterogeneous Graph Benchmark has it (Lv et al. 2021): its training, validation and test papers. Two layers
+of 64 hidden units, dropout 0.6, Adam with learning rate 0.001 and decoupled weight decay 0.01. The epoch with the
+lowest validation loss counts, and training ends when it is 30 epochs old. Terms, which have no features, have a learned
+row per node, held by its owner (`fullgraph.NodeEmbedding`).
 
 Published: Schlichtkrull et al. 2018, table 2, with the paper's standard error; Lv et al. 2021, table 3.
 """
@@ -78,9 +79,12 @@ class Outcome:
     losses: list[float]
 
 
-def _rgcn(data: Any, target: str | None, seed: int) -> Module:
-    num_relations = max(data.world.gather_objects(int(data.edge_type.max()) + 1))
-    return RGCN(data.num_global_nodes, num_relations, data.num_classes, num_bases=30)
+def _rgcn(num_bases: int | None) -> Callable[[Any, str | None, int], Module]:
+    def make(data: Any, target: str | None, seed: int) -> Module:
+        num_relations = max(data.world.gather_objects(int(data.edge_type.max()) + 1))
+        return RGCN(data.num_global_nodes, num_relations, data.num_classes, num_bases)
+
+    return make
 
 
 def _typed(model: type[Typed]) -> Callable[[Any, str | None, int], Module]:
@@ -93,16 +97,35 @@ def _typed(model: type[Typed]) -> Callable[[Any, str | None, int], Module]:
             data.metadata(),
             target,
             data[target].num_classes,
+            dropout=0.6,
         )
 
     return make
 
 
-_RDF = {"make": _rgcn, "target": None, "max_epochs": 50, "learning_rate": 0.01, "weight_decay": 5e-4}
-_HGB = {"max_epochs": 200, "learning_rate": 0.005, "weight_decay": 1e-3}
 TASKS = (
-    Task(source="rdf_aifb", model="R-GCN", published={"accuracy": "95.83 ± 0.62"}, tolerated=2.0, **_RDF),
-    Task(source="rdf_mutag", model="R-GCN", published={"accuracy": "73.23 ± 0.48"}, tolerated=2.0, **_RDF),
+    Task(
+        source="rdf_aifb",
+        model="R-GCN",
+        published={"accuracy": "95.83 ± 0.62"},
+        tolerated=2.0,
+        make=_rgcn(None),
+        target=None,
+        max_epochs=50,
+        learning_rate=0.01,
+        weight_decay=0.0,
+    ),
+    Task(
+        source="rdf_mutag",
+        model="R-GCN",
+        published={"accuracy": "73.23 ± 0.48"},
+        tolerated=2.0,
+        make=_rgcn(30),
+        target=None,
+        max_epochs=50,
+        learning_rate=0.01,
+        weight_decay=5e-4,
+    ),
     Task(
         source="hgb_acm",
         model="R-GCN",
@@ -110,16 +133,9 @@ TASKS = (
         tolerated=1.0,
         make=_typed(TypedRGCN),
         target="paper",
-        **_HGB,
-    ),
-    Task(
-        source="hgb_dblp",
-        model="HGT",
-        published={"macro F1": "93.01", "micro F1": "93.49"},
-        tolerated=1.0,
-        make=_typed(HGT),
-        target="author",
-        **_HGB,
+        max_epochs=200,
+        learning_rate=0.001,
+        weight_decay=0.01,
     ),
 )
 QUICK_TASKS = tuple(
@@ -140,7 +156,7 @@ QUICK_TASKS = tuple(
 
 def run(request: Request) -> Report:
     """The case ``relational``; quick: a made-up graph, few epochs."""
-    seeds = range(2) if request.quick else range(5)
+    seeds = range(2) if request.quick else range(3)
     rows, verdicts = [], []
     for task in QUICK_TASKS if request.quick else TASKS:
         by_ranks = {num_ranks: measure(task, seeds, num_ranks) for num_ranks in RANKS}
@@ -177,7 +193,6 @@ def measure(task: Task, seeds: range, num_ranks: int) -> list[Outcome]:
 
 def _train_rank(path: Path, which: int | str, seeds: range) -> list[Outcome]:
     torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
     task = TASKS[which] if isinstance(which, int) else next(t for t in QUICK_TASKS if t.model == which)
     world = fg.init()
     try:
@@ -195,7 +210,7 @@ def _train(task: Task, data: Any, seed: int) -> Outcome:
     inputs = (data.edge_index, data.edge_type) if task.target is None else (data.x_dict, data.edge_index_dict)
     train, val = _masks(rows)
     torch.manual_seed(seed)
-    model = task.make(data, task.target, seed)
+    model = task.make(data, task.target, seed).double()
     kind = torch.optim.Adam if val is None else torch.optim.AdamW
     optimizer = kind(model.parameters(), lr=task.learning_rate, weight_decay=task.weight_decay)
     fg.prepare(model, optimizer, data, seed=seed)
@@ -220,14 +235,8 @@ def _train(task: Task, data: Any, seed: int) -> Outcome:
 
 
 def _masks(rows: Any) -> tuple[Tensor, Tensor | None]:
-    """Training and validation rows; a fifth of the former where the type has features and no rows for validation."""
-    if "val_mask" in rows:
-        return rows.train_mask, rows.val_mask
-    if "x" not in rows:
-        return rows.train_mask, None
-    chosen = torch.from_numpy(np.random.default_rng(0).random(rows.num_global_nodes) < 0.2).to(rows.y.device)
-    is_val = chosen[rows.node_ids]
-    return rows.train_mask & ~is_val, rows.train_mask & is_val
+    """Training and validation rows; None where the graph has none of the latter."""
+    return rows.train_mask, rows.val_mask if "val_mask" in rows else None
 
 
 def _figures(out: Tensor, y: Tensor, mask: Tensor, num_classes: int, data: Any) -> dict[str, float]:
