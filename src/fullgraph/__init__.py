@@ -7,7 +7,7 @@
 model and its optimizer exact on it. The loop stays the user's own.
 """
 
-from fullgraph import errors
+from fullgraph import environment, errors  # noqa: F401  isort: skip  `environment` first: torch reads it once
 from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from fullgraph.bench import CASES, Report, Request, accuracy, attention, general, kernels, memory, relational
+from fullgraph.bench import CASES, Report, Request, accuracy, attention, general, kernels, memory, relational, train
 from fullgraph.cli import main
 
 pytestmark = pytest.mark.timeout(120)
@@ -15,8 +15,9 @@ COLUMNS = {
     "kernels": [kernels.COLUMNS, kernels.REDUCTION_COLUMNS, kernels.NARROW_COLUMNS],
     "memory": [memory.COLUMNS],
     "relational": [relational.COLUMNS],
+    "train": [train.COLUMNS],
 }
-NUM_ROWS = {"accuracy": 2, "attention": 6, "general": 4, "kernels": 6, "memory": 6, "relational": 2}
+NUM_ROWS = {"accuracy": 2, "attention": 6, "general": 4, "kernels": 6, "memory": 6, "relational": 2, "train": 15}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -72,6 +73,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, memory, "
-        "relational: speed\n"
+        "relational, train: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fullgraph.bench import accuracy, attention, general, kernels, memory, relational
+from fullgraph.bench import accuracy, attention, general, kernels, memory, relational, train
 from fullgraph.bench.case import Case, Request
 from fullgraph.bench.report import Report, Table, write_report
 
@@ -13,6 +13,7 @@ CASES: Mapping[str, Case] = {
     "kernels": kernels.run,
     "memory": memory.run,
     "relational": relational.run,
+    "train": train.run,
 }
 
 __all__ = ["CASES", "Case", "Report", "Request", "Table", "write_report"]

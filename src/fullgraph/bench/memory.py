@@ -6,22 +6,17 @@ same losses is checked in the same run.
 
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-import torch.nn.functional as F
-from torch_geometric.nn.models import GraphSAGE
 
 import fullgraph as fg
 from fullgraph.bench.case import Request
 from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.training import RankUse, train_rank
 from fullgraph.comm.launch import launch
 from fullgraph.config import MODES, Mode
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE
-from fullgraph.train.memory import PeakMemory
 
 LEAST_SAVING = 5
 """What the largest number of ranks must at least save in mode ``sar``: one rank's peak over the largest rank's peak."""
@@ -79,27 +74,6 @@ FULL = Size(source="synthetic-large", ranks=(1, 2, 4, 8), hidden=256, num_layers
 QUICK = Size(source="synthetic-tiny", ranks=(1, 2), hidden=16, num_layers=3, epochs=2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RankUse:
-    """What one rank used.
-
-    Attributes:
-        growth: bytes of resident memory at the peak, above ``before``.
-        before: bytes of resident memory just before the first epoch.
-        seconds: per epoch.
-        sent: bytes of rows per epoch.
-        losses: per epoch, the same on every rank.
-        threads: of this process.
-    """
-
-    growth: int
-    before: int
-    seconds: list[float]
-    sent: list[int]
-    losses: list[float]
-    threads: int
-
-
 def run(request: Request) -> Report:
     """The case ``memory``."""
     size = QUICK if request.quick else FULL
@@ -110,7 +84,9 @@ def run(request: Request) -> Report:
         stored = fg.partition(load(source), path, num_parts=size.ranks[-1])
         for mode in MODES:
             for num_ranks in size.ranks:
-                measured[mode, num_ranks] = launch(train_rank, path, mode, size, num_ranks=num_ranks)
+                measured[mode, num_ranks] = launch(
+                    train_rank, path, mode, "SAGE", size.hidden, size.num_layers, size.epochs, num_ranks=num_ranks
+                )
                 row = _row(mode, num_ranks, measured)
                 request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, row, strict=True)))
     about = _ABOUT.format(
@@ -138,40 +114,6 @@ def run(request: Request) -> Report:
             ),
         ),
     )
-
-
-def train_rank(path: Path, mode: Mode, size: Size) -> RankUse:
-    """Train on this rank's share of the partitioned graph at ``path`` and watch the memory."""
-    world = fg.init()
-    try:
-        data = fg.open(path, world, mode=mode)
-        assert data.x is not None
-        torch.manual_seed(0)
-        model = GraphSAGE(data.num_features, size.hidden, size.num_layers, data.num_classes, norm="batch_norm")
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        fg.prepare(model, optimizer, data)
-        losses, seconds, sent = [], [], []
-        memory = PeakMemory(world.device)
-        for _ in range(size.epochs):
-            start, sent_before = time.perf_counter(), world.traffic.rows_bytes
-            optimizer.zero_grad()
-            out = model(data.x, data.edge_index)
-            loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)  # pyright: ignore[reportArgumentType]
-            loss.backward()
-            optimizer.step()
-            losses.append(float(loss.detach()))
-            seconds.append(time.perf_counter() - start)
-            sent.append(world.traffic.rows_bytes - sent_before)
-        return RankUse(
-            growth=memory.growth(),
-            before=memory.start,
-            seconds=seconds,
-            sent=sent,
-            losses=losses,
-            threads=torch.get_num_threads(),
-        )
-    finally:
-        world.close()
 
 
 def _row(mode: Mode, num_ranks: int, measured: dict[tuple[Mode, int], list[RankUse]]) -> tuple[str, ...]:

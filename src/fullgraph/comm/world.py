@@ -6,6 +6,7 @@ graph move in `comm.exchange`.
 
 import datetime
 import os
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,17 +27,19 @@ DEFAULT_TIMEOUT = datetime.timedelta(minutes=10)
 
 @dataclass(kw_only=True)
 class Traffic:
-    """What this rank has sent since it started, in bytes of payload.
+    """What this rank has sent since it started, in bytes of payload, and how long it waited.
 
     Attributes:
         rows_bytes: rows of node tensors and of their gradients, sent layer by layer.
         reduced_bytes: tensors this rank contributed to sums over all ranks (gradients, batch statistics, losses).
         setup_bytes: structure and constants sent once: boundary lists, edges, constant edge weights.
+        waited_seconds: spent waiting for other ranks, for rows, sums and structure.
     """
 
     rows_bytes: int = 0
     reduced_bytes: int = 0
     setup_bytes: int = 0
+    waited_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +135,10 @@ class World:
     @contextmanager
     def awaiting(self, what: str):
         """Turn the backend's failure while waiting for other ranks into a `PeerLost` that says what was awaited."""
+        start = time.perf_counter()
         try:
             yield
+            self.traffic.waited_seconds += time.perf_counter() - start
         except RuntimeError as error:
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise PeerLost(
