@@ -85,3 +85,20 @@ class RunningNorm(MessagePassing):
 
     def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
         return self.lin(self.norm(x_j * x_i).relu())
+
+
+class Twice(MessagePassing):
+    """The same rows at both ends and by themselves, the same edge attributes under two names."""
+
+    def __init__(self, num_in: int, num_out: int, num_edge: int):
+        super().__init__(aggr="add")
+        self.lin = torch.nn.Linear(2 * num_in + 2 * num_edge, num_out)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor) -> Tensor:
+        return self.propagate(edge_index, x=x, first=edge_attr, second=edge_attr)
+
+    def message(self, x_i: Tensor, x_j: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        return self.lin(torch.cat([x_i * x_j, x_j, first.tanh(), second], dim=-1)).tanh()
+
+    def update(self, inputs: Tensor, x: Tensor) -> Tensor:
+        return inputs * x.mean(dim=1, keepdim=True)

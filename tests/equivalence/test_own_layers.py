@@ -17,6 +17,7 @@ CASES = {
         layer(own_layers.Gated, "both ends and edges", "edge_attr", num_in=F_IN, num_out=F_OUT, num_edge=3),
         layer(own_layers.Chained, "two chained propagations", num_in=F_IN, num_out=F_OUT),
         layer(own_layers.Several, "several aggregations", num_in=F_IN, num_out=F_OUT),
+        layer(own_layers.Twice, "one tensor in several places", "edge_attr", num_in=F_IN, num_out=F_OUT, num_edge=3),
         layer(own_layers.RunningNorm, "running normaliser", num_in=F_IN, num_out=F_OUT),
     )
 }

@@ -188,6 +188,7 @@ class _ByNeighbourhood(torch.autograd.Function):
         randomness.call = max(ends)
         ctx.layer, ctx.runs, ctx.randomness, ctx.per_edge = layer, runs, randomness, per_edge
         ctx.places, ctx.parameters = arguments.like([None] * len(tensors)), arguments.shared
+        ctx.first = _first_places(arguments.all)
         ctx.call, ctx.states = call, states
         ctx.save_for_backward(*tensors)
         assert out is not None
@@ -198,7 +199,10 @@ class _ByNeighbourhood(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         whole: Arguments = ctx.places.like(ctx.saved_tensors)
         needs = whole.like(ctx.needs_input_grad[5:])
-        totals = whole.like([torch.zeros_like(t) if n else t for t, n in zip(whole.all, needs.all, strict=True)])
+        sums: list[Tensor] = []
+        for place, (t, need) in enumerate(zip(whole.all, needs.all, strict=True)):
+            sums.append(t if not need else torch.zeros_like(t) if ctx.first[place] == place else sums[ctx.first[place]])
+        totals = whole.like(sums)
         rng_now = torch.get_rng_state()
         for run, state in zip(ctx.runs, ctx.states, strict=True):
             torch.set_rng_state(state)
@@ -214,13 +218,20 @@ class _ByNeighbourhood(torch.autograd.Function):
                     total[run.rows.start : run.rows.stop] += grad
             for total, grad, need in zip(totals.edge, found.edge, needs.edge, strict=True):
                 if need:
-                    total[run.edge_ids] = grad
+                    total.index_add_(0, run.edge_ids, grad)
             for total, grad, need in zip(totals.shared, found.shared, needs.shared, strict=True):
                 if need:
                     total += grad
             del share, found
         torch.set_rng_state(rng_now)
-        return None, None, None, None, None, *(t if n else None for t, n in zip(totals.all, needs.all, strict=True))
+        own = (n and first == place for place, (n, first) in enumerate(zip(needs.all, ctx.first, strict=True)))
+        return None, None, None, None, None, *(t if n else None for t, n in zip(totals.all, own, strict=True))
+
+
+def _first_places(tensors: Sequence[Any]) -> list[int]:
+    """Where each tensor came first: rows that are sources and destinations at once have one gradient, not two."""
+    first = {id(t): place for place, t in reversed(list(enumerate(tensors)))}
+    return [first[id(t)] for t in tensors]
 
 
 def _put(piece: Tensor, out: Tensor | None, place: range, last: range) -> Tensor:
