@@ -113,6 +113,52 @@ def test_whole_hetero_data_is_refused():
         fg.convert(pyg.HeteroConv({CITES: pyg.SAGEConv(6, 2)}), awkward_hetero())
 
 
+def setup_bytes_of_steps(world: fg.World, path: str):
+    """What three steps of R-GCN and HGT told other ranks about their edges, and what R-GCN without features refuses."""
+    data = fg.open(path, world, round_rows=4)
+    flat = data.to_homogeneous()
+    rgcn = fg.convert(pyg.RGCNConv(flat.num_global_nodes, 4, len(RELATIONS), num_bases=2).double(), flat)
+    hgt = fg.convert(pyg.HGTConv(WIDTHS, 4, data.metadata(), heads=2).double(), data)
+    told = []
+    for _ in range(3):
+        before = world.traffic.setup_bytes
+        out = rgcn(None, flat.edge_index, flat.edge_type)
+        rows = hgt(data.x_dict, data.edge_index_dict)
+        (out.sum() + sum(there.sum() for there in rows.values())).backward()
+        told.append(world.traffic.setup_bytes - before)
+    wrong = fg.convert(pyg.FastRGCNConv(flat.num_nodes, 4, len(RELATIONS)).double(), flat)
+    with pytest.raises(InputError) as refusal:
+        wrong(None, flat.edge_index, flat.edge_type)
+    return told, str(refusal.value), torch.equal(flat.node_ids, flat.edge_index.relation.dst_ids)
+
+
+def test_walks_over_relations_are_built_once(path):
+    for (first, *others), refusal, same_ids in run_ranks(3, setup_bytes_of_steps, path):
+        assert first > 0
+        assert others == [0, 0]
+        assert same_ids
+        assert refusal.startswith(
+            "FastRGCNConv without features needs in_channels to be the number of nodes of the whole graph, 60 of type "
+        )
+
+
+def test_to_homogeneous_is_that_of_pyg(path):
+    whole, data = awkward_hetero(), fg.open(path)
+    for kind in SIZES:
+        whole[kind].num_nodes = SIZES[kind]
+        del whole[kind].x, data[kind].x  # of different widths
+    wanted, flat = whole.to_homogeneous(), data.to_homogeneous()
+    assert isinstance(flat, fg.PartitionedData)
+    assert (flat.num_nodes, flat.num_global_nodes, flat.num_classes) == (60, 60, 4)
+    order = torch.argsort(flat.node_ids)
+    for key in ("node_type", "probe", "place", "y", "train_mask"):
+        assert torch.equal(flat[key][order], wanted[key]), key
+    ids = flat.node_ids[flat.edge_index.plain][:, torch.argsort(flat.edge_index.edge_keys)]
+    assert torch.equal(ids, wanted.edge_index)
+    for key in ("edge_type", "edge_attr"):
+        assert torch.equal(flat[key][torch.argsort(flat.edge_index.edge_keys)], wanted[key]), key
+
+
 def twins() -> HeteroData:
     """Two types of 12 nodes each, and one of 9; on one rank the first two cannot be told apart by number."""
     data = HeteroData()

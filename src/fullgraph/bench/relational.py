@@ -26,10 +26,18 @@ from fullgraph.graph import Edges, Graph
 
 RANKS = (1, 2, 4)
 CURVE_TOLERANCE = 1e-6
-COLUMNS = ("data set", "model", "figure", "published", *(f"{n} rank{'s' * (n > 1)}: mean ± std" for n in RANKS))
+COLUMNS = (
+    "data set",
+    "model",
+    "figure",
+    "published",
+    "1 rank, all seeds: mean ± std",
+    *(f"first seed, {n} rank{'s' * (n > 1)}" for n in RANKS),
+)
 
 _ABOUT = """\
-Test figures in percent, mean and standard deviation over {seeds} seeds (initial weights and dropout), in float64.
+Test figures in percent, in float64: mean and standard deviation over {seeds} seeds (initial weights and dropout) on one
+rank, and the first seed's run on 1, 2 and 4 ranks, whose losses are compared epoch by epoch.
 
 AIFB and MUTAG as Schlichtkrull et al. 2018 use them: entities without features, inverse relations added, the paper's
 split of the labelled entities, two R-GCN layers of 16 hidden units, 50 epochs of Adam with learning rate 0.01, the last
@@ -105,6 +113,17 @@ def _typed(model: type[Typed]) -> Callable[[Any, str | None, int], Module]:
 
 TASKS = (
     Task(
+        source="hgb_acm",
+        model="R-GCN",
+        published={"macro F1": "91.55", "micro F1": "91.41"},
+        tolerated=1.0,
+        make=_typed(TypedRGCN),
+        target="paper",
+        max_epochs=200,
+        learning_rate=0.001,
+        weight_decay=0.01,
+    ),
+    Task(
         source="rdf_aifb",
         model="R-GCN",
         published={"accuracy": "95.83 ± 0.62"},
@@ -125,17 +144,6 @@ TASKS = (
         max_epochs=50,
         learning_rate=0.01,
         weight_decay=5e-4,
-    ),
-    Task(
-        source="hgb_acm",
-        model="R-GCN",
-        published={"macro F1": "91.55", "micro F1": "91.41"},
-        tolerated=1.0,
-        make=_typed(TypedRGCN),
-        target="paper",
-        max_epochs=200,
-        learning_rate=0.001,
-        weight_decay=0.01,
     ),
 )
 QUICK_TASKS = tuple(
@@ -159,17 +167,18 @@ def run(request: Request) -> Report:
     seeds = range(2) if request.quick else range(3)
     rows, verdicts = [], []
     for task in QUICK_TASKS if request.quick else TASKS:
-        by_ranks = {num_ranks: measure(task, seeds, num_ranks) for num_ranks in RANKS}
+        by_ranks = {n: measure(task, seeds if n == RANKS[0] else seeds[:1], n) for n in RANKS}
         verdicts.append(_same_curves(task, by_ranks))
         for figure, published in task.published.items():
-            cells = [_mean_std([each.figures[figure] for each in by_ranks[num_ranks]]) for num_ranks in RANKS]
-            rows.append((task.source, task.model, figure, published, *cells))
+            alone = [100 * each.figures[figure] for each in by_ranks[RANKS[0]]]
+            spread = f"{statistics.fmean(alone):.2f} ± {statistics.stdev(alone):.2f}"
+            first = [f"{100 * by_ranks[num_ranks][0].figures[figure]:.2f}" for num_ranks in RANKS]
+            rows.append((task.source, task.model, figure, published, spread, *first))
             request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
             if not request.quick:
-                mean = 100 * statistics.fmean(each.figures[figure] for each in by_ranks[RANKS[-1]])
-                reached = mean >= float(published.split()[0]) - task.tolerated
+                reached = statistics.fmean(alone) >= float(published.split()[0]) - task.tolerated
                 claim = (
-                    f"{figure} of {task.model} on {task.source} at most {task.tolerated} below {published}: {mean:.2f}"
+                    f"{figure} of {task.model} on {task.source} at most {task.tolerated} below {published}: {spread}"
                 )
                 verdicts.append(verdict(reached, claim))
     return Report(
@@ -253,18 +262,13 @@ def _same_curves(task: Task, by_ranks: Mapping[int, list[Outcome]]) -> str:
     largest = max(
         abs(loss - alone) / abs(alone) if len(ours.losses) == len(theirs.losses) else float("inf")
         for outcomes in by_ranks.values()
-        for ours, theirs in zip(outcomes, by_ranks[RANKS[0]], strict=True)
+        for ours, theirs in zip(outcomes, by_ranks[RANKS[0]], strict=False)
         for loss, alone in zip(ours.losses, theirs.losses, strict=False)
     )
     claim = (
         f"{task.model} on {task.source}: the same losses on {RANKS} ranks up to {CURVE_TOLERANCE:.0e}: {largest:.1e}"
     )
     return verdict(largest <= CURVE_TOLERANCE, claim)
-
-
-def _mean_std(shares: list[float]) -> str:
-    percent = [100 * share for share in shares]
-    return f"{statistics.fmean(percent):.2f} ± {statistics.stdev(percent):.2f}"
 
 
 def quick_graph() -> Graph:
