@@ -78,6 +78,24 @@ struct Transposed {
     }
 };
 
+// Asks for the rows one chunk ahead while loops over (head, edge) work on this chunk's: each step asks for one head's part of a
+// row, all parts of a row in a row, so that memory opens it once.
+template <class T>
+struct RowsAhead {
+    const Chunk& chunk;
+    const T* rows;  // [num_columns, heads, channels]
+    std::int64_t heads, channels;
+    std::int64_t edge = 0, part = 0;
+
+    FULLGRAPH_INLINE void step() {
+        chunk.prefetch(rows + part * channels, heads * channels, channels, edge);
+        if (++part == heads) {
+            part = 0;
+            ++edge;
+        }
+    }
+};
+
 // planes[h][e] = rows[column of e][h], from rows [num_columns, stride]: a transpose, four heads of four edges at a time. Not
 // inlined: it is the same for every vector width and shape.
 template <class T>

@@ -83,11 +83,15 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
                     chunk.prefetch_all(k.numbers, k.stride, (Score<T>::reads_rows ? 2 : 3) * heads);
                     gather_planes(chunk, k.numbers, k.stride, heads, logsumexps);
                     gather_planes(chunk, k.numbers + heads, k.stride, heads, deltas);
-                    if constexpr (!Score<T>::reads_rows) gather_planes(chunk, k.numbers + 2 * heads, k.stride, heads, raws);
+                    if constexpr (to_columns) {
+                        gather_planes(chunk, k.numbers + 2 * heads, k.stride, heads, raws);
+                        chunk.prefetch_all(apart, heads, heads);
+                    }
                 } else if constexpr (!Score<T>::reads_rows) {
                     chunk.prefetch_all(k.score.column_score, heads, heads);
                     gather_planes(chunk, k.score.column_score, heads, heads, raws);
                 }
+                RowsAhead<T> ahead{chunk, k.other(), heads, channels};
                 for (std::int64_t h = 0; h < heads; ++h) {
                     T *raw = raws + h * chunk_entries, *logsumexp = logsumexps + h * chunk_entries;
                     T* delta = deltas + h * chunk_entries;
@@ -101,7 +105,7 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
                     if constexpr (Score<T>::reads_rows) {
                         k.score.with_partial(shape, edges, chunk, h, memory, [&](const auto& partial) FULLGRAPH_LAMBDA_INLINE {
                             sum_lanes(shape, chunk.padded, raw, inner, [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
-                                if constexpr (!same_rows) chunk.prefetch(other, width, shape.width(), e);
+                                if constexpr (!same_rows) ahead.step();
                                 return Two<V>{partial(e), partial_dot(shape, own, other_row(e))};
                             });
                         });
@@ -120,7 +124,7 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
                         } else {
                             sum_lanes(shape, chunk.padded, inner, [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
                                 const T* grad = other_row(e);
-                                chunk.prefetch(other, width, shape.width(), e);
+                                ahead.step();
                                 V product{};
                                 each(shape, [&](std::int64_t n) FULLGRAPH_LAMBDA_INLINE {
                                     const V value = read<S>(grad + shape.at(n));
@@ -133,7 +137,7 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
                         add_to(shape, sum, k.grad_message.at(task, row) + h * channels);
                     } else if constexpr (!Score<T>::reads_rows) {
                         sum_lanes(shape, chunk.padded, inner, [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
-                            chunk.prefetch(other, width, shape.width(), e);
+                            ahead.step();
                             return partial_dot(shape, own, other_row(e));
                         });
                     }

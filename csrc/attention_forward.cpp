@@ -66,7 +66,7 @@ FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, 
                     chunk.prefetch_all(k.score.column_score, heads, heads);
                     gather_planes(chunk, k.score.column_score, heads, heads, weight);
                 }
-                for (std::int64_t h = 0; h < heads; ++h) {
+                const auto weigh_head = [&](std::int64_t h) FULLGRAPH_LAMBDA_INLINE {
                     T* head_weight = weight + h * chunk_entries;
                     if constexpr (Score<T>::reads_rows) {
                         k.score.with_partial(shape, edges, chunk, h, memory, [&](const auto& partial) FULLGRAPH_LAMBDA_INLINE {
@@ -83,15 +83,27 @@ FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, 
                         fill_keep(edges, chunk, h, factor);
                         for (std::int64_t e = 0; e < chunk.count; ++e) head_weight[e] *= factor[e];
                     }
+                };
+                RowsAhead<T> ahead{chunk, k.message, heads, channels};
+                const auto add_head = [&](std::int64_t h) FULLGRAPH_LAMBDA_INLINE {
                     const T* message = k.message + h * channels;
                     Held<S> sum = zeros(shape, memory[0]);
-                    add_rows(shape, (chunk.count + 3) / 4 * 4, head_weight, sum,
+                    add_rows(shape, (chunk.count + 3) / 4 * 4, weight + h * chunk_entries, sum,
                              [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
                                  // GATv2 has just read the same rows for its scores
-                                 if constexpr (!std::is_same_v<Score<T>, Gatv2<T>>) chunk.prefetch(message, width, shape.width(), e);
+                                 if constexpr (!std::is_same_v<Score<T>, Gatv2<T>>) ahead.step();
                                  return message + chunk.column[e] * width;
                              });
                     add_to(shape, sum, acc + h * channels);
+                };
+                if constexpr (Score<T>::reads_rows) {  // the heads' chains of arithmetic overlap
+                    for (std::int64_t h = 0; h < heads; ++h) weigh_head(h);
+                    for (std::int64_t h = 0; h < heads; ++h) add_head(h);
+                } else {  // arithmetic and memory alternate
+                    for (std::int64_t h = 0; h < heads; ++h) {
+                        weigh_head(h);
+                        add_head(h);
+                    }
                 }
             }
         }
