@@ -96,6 +96,18 @@ FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, 
                              });
                     add_to(shape, sum, acc + h * channels);
                 };
+                if constexpr (heads_of_registers<S> > 0) {
+                    if (heads == heads_of_registers<S>) {
+                        for (std::int64_t h = 0; h < heads; ++h) weigh_head(h);
+                        add_whole_rows(shape, chunk.count, acc,
+                                       [&](std::int64_t e, std::int64_t h) FULLGRAPH_LAMBDA_INLINE { return weight[h * chunk_entries + e]; },
+                                       [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
+                                           if constexpr (!std::is_same_v<Score<T>, Gatv2<T>>) chunk.prefetch(k.message, width, width, e);
+                                           return k.message + chunk.column[e] * width;
+                                       });
+                        continue;
+                    }
+                }
                 if constexpr (Score<T>::reads_rows) {  // the heads' chains of arithmetic overlap
                     for (std::int64_t h = 0; h < heads; ++h) weigh_head(h);
                     for (std::int64_t h = 0; h < heads; ++h) add_head(h);

@@ -194,4 +194,22 @@ FULLGRAPH_INLINE void add_rows(const S& shape, std::int64_t padded, const typena
     }
 }
 
+// How many heads fill eight registers; 0 where their vectors are not in registers.
+template <class S>
+constexpr int heads_of_registers = S::fixed > 0 && 8 % S::fixed == 0 ? 8 / S::fixed : 0;
+
+// acc [heads, channels] += sum over e < count of weight(e, h) * row(e) [heads, channels], for `heads_of_registers` heads: each row is
+// visited once, not once per head.
+template <class S, class Weight, class Row>
+FULLGRAPH_INLINE void add_whole_rows(const S&, std::int64_t count, typename S::T* acc, const Weight& weight, const Row& row) {
+    constexpr int heads = heads_of_registers<S>, registers = heads * S::fixed;
+    typename S::V sum[registers];
+    for (int n = 0; n < registers; ++n) sum[n] = read<S>(acc + n * S::lanes);
+    for (std::int64_t e = 0; e < count; ++e) {
+        const typename S::T* x = row(e);
+        for (int n = 0; n < registers; ++n) sum[n] += weight(e, n / S::fixed) * read<S>(x + n * S::lanes);
+    }
+    for (int n = 0; n < registers; ++n) std::memcpy(acc + n * S::lanes, &sum[n], sizeof sum[n]);
+}
+
 }  // namespace fullgraph
