@@ -18,7 +18,7 @@ from torch.nn import Module
 
 import fullgraph as fg
 from fullgraph.bench.case import Request
-from fullgraph.bench.relational_models import HGT, RGCN, Typed, TypedRGCN
+from fullgraph.bench.relational_models import RGCN, Metadata, RGCNLayer, Typed, hgt_layer
 from fullgraph.bench.report import Report, Table, verdict
 from fullgraph.comm.launch import launch
 from fullgraph.datasets import load
@@ -95,13 +95,14 @@ def _rgcn(num_bases: int | None) -> Callable[[Any, str | None, int], Module]:
     return make
 
 
-def _typed(model: type[Typed]) -> Callable[[Any, str | None, int], Module]:
+def _typed(layer: Callable[[int, Metadata], Module]) -> Callable[[Any, str | None, int], Module]:
     def make(data: Any, target: str | None, seed: int) -> Module:
         assert target is not None
         widths = {kind: x.shape[1] for kind, x in data.x_dict.items()}
-        return model(
+        return Typed(
             widths,
             lambda kind, width: fg.NodeEmbedding(data, kind, width, seed),
+            layer,
             data.metadata(),
             target,
             data[target].num_classes,
@@ -117,7 +118,7 @@ TASKS = (
         model="R-GCN",
         published={"macro F1": "91.55", "micro F1": "91.41"},
         tolerated=1.0,
-        make=_typed(TypedRGCN),
+        make=_typed(RGCNLayer),
         target="paper",
         max_epochs=200,
         learning_rate=0.001,
@@ -153,12 +154,12 @@ QUICK_TASKS = tuple(
         published={"macro F1": "–"},
         tolerated=0,
         max_epochs=3,
-        make=_typed(model),
+        make=_typed(layer),
         target="paper",
         learning_rate=0.01,
         weight_decay=1e-3,
     )
-    for name, model in (("R-GCN", TypedRGCN), ("HGT", HGT))
+    for name, layer in (("R-GCN", RGCNLayer), ("HGT", hgt_layer))
 )
 
 

@@ -33,6 +33,7 @@ class Typed(Module):
     Args:
         widths: columns of ``x`` per node type that has features.
         rows_of: makes the module that gives a type without features its rows, ``[num_nodes, hidden]``.
+        layer: makes a layer that takes and gives ``hidden`` columns of every type.
         metadata: node types and relations.
         target: the type whose nodes are classified.
         num_classes: outputs.
@@ -42,6 +43,7 @@ class Typed(Module):
         self,
         widths: Mapping[str, int],
         rows_of: Callable[[str, int], Module],
+        layer: Callable[[int, Metadata], Module],
         metadata: Metadata,
         target: str,
         num_classes: int,
@@ -53,13 +55,9 @@ class Typed(Module):
         super().__init__()
         self.project = torch.nn.ModuleDict({kind: Linear(width, hidden) for kind, width in widths.items()})
         self.rows = torch.nn.ModuleDict({kind: rows_of(kind, hidden) for kind in metadata[0] if kind not in widths})
-        self.convs = torch.nn.ModuleList(self.layer(hidden, metadata) for _ in range(num_layers))
+        self.convs = torch.nn.ModuleList(layer(hidden, metadata) for _ in range(num_layers))
         self.last = Linear(hidden, num_classes)
         self.target, self.dropout = target, dropout
-
-    def layer(self, hidden: int, metadata: Metadata) -> Module:
-        """Takes and gives ``hidden`` columns of every type."""
-        raise NotImplementedError
 
     def forward(self, x_dict: dict[str, Tensor], edge_index_dict: dict[tuple[str, str, str], Tensor]) -> Tensor:
         hidden = {kind: layer(x_dict[kind]) for kind, layer in self.project.items()}
@@ -70,21 +68,14 @@ class Typed(Module):
         return self.last(F.dropout(hidden[self.target], self.dropout, self.training))
 
 
-class HGT(Typed):
+def hgt_layer(hidden: int, metadata: Metadata) -> Module:
     """Hu 2020, 4 heads."""
-
-    def layer(self, hidden: int, metadata: Metadata) -> Module:
-        return HGTConv(hidden, hidden, metadata, heads=4)
+    return HGTConv(hidden, hidden, metadata, heads=4)
 
 
-class TypedRGCN(Typed):
+class RGCNLayer(Module):
     """Schlichtkrull 2018, eq. 2, with a map for each relation and a map of the own row for each type."""
 
-    def layer(self, hidden: int, metadata: Metadata) -> Module:
-        return _RelationalLayer(hidden, metadata)
-
-
-class _RelationalLayer(Module):
     def __init__(self, hidden: int, metadata: Metadata):
         super().__init__()
         convs = {relation: SAGEConv((hidden, hidden), hidden, root_weight=False) for relation in metadata[1]}
