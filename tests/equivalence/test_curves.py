@@ -8,6 +8,7 @@ from torch_geometric.nn import GATConv, models
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.equivalence.test_law import GraphConvs
 from tests.ranks import run_ranks
@@ -79,17 +80,7 @@ def assert_same_run(got, wanted) -> None:
 
 @pytest.fixture(scope="module")
 def graph_file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    made = {}
-
-    def path_of(method: str, num_parts: int) -> str:
-        if (method, num_parts) not in made:
-            path = folder / f"{method}-{num_parts}.fg"
-            fg.partition(awkward_graph(), path, num_parts=num_parts, method=method)
-            made[method, num_parts] = str(path)
-        return made[method, num_parts]
-
-    return path_of
+    return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import torch
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.equivalence.cut import cut_once
 from tests.equivalence.hetero import HETERO_CASES, RELATIONS, SIZES, HeteroCase, awkward_hetero, run_hetero
 from tests.ranks import run_ranks
 
@@ -25,20 +26,10 @@ def on_a_rank(world: fg.World, path: str, mode: str, name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def graph_file(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    made = {}
-
-    def path_of(method: str, num_parts: int) -> str:
-        if (method, num_parts) not in made:
-            data = awkward_hetero()
-            for relation in RELATIONS:
-                data[relation].edge_place = torch.arange(data[relation].num_edges)
-            path = folder / f"{method}-{num_parts}.fg"
-            fg.partition(data, path, num_parts=num_parts, method=method)
-            made[method, num_parts] = str(path)
-        return made[method, num_parts]
-
-    return path_of
+    data = awkward_hetero()
+    for relation in RELATIONS:
+        data[relation].edge_place = torch.arange(data[relation].num_edges)
+    return cut_once(tmp_path_factory.mktemp("graphs"), data)
 
 
 @pytest.fixture(scope="module")

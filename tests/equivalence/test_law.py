@@ -1,7 +1,5 @@
 """The law: on any number of ranks, in any mode, with any partitioner, the outputs and gradients are plain PyG's."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch_geometric.nn import GraphConv, models
@@ -9,6 +7,7 @@ from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -62,15 +61,7 @@ def expected():
 
 @pytest.fixture(scope="module")
 def partitioned(tmp_path_factory):
-    folder, data = tmp_path_factory.mktemp("graphs"), awkward_graph()
-
-    def path_of(method: str, num_parts: int) -> str:
-        path = Path(folder, f"{method}-{num_parts}.fg")
-        if not path.exists():
-            fg.partition(data, path, num_parts=num_parts, method=method)
-        return str(path)
-
-    return path_of
+    return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())
 
 
 def assert_equal(got: torch.Tensor, wanted: torch.Tensor) -> None:
