@@ -96,7 +96,7 @@ def run(request: Request) -> Report:
         repeats=repeats,
         nodes=graph.num_nodes[NODE],
         edges=len(graph.edges[EDGE].src),
-        label=request.label or Path(source).name,
+        label=request.label_of(source),
         kernel_nodes=large.num_nodes[NODE],
         kernel_edges=len(large.edges[EDGE].src),
         width=HEADS * CHANNELS,

@@ -164,11 +164,7 @@ def run(request: Request) -> Report:
     about = _ABOUT.format(
         chunk_edges=EngineConfig().chunk_edges,
         hidden=size.hidden,
-        label=request.label or Path(source).name,
-        nodes=stored.num_nodes(NODE),
-        edges=stored.num_edges(EDGE),
-        features=stored.num_features(NODE),
-        parts=stored.num_parts,
+        **request.facts(source, stored),
     )
     verdicts = (_same_losses(losses),)
     if not request.quick:

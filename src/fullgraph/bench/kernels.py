@@ -6,7 +6,6 @@ what memory allows a kernel that touches every row once per edge.
 """
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -113,7 +112,7 @@ def _graphs(request: Request) -> Iterator[tuple[str, Graph]]:
         return
     yield "uniform", graphs.uniform(50_000, 2_500_000)
     source = request.graph or "synthetic-large"
-    yield request.label or Path(source).name, load(source)
+    yield request.label_of(source), load(source)
     yield "power law", graphs.chung_lu(1_000_000, 20_000_000)
 
 

@@ -16,7 +16,6 @@ from fullgraph.bench.training import RankUse, train_rank
 from fullgraph.comm.launch import launch
 from fullgraph.config import MODES, Mode
 from fullgraph.datasets import load
-from fullgraph.graph import EDGE, NODE
 
 LEAST_SAVING = 5
 """What the largest number of ranks must at least save in mode ``sar``: one rank's peak over the largest rank's peak."""
@@ -93,12 +92,7 @@ def run(request: Request) -> Report:
         layers=size.num_layers,
         hidden=size.hidden,
         epochs=size.epochs,
-        label=request.label or Path(source).name,
-        nodes=stored.num_nodes(NODE),
-        edges=stored.num_edges(EDGE),
-        features=stored.num_features(NODE),
-        classes=stored.num_classes,
-        parts=stored.num_parts,
+        **request.facts(source, stored),
     )
     return Report(
         title="Memory of a rank by mode and number of ranks",

@@ -102,12 +102,7 @@ def run(request: Request) -> Report:
         heads=HEADS,
         layers=size.num_layers,
         epochs=size.epochs,
-        label=request.label or Path(source).name,
-        nodes=stored.num_nodes(NODE),
-        edges=stored.num_edges(EDGE),
-        features=stored.num_features(NODE),
-        classes=stored.num_classes,
-        parts=stored.num_parts,
+        **request.facts(source, stored),
         threads=measured["SAGE", "sar", 1][0].threads,
     )
     return Report(
