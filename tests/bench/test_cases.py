@@ -4,7 +4,19 @@ import re
 
 import pytest
 
-from fullgraph.bench import CASES, Report, Request, accuracy, attention, general, kernels, memory, relational, train
+from fullgraph.bench import (
+    CASES,
+    Report,
+    Request,
+    accuracy,
+    attention,
+    general,
+    kernels,
+    memory,
+    relational,
+    train,
+    wire,
+)
 from fullgraph.cli import main
 
 pytestmark = pytest.mark.timeout(120)
@@ -16,8 +28,18 @@ COLUMNS = {
     "memory": [memory.COLUMNS],
     "relational": [relational.COLUMNS],
     "train": [train.COLUMNS],
+    "wire": [wire.ACCURACY_COLUMNS, wire.BYTES_COLUMNS],
 }
-NUM_ROWS = {"accuracy": 2, "attention": 6, "general": 4, "kernels": 6, "memory": 6, "relational": 2, "train": 15}
+NUM_ROWS = {
+    "accuracy": 2,
+    "attention": 6,
+    "general": 4,
+    "kernels": 6,
+    "memory": 6,
+    "relational": 2,
+    "train": 15,
+    "wire": 12,
+}
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -73,6 +95,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, memory, "
-        "relational, train: speed\n"
+        "relational, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

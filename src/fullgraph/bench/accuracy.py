@@ -20,6 +20,7 @@ from fullgraph.bench.citation_models import RECIPES, Recipe
 from fullgraph.bench.report import Report, Table, verdict
 from fullgraph.bench.stopping import Scores
 from fullgraph.comm.launch import launch
+from fullgraph.config import WireDtype
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE, Graph
 
@@ -62,16 +63,24 @@ fullgraph's depend on the seed and the node, PyG's on torch's generator.
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One run: the test accuracy, 0 to 1, of the epoch that the recipe chose, and how many epochs there were."""
+    """One run.
+
+    Attributes:
+        test_accuracy: 0 to 1, of the epoch that the recipe chose.
+        num_epochs: how many epochs there were.
+        rows_bytes: bytes of rows that this rank sent in all of them and their evaluations.
+    """
 
     test_accuracy: float
     num_epochs: int
+    rows_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
     """What the loop needs of either side: tensors, and losses and accuracies over a mask of all nodes."""
 
+    world: fg.World
     x: Tensor
     edge_index: Tensor
     num_classes: int
@@ -89,7 +98,7 @@ def run(request: Request) -> Report:
     rows, verdicts = [], []
     for (source, name), target in published.items():
         ours, theirs = compare(source, name, seeds, max_epochs)
-        mean, difference = _mean_std(ours), "–"
+        mean, difference = mean_std(ours), "–"
         if target is not None:
             off = 100 * statistics.fmean(each.test_accuracy for each in ours) - target
             difference = f"{off:+.2f}"
@@ -97,7 +106,7 @@ def run(request: Request) -> Report:
                 verdict(abs(off) <= TOLERATED, f"{name} on {source} within {TOLERATED} point of {target}: {mean}")
             )
         epochs = f"{statistics.median(each.num_epochs for each in ours):.0f}"
-        rows.append((source, name, "–" if target is None else str(target), mean, difference, _mean_std(theirs), epochs))
+        rows.append((source, name, "–" if target is None else str(target), mean, difference, mean_std(theirs), epochs))
         request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
     return Report(
         title="Accuracy on the citation graphs beside the published one",
@@ -118,20 +127,24 @@ def compare(source: str, name: str, seeds: range, max_epochs: int | None) -> tup
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.fg"
         fg.partition(load(source), path, num_parts=NUM_RANKS)
-        ours = launch(_train_rank, path, name, seeds, max_epochs, num_ranks=NUM_RANKS)[0]
+        ours = launch(train_rank, path, name, seeds, max_epochs, num_ranks=NUM_RANKS)[0]
     theirs = launch(_train_plain, source, name, seeds, max_epochs, num_ranks=1)[0]
     return ours, theirs
 
 
-def _train_rank(path: Path, name: str, seeds: range, max_epochs: int | None) -> list[Outcome]:
+def train_rank(
+    path: Path, name: str, seeds: range, max_epochs: int | None, wire_dtype: WireDtype = "float32"
+) -> list[Outcome]:
+    """Train a recipe with each seed on this rank's share of the partitioned graph at ``path``."""
     torch.set_num_threads(1)
     world = fg.init()
-    data = fg.open(path, world)
+    data = fg.open(path, world, wire_dtype=wire_dtype)
 
     def prepare(model: Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
         fg.prepare(model, optimizer, data, seed=seed)
 
     side = _Side(
+        world=world,
         x=_row_normalised(data.x),  # pyright: ignore[reportArgumentType]
         edge_index=data.edge_index,  # pyright: ignore[reportArgumentType]
         num_classes=data.num_classes,
@@ -152,6 +165,7 @@ def _train_plain(source: str, name: str, seeds: range, max_epochs: int | None) -
     arrays = {key: torch.from_numpy(values) for key, values in graph.node_arrays[NODE].items()}
     y = arrays["y"]
     side = _Side(
+        world=fg.World(),
         x=_row_normalised(arrays["x"]),
         edge_index=_edge_index(graph),
         num_classes=int(y.max()) + 1,
@@ -169,6 +183,7 @@ def _train(side: _Side, recipe: Recipe, seed: int, max_epochs: int | None) -> Ou
     optimizer = recipe.optimizer(model)
     side.prepare(model, optimizer, seed)
     stopping, num_epochs, is_over = recipe.stopping(), 0, False
+    sent_before = side.world.traffic.rows_bytes
     while not is_over and num_epochs < (max_epochs or recipe.max_epochs):
         model.train()
         optimizer.zero_grad()
@@ -177,7 +192,8 @@ def _train(side: _Side, recipe: Recipe, seed: int, max_epochs: int | None) -> Ou
         optimizer.step()
         num_epochs += 1
         is_over = stopping.is_over(_scores(side, model, optimizer))
-    return Outcome(test_accuracy=stopping.test_accuracy, num_epochs=num_epochs)
+    sent = side.world.traffic.rows_bytes - sent_before
+    return Outcome(test_accuracy=stopping.test_accuracy, num_epochs=num_epochs, rows_bytes=sent)
 
 
 @torch.no_grad()
@@ -202,6 +218,7 @@ def _row_normalised(x: Tensor) -> Tensor:
     return x / x.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def _mean_std(outcomes: list[Outcome]) -> str:
+def mean_std(outcomes: list[Outcome]) -> str:
+    """Test accuracy in percent, mean and standard deviation over seeds."""
     percent = [100 * each.test_accuracy for each in outcomes]
     return f"{statistics.fmean(percent):.2f} ± {statistics.stdev(percent):.2f}"

@@ -83,9 +83,8 @@ def run(request: Request) -> Report:
         stored = fg.partition(load(source), path, num_parts=size.ranks[-1])
         for mode in MODES:
             for num_ranks in size.ranks:
-                measured[mode, num_ranks] = launch(
-                    train_rank, path, mode, "SAGE", size.hidden, size.num_layers, size.epochs, num_ranks=num_ranks
-                )
+                arguments = (path, {"mode": mode}, "SAGE", size.hidden, size.num_layers, size.epochs)
+                measured[mode, num_ranks] = launch(train_rank, *arguments, num_ranks=num_ranks)
                 row = _row(mode, num_ranks, measured)
                 request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, row, strict=True)))
     about = _ABOUT.format(

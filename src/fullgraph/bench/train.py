@@ -92,7 +92,7 @@ def run(request: Request) -> Report:
                 if way == "PyG":
                     ranks = launch(train_plainly, source, *arguments, num_ranks=1)
                 else:
-                    ranks = launch(train_rank, path, way, *arguments, num_ranks=num_ranks)
+                    ranks = launch(train_rank, path, {"mode": way}, *arguments, num_ranks=num_ranks)
                 measured[model, way, num_ranks] = ranks
                 row = _row(model, way, ranks)
                 request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, row, strict=True)))

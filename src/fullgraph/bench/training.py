@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch_geometric.nn.models import GAT, GCN, GraphSAGE
 
 import fullgraph as fg
-from fullgraph.config import Mode
 from fullgraph.train.memory import PeakMemory
 
 HEADS = 4
@@ -51,11 +50,13 @@ class RankUse:
     threads: int
 
 
-def train_rank(path: Path, mode: Mode, model_name: str, hidden: int, num_layers: int, epochs: int) -> RankUse:
-    """Train on this rank's share of the partitioned graph at ``path``."""
+def train_rank(
+    path: Path, settings: Mapping[str, Any], model_name: str, hidden: int, num_layers: int, epochs: int
+) -> RankUse:
+    """Train on this rank's share of the partitioned graph at ``path``, opened with these settings."""
     world = fg.init()
     try:
-        data = fg.open(path, world, mode=mode)
+        data = fg.open(path, world, **settings)
         torch.manual_seed(0)
         model = MODELS[model_name](data.num_features, hidden, num_layers, data.num_classes)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
