@@ -28,9 +28,12 @@ class EngineConfig:
         recompute: what backward makes again instead of keeping it. ``none``: nothing; ``elementwise``: norms,
             activations and dropout; ``layer``: the projections of attention layers too, so that one tensor of rows
             stays for each layer.
+        held_mib: most MiB of other ranks' rows of one tensor that never changes, such as the input features, that a
+            rank holds where they would travel anew in every epoch. 0: none.
 
     Raises:
-        InputError: on an unknown mode, wire_dtype or recompute, a negative prefetch or a round without rows.
+        InputError: on an unknown mode, wire_dtype or recompute, a negative prefetch or held_mib, or a round without
+            rows.
     """
 
     mode: Mode = "sar"
@@ -39,6 +42,7 @@ class EngineConfig:
     chunk_edges: int = 65_536
     wire_dtype: WireDtype = "float32"
     recompute: Recompute = "elementwise"
+    held_mib: int = 64
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -49,6 +53,8 @@ class EngineConfig:
             raise InputError(f"recompute must be one of {', '.join(RECOMPUTES)}: {self.recompute!r}")
         if self.prefetch < 0:
             raise InputError(f"prefetch must be 0 or more rounds: {self.prefetch}")
+        if self.held_mib < 0:
+            raise InputError(f"held_mib must be 0 or more MiB: {self.held_mib}")
         if self.round_rows < 1:
             raise InputError(f"round_rows must be at least 1 row: {self.round_rows}")
         if self.chunk_edges < 1:

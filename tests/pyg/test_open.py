@@ -88,6 +88,7 @@ def test_a_file_broken_on_one_rank_is_that_ranks_error_everywhere(path, tmp_path
         ({"mode": "fast"}, "mode must be one of sar, keep, halo: 'fast'"),
         ({"prefetch": -1}, "prefetch must be 0 or more rounds: -1"),
         ({"round_rows": 0}, "round_rows must be at least 1 row: 0"),
+        ({"held_mib": -1}, "held_mib must be 0 or more MiB: -1"),
     ],
 )
 def test_wrong_settings(path, options, message):

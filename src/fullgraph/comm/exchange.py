@@ -69,6 +69,12 @@ class Routes:
             offsets.append(offsets[-1] + count)
         return offsets
 
+    def of_round(self, number: int, rows: Tensor) -> Tensor:
+        """Of all received ``rows`` ``[num_received, …]``, in rank order, those that round ``number`` brings; a view."""
+        round_ = self.rounds[number]
+        offset = self.receive_offsets[round_.receive_from]
+        return rows[offset + round_.receive.start : offset + round_.receive.stop]
+
     @property
     def num_received(self) -> int:
         """Rows that this rank receives in one walk over all rounds: its halo."""
@@ -127,7 +133,7 @@ def fetch_all(routes: Routes, payload: Tensor, account: Account = "rows_bytes") 
     world = routes.world
     received = payload.new_empty((routes.num_received, *payload.shape[1:]), device=world.wire_device)
     under_way = [
-        _post_fetch(routes, round_, (payload,), account, into=[_run_of(routes, number, received)])
+        _post_fetch(routes, round_, (payload,), account, into=[routes.of_round(number, received)])
         for number, round_ in enumerate(routes.rounds)
     ]
     for posted in under_way:
@@ -176,15 +182,9 @@ def return_all(routes: Routes, rows: Tensor, total: Tensor) -> Tensor:
     """The adjoint of `fetch_all`: add ``rows`` ``[num_received, …]`` to ``total`` of their owners, in place."""
     returns = Returns(replace(routes, prefetch=len(routes.rounds)), (total,))
     for number in range(len(routes.rounds)):
-        returns.post(number, (_run_of(routes, number, rows),))
+        returns.post(number, (routes.of_round(number, rows),))
     returns.finish()
     return total
-
-
-def _run_of(routes: Routes, number: int, rows: Tensor) -> Tensor:
-    round_ = routes.rounds[number]
-    offset = routes.receive_offsets[round_.receive_from]
-    return rows[offset + round_.receive.start : offset + round_.receive.stop]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.gradients import norm_over_ranks, sum_gradients
 from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
+from fullgraph.engine.held import HeldRows, held_rows
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
@@ -24,6 +25,7 @@ __all__ = [
     "EdgeDropout",
     "Groups",
     "Halo",
+    "HeldRows",
     "Neighbourhood",
     "Plan",
     "Randomness",
@@ -35,6 +37,7 @@ __all__ = [
     "batch_norm",
     "extremum_neighbours",
     "hashed",
+    "held_rows",
     "keyed_dropout",
     "keyed_normal",
     "keyed_uniform",

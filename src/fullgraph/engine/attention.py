@@ -7,6 +7,7 @@ the gradients of the destination's own tensors travel back. Where a score needs 
 which lives with the destination, source rows are fetched again and their gradients returned.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch.autograd.function import once_differentiable
 from fullgraph import ops
 from fullgraph.comm import Returns, fetch
 from fullgraph.engine.halo import with_halo
-from fullgraph.engine.plan import Plan
+from fullgraph.engine.held import HeldRows
+from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.graph.block import Block
 
@@ -50,6 +52,7 @@ def attend(
     *,
     bias: Tensor | None = None,
     dropout: EdgeDropout | None = None,
+    held: HeldRows | None = None,
 ) -> Tensor:
     """Average sources by the softmax of scores over each destination's in-edges. Collective.
 
@@ -63,15 +66,16 @@ def attend(
         shared: the layer's own tensors; their gradients are this rank's share.
         bias: ``[num_edges, H]``, or None.
         dropout: applied to the weights after the softmax, or None.
+        held: from which the ``src`` of other ranks' rows are made here; None: they travel.
 
     Returns:
         ``[num_dst, H, C]``, 0 for rows without in-edges; differentiable with respect to all tensors.
     """
     if plan.halo.config.mode == "halo":
-        src = tuple(with_halo(t, plan.halo) for t in src)
+        src = held.extend(src) if held is not None else tuple(with_halo(t, plan.halo) for t in src)
         return _MergedAttention.apply(score, plan.merged, dropout, bias, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
     function = _ReversingAttention if score.reverses and bias is None else _RefetchingAttention
-    return function.apply(score, plan, dropout, bias, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+    return function.apply(score, plan, dropout, bias, held, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
 
 
 class _ReversingAttention(torch.autograd.Function):
@@ -79,14 +83,20 @@ class _ReversingAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, score: Score, plan: Plan, dropout: EdgeDropout | None, bias: None, *tensors: Tensor
+        ctx: Any,
+        score: Score,
+        plan: Plan,
+        dropout: EdgeDropout | None,
+        bias: None,
+        held: HeldRows | None,
+        *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
         src, dst, _ = _split(score, tensors)
         terms = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
         state = OnlineSoftmax(plan.num_dst, score.values(src))
         walk = plan.forward
-        incoming = fetch(walk.routes, src)
+        incoming = _incoming(walk, src, held)
         score.forward(walk.local, src, dst, (), state, terms)
         for number, rows in incoming:
             block = walk.blocks[number]
@@ -119,7 +129,7 @@ class _ReversingAttention(torch.autograd.Function):
             returns.post(number, home)
             del grad, lse, delta, told, known, home
         returns.finish()
-        return None, None, None, None, *grads_src, *grads_dst
+        return None, None, None, None, None, *grads_src, *grads_dst
 
 
 class _RefetchingAttention(torch.autograd.Function):
@@ -127,7 +137,13 @@ class _RefetchingAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, score: Score, plan: Plan, dropout: EdgeDropout | None, bias: Tensor | None, *tensors: Tensor
+        ctx: Any,
+        score: Score,
+        plan: Plan,
+        dropout: EdgeDropout | None,
+        bias: Tensor | None,
+        held: HeldRows | None,
+        *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
         bias = None if bias is None else bias.contiguous()
@@ -136,18 +152,18 @@ class _RefetchingAttention(torch.autograd.Function):
         terms = EdgeTerms(bias, None, here)
         state = OnlineSoftmax(plan.num_dst, score.values(src))
         walk = plan.forward
-        incoming = fetch(walk.routes, src)
+        incoming = _incoming(walk, src, held)
         score.forward(walk.local, src, dst, shared, state, terms)
         ctx.kept = {}
         for number, rows in incoming:
             block = walk.blocks[number]
             if block is not None:
                 score.forward(block, rows, dst, shared, state, terms)
-            if plan.halo.config.mode == "keep":
+            if plan.halo.config.mode == "keep" and held is None:
                 ctx.kept[number] = rows
             del rows
         out, logsumexp = state.finish()
-        ctx.score, ctx.plan, ctx.dropout = score, plan, here
+        ctx.score, ctx.plan, ctx.dropout, ctx.held = score, plan, here, held
         ctx.save_for_backward(out, logsumexp, bias, *tensors)
         return out
 
@@ -159,7 +175,8 @@ class _RefetchingAttention(torch.autograd.Function):
         src, dst, shared = _split(score, tensors)
         outcome = _outcome(grads[0], out, logsumexp)
         walk = plan.forward
-        incoming = iter(ctx.kept.items()) if plan.halo.config.mode == "keep" else fetch(walk.routes, src)
+        kept = plan.halo.config.mode == "keep" and ctx.held is None
+        incoming = iter(ctx.kept.items()) if kept else _incoming(walk, src, ctx.held)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
@@ -172,7 +189,7 @@ class _RefetchingAttention(torch.autograd.Function):
             returns.post(number, home)
             del rows, home
         returns.finish()
-        return None, None, None, grad_bias, *grads_src, *grads_here
+        return None, None, None, grad_bias, None, *grads_src, *grads_here
 
 
 class _MergedAttention(torch.autograd.Function):
@@ -205,6 +222,10 @@ class _MergedAttention(torch.autograd.Function):
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
         score.backward(block.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
         return None, None, None, grad_bias, *grads_src, *grads_here
+
+
+def _incoming(walk: Walk, src: tuple[Tensor, ...], held: HeldRows | None) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    return fetch(walk.routes, src) if held is None else held.rounds(walk.routes)
 
 
 def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:

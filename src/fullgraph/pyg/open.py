@@ -29,6 +29,7 @@ def open_graph(
     chunk_edges: int = 65_536,
     wire_dtype: WireDtype = "float32",
     recompute: Recompute = "elementwise",
+    held_mib: int = 64,
 ) -> Any:
     """Open a partitioned graph on this rank. Collective.
 
@@ -41,6 +42,7 @@ def open_graph(
         chunk_edges: most edges of a neighbourhood, see `EngineConfig`.
         wire_dtype: how float32 rows travel between ranks, see `EngineConfig`.
         recompute: what backward makes again instead of keeping it, see `EngineConfig`.
+        held_mib: most MiB of unchanging rows of other ranks that are held, see `EngineConfig`.
 
     Returns:
         The owned rows on the world's device, ``x``, ``y``, masks and whatever else was stored per node or per edge: a
@@ -59,6 +61,7 @@ def open_graph(
         chunk_edges=chunk_edges,
         wire_dtype=wire_dtype,
         recompute=recompute,
+        held_mib=held_mib,
     )
     stored = world.together(lambda: PartitionedGraph.open(path))
     world.agree("graph and settings", (stored.checksum, config))

@@ -30,6 +30,7 @@ RESUME_MAY_CHANGE = frozenset(
         "round_rows",
         "chunk_edges",
         "recompute",
+        "held_mib",
         "checkpoint_every",
         "backend",
         "device",
@@ -84,6 +85,7 @@ class TrainConfig:
     recompute: str = _option(
         "elementwise", "what backward makes again instead of keeping it: none, elementwise or layer"
     )
+    held_mib: int = _option(64, "most MiB of unchanging rows of other ranks that are held, per tensor")
     backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
     device: str = _option("auto", "device: auto, cpu, cuda, …")
 
@@ -128,6 +130,7 @@ class TrainConfig:
             chunk_edges=self.chunk_edges,
             wire_dtype=self.wire_dtype,  # pyright: ignore[reportArgumentType]
             recompute=self.recompute,  # pyright: ignore[reportArgumentType]
+            held_mib=self.held_mib,
         )
 
     def to_json(self) -> str:

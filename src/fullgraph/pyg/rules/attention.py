@@ -5,6 +5,7 @@ complete neighbourhoods; asked for its attention weights, over the remote-aware 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, attend, unchanged
+from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, HeldRows, attend, held_rows, unchanged
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
@@ -67,6 +68,7 @@ class GATConv(Attending, pyg.GATConv):
             (score_dst,),
             bias=self._edge_scores(edge_attr),
             dropout=attention_dropout(self, walked),
+            held=_held(self, walked, x_src, (lin_src,), lambda x: (_scores(lin_src, self.att_src, x),)),
         )
         return finished(self, out, x_dst)
 
@@ -100,6 +102,7 @@ class GATv2Conv(_AttentionWithoutEdges, pyg.GATv2Conv):
             (right,),
             (self.att.squeeze(0),),
             dropout=attention_dropout(self, walked),
+            held=_held(self, walked, x_src, (self.lin_l,)),
         )
         return finished(self, out, x_dst)
 
@@ -123,6 +126,7 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
             (_projected(self, self.lin_key, x_src), _projected(self, self.lin_value, x_src)),
             (_projected(self, self.lin_query, x_dst),),
             dropout=attention_dropout(self, edge_index),
+            held=_held(self, edge_index, x_src, (self.lin_key, self.lin_value)),
         )
         _spare(self, out)
         out = out.flatten(1) if self.concat else out.mean(dim=1)
@@ -135,15 +139,39 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
         return beta * skip + (1 - beta) * out
 
 
+def _by_heads(conv: Any, rows: Tensor) -> Tensor:
+    return rows.view(-1, conv.heads, conv.out_channels)
+
+
 def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
     """``lin(x)`` by heads, ``[n, H, C]``; to be made again in backward if the run asks for that."""
-    shape = (-1, conv.heads, conv.out_channels)
-    out = lin(x).view(shape)
+    out = _by_heads(conv, lin(x))
     recipes = conv.rank_graph.recipes if conv.rank_graph.config.recompute == "layer" else None
     if recipes is not None and is_plain_linear(lin) and not torch.is_autocast_enabled(x.device.type):
         weight, bias = unchanged(lin.weight), None if lin.bias is None else unchanged(lin.bias)
-        recipes.note(out, x, lambda x: F.linear(x, weight(), bias and bias()).view(shape))
+        recipes.note(out, x, lambda x: _by_heads(conv, F.linear(x, weight(), bias and bias())))
     return out
+
+
+def _held(
+    conv: Any,
+    index: RemoteIndex,
+    x: Tensor,
+    lins: tuple[Any, ...],
+    further: Callable[[Tensor], tuple[Tensor, ...]] = lambda x: (),
+) -> HeldRows | None:
+    """Other ranks' rows of ``x``, if they can be held in place of their projections and what ``further`` makes."""
+    if not all(map(is_plain_linear, lins)) or torch.is_autocast_enabled(x.device.type):
+        return None
+    parameters = [unchanged(p) for p in conv.parameters()]
+
+    def sources(x: Tensor) -> tuple[Tensor, ...]:
+        for parameter in parameters:
+            parameter()  # backward must find what forward has used
+        return (*(_by_heads(conv, lin(x)) for lin in lins), *further(x))
+
+    num_columns = len(lins) * conv.heads * conv.out_channels
+    return held_rows(x, index.plan, sources, num_columns)
 
 
 def _spare(conv: Any, out: Tensor) -> None:
