@@ -36,6 +36,10 @@ class DatasetUnavailable(InputError):
     """A data set is neither on disk nor to be had over the network."""
 
 
+class OutOfMemory(FullgraphError, MemoryError):
+    """A rank's share of the graph does not fit into the memory that the rank may use."""
+
+
 class PeerLost(FullgraphError, RuntimeError):
     """Another rank stopped answering; this rank cannot go on."""
 

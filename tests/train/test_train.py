@@ -153,3 +153,11 @@ def test_a_graph_that_cannot_be_trained_on_is_refused(tmp_path, without, changes
         train(graph, tmp_path / "run", replace(CONFIG, **changes), World())
     assert str(caught.value) == message.format(graph=graph)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("model", ["sage", "gin"])
+def test_features_left_on_disk_train_to_the_same_losses(model, graph, tmp_path):
+    config = replace(CONFIG, model=model, normalize_features=True, input_dropout=0.3)
+    train(graph, tmp_path / "in memory", config, World())
+    run_ranks(2, _train, graph, tmp_path / "on disk", replace(config, stream=True))
+    assert _losses(tmp_path / "on disk") == pytest.approx(_losses(tmp_path / "in memory"), rel=1e-9)

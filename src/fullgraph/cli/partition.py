@@ -18,8 +18,19 @@ def partition(
     num_parts: Annotated[int, typer.Option(help="parts; a run has at most as many ranks")],
     method: Annotated[str, typer.Option(help="metis, random or contiguous")] = "metis",
     seed: Annotated[int, typer.Option(help="seed of the partitioning")] = 0,
+    feature_dtype: Annotated[
+        str | None, typer.Option(help="round the features to float16, bfloat16 or float32; default as they are")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT if it exists")] = False,
 ) -> None:
     """Cut SOURCE into parts and write them to OUT."""
-    partition_graph(load(source), out, num_parts=num_parts, method=method, seed=seed, overwrite=overwrite)
+    partition_graph(
+        load(source),
+        out,
+        num_parts=num_parts,
+        method=method,
+        seed=seed,
+        overwrite=overwrite,
+        feature_dtype=feature_dtype,
+    )
     print(f"wrote {out}; see: fullgraph info {out}")

@@ -15,6 +15,7 @@ from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
+from fullgraph.engine.streamed import Source, StreamedRows
 from fullgraph.engine.sums import sum_over_ranks
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "Randomness",
     "Recipes",
     "Reduction",
+    "Source",
+    "StreamedRows",
     "Walk",
     "accuracy_over_ranks",
     "attend",

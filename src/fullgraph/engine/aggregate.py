@@ -17,6 +17,7 @@ from fullgraph import ops
 from fullgraph.comm import Returns, fetch
 from fullgraph.engine.halo import with_halo
 from fullgraph.engine.plan import Plan, Walk
+from fullgraph.engine.streamed import StreamedRows
 from fullgraph.graph.block import Block
 
 Reduction = Literal["sum", "mean"]
@@ -29,7 +30,7 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
     changed in place (`engine.constants`).
 
     Args:
-        x: float ``[num_own, …]``, rows of this rank's sources.
+        x: float ``[num_own, …]``, rows of this rank's sources; of `StreamedRows` the sum stays on disk too.
         plan: the edges.
         weight: ``[num_edges]`` of x's dtype, or None for 1.
         reduction: ``sum``, or ``mean``: divided by the number of in-edges; as in PyG, weights do not count.
@@ -37,6 +38,8 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
     Returns:
         ``[num_dst, …]``, differentiable with respect to ``x`` and ``weight``.
     """
+    if isinstance(x, StreamedRows):
+        return x.then(lambda rows: walked_sum(rows, plan, weight, reduction), plan.num_dst)
     return plan.constants.once(lambda: walked_sum(x, plan, weight, reduction), reduction, x, weight)
 
 

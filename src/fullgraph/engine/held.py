@@ -14,6 +14,7 @@ from torch import Tensor
 from fullgraph.comm import Routes, fetch_all
 from fullgraph.engine.constants import Standing, could_be_constant
 from fullgraph.engine.plan import Plan
+from fullgraph.engine.streamed import StreamedRows
 
 Sources = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -50,7 +51,8 @@ def held_rows(x: Tensor, plan: Plan, sources: Sources, num_columns: int) -> Held
         num_columns: how many numbers per row ``sources`` gives: what else would travel.
     """
     halo = plan.halo
-    if halo.world.num_ranks == 1 or x.dim() != 2 or not could_be_constant(x):
+    on_disk = isinstance(x, StreamedRows)  # because there is no memory for them
+    if halo.world.num_ranks == 1 or on_disk or x.dim() != 2 or not could_be_constant(x):
         return None
     # No rank needs more rows than this, so ranks need not ask each other.
     most = (halo.world.num_ranks - 1) * halo.routes.longest * x.size(1) * x.element_size()

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullgraph.engine.aggregate import Reduction, walked_sum
+from fullgraph.engine.aggregate import Reduction, sum_neighbours, walked_sum
 from fullgraph.engine.constants import Standing, could_be_constant
 from fullgraph.engine.plan import Plan
+from fullgraph.engine.streamed import StreamedRows
 
 
 def linear_sum(
@@ -31,6 +32,8 @@ def linear_sum(
     Returns:
         ``[num_dst, G]``, a tensor of the caller's own, differentiable with respect to ``x``, ``matrix`` and ``weight``.
     """
+    if isinstance(x, StreamedRows):  # their sum would be as wide as what shall not be held, so it waits for a matrix
+        return F.linear(sum_neighbours(x, plan, weight, reduction=reduction), matrix)
     width_out, width_in = matrix.shape
     constants = plan.constants
     if could_be_constant(x, weight):

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.streamed import StreamedRows
 from fullgraph.errors import UnsupportedOperation
 
 _STEP = 0x9E3779B97F4A7C15
@@ -80,13 +81,15 @@ def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by ``1 / (1 - p)``; no mask is stored.
 
     Args:
-        x: float ``[n, …]``.
+        x: float ``[n, …]``; `StreamedRows` are dropped from as they are read.
         p: ``0 <= p <= 1``.
         key: from `Randomness.draw`.
         row_keys: int64 ``[n]``, one per row, the same wherever the row lies.
     """
     if p == 0:
         return x
+    if isinstance(x, StreamedRows):
+        return x.step(lambda rows, places: keyed_dropout(rows, p, key, row_keys[places]))
     return _KeyedDropout.apply(x, p, key, row_keys)  # pyright: ignore[reportReturnType]
 
 

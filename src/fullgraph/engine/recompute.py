@@ -15,6 +15,8 @@ from weakref import ref
 import torch
 from torch import Tensor
 
+from fullgraph.engine.streamed import StreamedRows
+
 
 @dataclass(eq=False)
 class _Given:
@@ -71,7 +73,7 @@ class Recipes:
         Args:
             used_again: whether the rows made in backward are held until ``out``'s own operation has used them.
         """
-        if out.numel() == 0:
+        if isinstance(out, StreamedRows) or out.numel() == 0:
             return  # nothing to spare, and tensors without memory all lie in the same place
         parent = self._made(source) or _Given(source.detach(), source._version)
         place = out.data_ptr()
@@ -103,6 +105,8 @@ class Recipes:
         return known is not None and known[0] is tensor
 
     def _made(self, tensor: Tensor) -> _Made | None:
+        if isinstance(tensor, StreamedRows):
+            return None
         known = self._known.get(tensor.data_ptr())
         if known is None:
             return None

@@ -3,6 +3,7 @@
 from fullgraph.graph.book import PartitionBook
 from fullgraph.graph.graph import EDGE, NODE, Edges, Graph, NodeType, Relation
 from fullgraph.graph.reader import Part, PartEdges, PartitionedGraph
+from fullgraph.graph.stored import StoredRows
 from fullgraph.graph.writer import write_partitioned
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "PartitionBook",
     "PartitionedGraph",
     "Relation",
+    "StoredRows",
     "write_partitioned",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fullgraph.errors import GraphFormatError
+from fullgraph.graph.check import DTYPES
 from fullgraph.graph.checksum import ALGORITHM
 from fullgraph.graph.graph import NodeType, Relation
 from fullgraph.graph.layout import MANIFEST
@@ -190,6 +191,9 @@ def _check(manifest: Manifest, path: str) -> None:
 
     demand(manifest.num_parts > 0, "it has no part")
     demand(bool(manifest.node_types), "it has no node type")
+    for entry in (*manifest.node_types.values(), *manifest.relations.values()):
+        for name, array in entry.arrays.items():
+            demand(array.dtype in (*DTYPES, "bfloat16"), f"array {name!r} has the dtype {array.dtype!r}")
     for name, node in manifest.node_types.items():
         demand(len(node.offsets) == manifest.num_parts + 1, f"node type {name!r} has offsets for other parts")
         demand(node.offsets[0] == 0, f"the offsets of node type {name!r} do not start at 0")

@@ -1,7 +1,7 @@
 """Opens a partitioned graph: the manifest at once, a part's arrays only when a rank asks for that part."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ from fullgraph.graph.checksum import checksum_of_bytes, checksum_of_file
 from fullgraph.graph.graph import NodeType, Relation
 from fullgraph.graph.layout import MANIFEST, edge_file, node_file
 from fullgraph.graph.manifest import ArrayEntry, Manifest, manifest_from_text
+from fullgraph.graph.stored import StoredRows, file_dtype, read_header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,14 @@ class Part:
 
     Attributes:
         node_ids: per node type int64 [num_owned], the original ids of the owned rows.
-        node_arrays: per node type what is stored per node, each [num_owned, …].
+        node_arrays: per node type what is stored per node, each [num_owned, …]; bfloat16 as the uint16 of its bits.
+        stored_rows: per node type the arrays that were to stay unmapped, each [num_owned, …].
         edges: the owned nodes' in-edges of each relation.
     """
 
     node_ids: Mapping[NodeType, np.ndarray]
     node_arrays: Mapping[NodeType, Mapping[str, np.ndarray]]
+    stored_rows: Mapping[NodeType, Mapping[str, StoredRows]]
     edges: Mapping[Relation, PartEdges]
 
 
@@ -126,8 +129,12 @@ class PartitionedGraph:
     def edge_array_names(self, relation: Relation) -> tuple[str, ...]:
         return tuple(self.manifest.relations[relation].arrays)
 
-    def read_part(self, part: int) -> Part:
+    def read_part(self, part: int, *, unmapped: Collection[str] = ()) -> Part:
         """Map one part's arrays, after checking size, checksum, dtype and shape of every file.
+
+        Args:
+            part: its number.
+            unmapped: names of node arrays that are checked and not mapped.
 
         Raises:
             InputError: when there is no such part.
@@ -135,15 +142,17 @@ class PartitionedGraph:
         """
         if not 0 <= part < self.num_parts:
             raise InputError(f"{self.path} has the parts 0 to {self.num_parts - 1}: {part}")
-        node_ids, node_arrays, edges = {}, {}, {}
+        node_ids, node_arrays, stored_rows, edges = {}, {}, {}, {}
         num_owned = {t: entry.offsets[part + 1] - entry.offsets[part] for t, entry in self.manifest.node_types.items()}
         for node_type, entry in self.manifest.node_types.items():
             rows, owner = num_owned[node_type], f"part {part} owns {num_owned[node_type]} nodes"
             node_ids[node_type] = self._read(part, node_file(part, node_type, "ids"), _IDS, rows, owner)
-            node_arrays[node_type] = {
-                name: self._read(part, node_file(part, node_type, name), array, rows, owner)
+            stored = {
+                name: self._check(part, node_file(part, node_type, name), array, rows, owner)
                 for name, array in entry.arrays.items()
             }
+            node_arrays[node_type] = {name: each.mapped() for name, each in stored.items() if name not in unmapped}
+            stored_rows[node_type] = {name: each for name, each in stored.items() if name in unmapped}
         for relation, entry in self.manifest.relations.items():
             rows, owner = entry.num_edges[part], f"part {part} owns {entry.num_edges[part]} edges"
             rows_of_indptr = num_owned[relation[2]] + 1
@@ -165,9 +174,12 @@ class PartitionedGraph:
                     for name, array in entry.arrays.items()
                 },
             )
-        return Part(node_ids=node_ids, node_arrays=node_arrays, edges=edges)
+        return Part(node_ids=node_ids, node_arrays=node_arrays, stored_rows=stored_rows, edges=edges)
 
     def _read(self, part: int, name: str, entry: ArrayEntry, num_rows: int, owner: str) -> np.ndarray:
+        return self._check(part, name, entry, num_rows, owner).mapped()
+
+    def _check(self, part: int, name: str, entry: ArrayEntry, num_rows: int, owner: str) -> StoredRows:
         file = self.path / name
         known = self.manifest.files[part].get(name)
         again = "partition the graph again"
@@ -186,19 +198,21 @@ class PartitionedGraph:
                 f"the file does not match its checksum, it is corrupted; copy the graph again or {again}: {file}"
             )
         try:
-            array = np.load(file, mmap_mode="c", allow_pickle=False)
+            offset, dtype, shape = read_header(file)
         except ValueError as error:
             raise GraphFormatError(f"the file is no .npy array ({error}); {again}: {file}") from error
         stem = file.name.removesuffix(".npy")
-        if len(array.shape) == 0 or len(array) != num_rows:
-            rows = len(array) if array.shape else 0
-            raise GraphFormatError(f"{stem} has {rows} rows but {owner}: {file}")
-        if array.dtype != np.dtype(entry.dtype) or array.shape[1:] != entry.row_shape:
+        if len(shape) == 0 or shape[0] != num_rows:
+            raise GraphFormatError(f"{stem} has {shape[0] if shape else 0} rows but {owner}: {file}")
+        if dtype != file_dtype(entry.dtype) or shape[1:] != entry.row_shape:
             raise GraphFormatError(
-                f"{stem} must be {entry.dtype} with rows of shape {list(entry.row_shape)}, not {array.dtype} with rows "
-                f"of shape {list(array.shape[1:])}: {file}"
+                f"{stem} must be {entry.dtype} with rows of shape {list(entry.row_shape)}, not {dtype} with rows "
+                f"of shape {list(shape[1:])}: {file}"
             )
-        return array.view(np.ndarray)
+        stored = StoredRows(file=file, offset=offset, dtype=entry.dtype, shape=shape)
+        if offset + num_rows * stored.row_bytes != size:
+            raise GraphFormatError(f"{stem} has not the {size - offset} bytes that follow its header; {again}: {file}")
+        return stored
 
 
 _IDS = ArrayEntry(dtype="int64", row_shape=())

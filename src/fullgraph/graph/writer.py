@@ -4,15 +4,19 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fullgraph.errors import InputError
 from fullgraph.graph.checksum import checksum_of_file
 from fullgraph.graph.graph import Graph, NodeType
 from fullgraph.graph.layout import MANIFEST, edge_file, node_file
 from fullgraph.graph.manifest import ArrayEntry, FileEntry, Manifest, NodeEntry, RelationEntry, is_graph_folder
+
+FEATURE_DTYPES = ("float16", "bfloat16", "float32")
 
 
 def write_partitioned(
@@ -25,6 +29,7 @@ def write_partitioned(
     seed: int,
     overwrite: bool = False,
     order: Mapping[NodeType, np.ndarray] | None = None,
+    feature_dtype: str | None = None,
 ) -> None:
     """Write a graph as parts.
 
@@ -41,12 +46,15 @@ def write_partitioned(
         seed: its seed, for the record.
         overwrite: replace a partitioned graph that is there; anything else that is there is never replaced.
         order: per node type the original ids in the order to store them, grouped by part. None: by original id.
+        feature_dtype: one of `FEATURE_DTYPES`, to which ``x`` of every node type is rounded. None: as it is.
 
     Raises:
         InputError: when an argument breaks a rule above.
     """
     path = Path(os.path.abspath(path))
     _check_target(path, overwrite)
+    if feature_dtype is not None and feature_dtype not in FEATURE_DTYPES:
+        raise InputError(f"feature_dtype must be one of {', '.join(FEATURE_DTYPES)}: {feature_dtype!r}")
     offsets = {t: _part_offsets(graph, part_of_node, t, num_parts) for t in graph.num_nodes}
     empty = np.flatnonzero(sum(np.diff(offset) for offset in offsets.values()) == 0)
     if len(empty):
@@ -59,7 +67,9 @@ def write_partitioned(
     folder = path.parent / f".{path.name}.writing-{secrets.token_hex(4)}"
     try:
         folder.mkdir()
-        manifest = _write_arrays(graph, offsets, node_order, folder, method=method, seed=seed)
+        manifest = _write_arrays(
+            graph, offsets, node_order, folder, method=method, seed=seed, feature_dtype=feature_dtype
+        )
         _write_text(folder / MANIFEST, manifest.to_text())
         for subfolder, _, _ in os.walk(folder, topdown=False):
             _sync_folder(Path(subfolder))
@@ -117,6 +127,7 @@ def _write_arrays(
     *,
     method: str,
     seed: int,
+    feature_dtype: str | None,
 ) -> Manifest:
     num_parts = len(next(iter(offsets.values()))) - 1
     files: list[dict[str, FileEntry]] = [{} for _ in range(num_parts)]
@@ -130,7 +141,8 @@ def _write_arrays(
             owned = ids[offsets[node_type][part] : offsets[node_type][part + 1]]
             write(part, node_file(part, node_type, "ids"), owned.astype(np.int64))
             for name, array in arrays.items():
-                write(part, node_file(part, node_type, name), array[owned])
+                rows = array[owned] if name != "x" or feature_dtype is None else _rounded(array[owned], feature_dtype)
+                write(part, node_file(part, node_type, name), rows)
 
     relations = {}
     for relation, edges in graph.edges.items():
@@ -157,18 +169,35 @@ def _write_arrays(
     return Manifest(
         method=method,
         seed=seed,
-        node_types={t: _node_entry(graph.node_arrays.get(t, {}), offsets[t]) for t in graph.num_nodes},
+        node_types={t: _node_entry(graph.node_arrays.get(t, {}), offsets[t], feature_dtype) for t in graph.num_nodes},
         relations=relations,
         files=tuple(files),
     )
 
 
-def _node_entry(arrays: Mapping[str, np.ndarray], offsets: np.ndarray) -> NodeEntry:
+def _rounded(x: np.ndarray, dtype: str) -> np.ndarray:
+    """Features in fewer digits, bfloat16 as uint16 of its bits."""
+    if dtype == "bfloat16":
+        return torch.from_numpy(x).to(torch.bfloat16).view(torch.int16).numpy().view(np.uint16)
+    with np.errstate(over="ignore"):
+        rounded = x.astype(dtype)
+    if not np.isfinite(rounded).all():
+        raise InputError(
+            f"the features do not fit {dtype}, whose numbers end at {np.finfo(dtype).max:g}; scale them or ask for "
+            f"feature_dtype bfloat16; the largest is: {np.abs(x).max():g}"
+        )
+    return rounded
+
+
+def _node_entry(arrays: Mapping[str, np.ndarray], offsets: np.ndarray, feature_dtype: str | None) -> NodeEntry:
+    entries = _array_entries(arrays)
+    if "x" in entries and feature_dtype is not None:
+        entries["x"] = replace(entries["x"], dtype=feature_dtype)
     return NodeEntry(
         num_features=arrays["x"].shape[1] if "x" in arrays else 0,
         num_classes=_num_classes(arrays["y"]) if "y" in arrays else None,
         offsets=tuple(offsets.tolist()),
-        arrays=_array_entries(arrays),
+        arrays=entries,
     )
 
 

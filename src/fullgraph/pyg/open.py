@@ -1,7 +1,7 @@
 """``fullgraph.open``: the rows and in-edges that one rank owns, as the `Data` or `HeteroData` that models expect."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -16,6 +16,7 @@ from fullgraph.errors import GraphMismatch
 from fullgraph.graph import EDGE, NODE, PartEdges, PartitionedGraph, Relation
 from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
 from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.node_rows import check_streamed, read_parts
 from fullgraph.pyg.rank_graph import RankGraph, RankRelation
 
 
@@ -23,6 +24,7 @@ def open_graph(
     path: str | os.PathLike[str],
     world: World | None = None,
     *,
+    stream: Collection[str] = (),
     mode: Mode = "sar",
     prefetch: int = 1,
     round_rows: int = 32_768,
@@ -36,6 +38,8 @@ def open_graph(
     Args:
         path: a folder made by ``fullgraph.partition``, with at least as many parts as there are ranks.
         world: from ``fullgraph.init``; default one rank.
+        stream: names of arrays per node that stay on disk and are read a few MiB at a time, ``("x",)`` for features
+            that are larger than memory. Half-precision numbers become float32 as they are read.
         mode: how rows of other ranks are held, see `EngineConfig`.
         prefetch: rounds in flight, see `EngineConfig`.
         round_rows: most rows of a round, see `EngineConfig`.
@@ -50,6 +54,8 @@ def open_graph(
 
     Raises:
         GraphFormatError: on every rank, if a file of any rank's parts is broken.
+        InputError: if ``stream`` names an array that no node type has, or one that is no matrix of real numbers.
+        OutOfMemory: on every rank, if the arrays of a rank do not fit into its memory.
         GraphMismatch: if there are more ranks than parts, ranks opened different graphs or settings, or the graph has
             no relation at all.
     """
@@ -64,11 +70,12 @@ def open_graph(
         held_mib=held_mib,
     )
     stored = world.together(lambda: PartitionedGraph.open(path))
-    world.agree("graph and settings", (stored.checksum, config))
+    world.agree("graph and settings", (stored.checksum, config, sorted(stream)))
+    check_streamed(stored, stream)
     if not stored.relations:
         raise GraphMismatch(f"the graph has no relation, so there is nothing to pass messages over: {path}")
     own_parts = stored.book.parts_of_rank(world.rank, world.num_ranks)
-    parts = world.together(lambda: [stored.read_part(part) for part in own_parts])
+    parts, rows = world.together(lambda: read_parts(stored, own_parts, stream, world.device))
     counts = {relation: stored.num_edges(relation) for relation in stored.relations}
     graph = RankGraph(
         world=world,
@@ -94,7 +101,8 @@ def open_graph(
         num_classes = stored.manifest.node_types[kind].num_classes
         if homogeneous or num_classes is not None:
             store.num_classes = num_classes
-        _attach(store, [part.node_arrays[kind] for part in parts], world)
+        for name, values in rows[kind].items():
+            store[name] = values
     data.checksum = stored.checksum
     return data
 

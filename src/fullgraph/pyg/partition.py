@@ -19,6 +19,7 @@ def partition(
     method: str = "metis",
     seed: int = 0,
     overwrite: bool = False,
+    feature_dtype: str | None = None,
 ) -> PartitionedGraph:
     """Cut a graph into parts and write them, for any number of ranks up to ``num_parts`` to open.
 
@@ -29,6 +30,8 @@ def partition(
         method: ``metis`` (few edges between parts), ``random`` or ``contiguous`` (ranges of ids).
         seed: same graph, method and seed: same parts.
         overwrite: replace a partitioned graph that is at ``path`` already.
+        feature_dtype: ``float16``, ``bfloat16`` or ``float32``: the features ``x`` are rounded to it and take
+            less disk; None leaves them as they are.
 
     Returns:
         The graph just written.
@@ -47,5 +50,6 @@ def partition(
         seed=seed,
         overwrite=overwrite,
         order=locality_order(graph, part_of_node),
+        feature_dtype=feature_dtype,
     )
     return PartitionedGraph.open(path)

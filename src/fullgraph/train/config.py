@@ -31,6 +31,7 @@ RESUME_MAY_CHANGE = frozenset(
         "chunk_edges",
         "recompute",
         "held_mib",
+        "stream",
         "checkpoint_every",
         "backend",
         "device",
@@ -86,6 +87,7 @@ class TrainConfig:
         "elementwise", "what backward makes again instead of keeping it: none, elementwise or layer"
     )
     held_mib: int = _option(64, "most MiB of unchanging rows of other ranks that are held, per tensor")
+    stream: bool = _option(False, "leave the features on disk and read them a few MiB at a time")
     backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
     device: str = _option("auto", "device: auto, cpu, cuda, …")
 

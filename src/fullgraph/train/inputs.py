@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm.world import World
+from fullgraph.engine import StreamedRows
 from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.pyg.data import PartitionedData
 from fullgraph.pyg.models import build_model, edge_arguments
@@ -51,7 +52,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         GraphMismatch: the graph has node types and relations of its own.
         InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
     """
-    data = open_graph(graph, world, **asdict(config.engine))
+    data = open_graph(graph, world, stream=("x",) if config.stream else (), **asdict(config.engine))
     if not isinstance(data, PartitionedData):
         raise GraphMismatch(
             f"the graph has {len(data.node_types)} node types and {len(data.edge_types)} relations, and this command "
@@ -64,7 +65,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     dtype = getattr(torch, config.dtype)
     data.x = data.x.to(dtype)
     if config.normalize_features:
-        data.x = data.x / data.x.sum(dim=-1, keepdim=True).clamp(min=1)
+        data.x = data.x.step(_sum_to_one) if isinstance(data.x, StreamedRows) else _sum_to_one(data.x)
     edge_attr = _rows(data, "edge_attr", dtype)
     edge_dim = edge_attr.shape[1] if edge_attr is not None and config.model == "gat" else None
     model = build_model(
@@ -109,6 +110,10 @@ def check_trainable(inputs: Inputs, *, patience: int) -> None:
                 f"{needed_for} needs a {name}_mask that selects at least one node; "
                 f"masks of the graph that select any: {', '.join(inputs.masks) or 'none'}"
             )
+
+
+def _sum_to_one(rows: Tensor, places: Any = None) -> Tensor:
+    return rows / rows.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
 def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:
