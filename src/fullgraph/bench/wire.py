@@ -57,7 +57,8 @@ def run(request: Request) -> Report:
     with tempfile.TemporaryDirectory() as folder:
         for source in sources:
             fg.partition(load(source), Path(folder) / source, num_parts=NUM_RANKS)
-            for model in RECIPES:
+        for model in RECIPES:
+            for source in sources:
                 whole: list[Outcome] = []
                 for wire_dtype in WIRE_DTYPES:
                     arguments = (Path(folder) / source, model, seeds, max_epochs, wire_dtype)
