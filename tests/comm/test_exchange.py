@@ -1,7 +1,10 @@
 """Rows arrive where the schedule says, in order, whatever the size of a round and however many are in flight."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.distributed as dist
 
 from fullgraph.comm import Returns, Routes, World, fetch, fetch_all, return_all, swap
 from tests.ranks import run_ranks
@@ -78,3 +81,40 @@ def test_swap_gives_every_rank_its_list():
         for other, received in enumerate(lists):
             length = 0 if other == rank else rank + 2 * other
             assert torch.equal(received, torch.full((length,), 10 * other + rank))
+
+
+def posted(world: World, prefetch: int):
+    batches: list[list[str]] = []
+
+    def post(operations: list[dist.P2POp]) -> list[dist.Work]:
+        batches.append([operation.op.__name__ for operation in operations])
+        return world.post(operations)
+
+    watched = replace(world, post=post)
+    routes = Routes.connect(watched, needs(world.rank, world.num_ranks), 100, prefetch)  # no empty round
+    batches.clear()
+    incoming = fetch(routes, (rows_of(world.rank), rows_of(world.rank).double()))
+    under_way = [len(batches)]
+    for _ in incoming:
+        under_way.append(len(batches))
+    return batches, under_way, len(routes.rounds)
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 2])
+def test_rounds_are_posted_ahead_and_their_receives_before_their_sends(prefetch):
+    for batches, under_way, num_rounds in run_ranks(3, posted, prefetch):
+        assert under_way == [min(done + prefetch, num_rounds) for done in range(num_rounds + 1)]
+        assert batches == [["irecv", "irecv", "isend", "isend"]] * num_rounds
+
+
+def walking(world: World):
+    routes = Routes.connect(world, needs(world.rank, world.num_ranks), 4, 1)
+    before = (world.traffic.walked_seconds, world.traffic.waited_seconds)
+    for _ in fetch(routes, (rows_of(world.rank),)):
+        pass
+    return world.traffic.walked_seconds - before[0], world.traffic.waited_seconds - before[1]
+
+
+def test_a_walk_counts_its_time():
+    for walked, waited in run_ranks(2, walking):
+        assert walked >= waited > 0

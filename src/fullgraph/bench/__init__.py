@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fullgraph.bench import accuracy, attention, general, kernels, memory, relational, train, wire
+from fullgraph.bench import accuracy, attention, general, kernels, link, memory, relational, train, wire
 from fullgraph.bench.case import Case, Request
 from fullgraph.bench.report import Report, Table, write_report
 
@@ -11,10 +11,14 @@ CASES: Mapping[str, Case] = {
     "attention": attention.run,
     "general": general.run,
     "kernels": kernels.run,
+    "link": link.run,
     "memory": memory.run,
     "relational": relational.run,
     "train": train.run,
     "wire": wire.run,
 }
 
-__all__ = ["CASES", "Case", "Report", "Request", "Table", "write_report"]
+ROOT_ONLY = frozenset({"link"})
+"""Cases that need more rights than a user has."""
+
+__all__ = ["CASES", "ROOT_ONLY", "Case", "Report", "Request", "Table", "write_report"]

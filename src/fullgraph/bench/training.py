@@ -57,22 +57,27 @@ def train_rank(
     world = fg.init()
     try:
         data = fg.open(path, world, **settings)
-        torch.manual_seed(0)
-        model = MODELS[model_name](data.num_features, hidden, num_layers, data.num_classes)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        fg.prepare(model, optimizer, data)
-
-        def step() -> float:
-            optimizer.zero_grad()
-            out = model(data.x, data.edge_index)
-            loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
-            loss.backward()
-            optimizer.step()
-            return float(loss.detach())
-
-        return watch(step, epochs, world)
+        return watch(steps_of(model_name, data, hidden, num_layers), epochs, world)
     finally:
         world.close()
+
+
+def steps_of(model_name: str, data: Any, hidden: int, num_layers: int) -> Callable[[], float]:
+    """A new model and Adam on an opened graph, as what takes a step and returns its loss."""
+    torch.manual_seed(0)
+    model = MODELS[model_name](data.num_features, hidden, num_layers, data.num_classes)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    fg.prepare(model, optimizer, data)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        out = model(data.x, data.edge_index)
+        loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
 
 
 def watch(step: Callable[[], float], epochs: int, world: fg.World) -> RankUse:

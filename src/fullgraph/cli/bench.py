@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
-from fullgraph.bench import CASES, Request, write_report
+from fullgraph.bench import CASES, ROOT_ONLY, Request, write_report
 from fullgraph.errors import InputError
 
 _SETTINGS = ("OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
@@ -18,7 +18,10 @@ EXAMPLE = "Example: fullgraph bench memory --graph products.npz --out results"
 
 
 def bench(
-    cases: Annotated[list[str] | None, typer.Argument(help=f"{', '.join(CASES)}; default: all")] = None,
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"{', '.join(CASES)}; default: all but {', '.join(ROOT_ONLY)}"),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="tiny graphs: seconds, and the numbers mean nothing")] = False,
     graph: Annotated[str | None, typer.Option(help="a data set or file instead of the case's own graph")] = None,
     label: Annotated[
@@ -27,7 +30,7 @@ def bench(
     out: Annotated[Path, typer.Option(help="folder for the pages")] = Path("benchmarks/results"),
 ) -> None:
     """Run benchmark CASES and write OUT/CASE.md (with --quick, OUT/CASE-quick.md)."""
-    names = cases or list(CASES)
+    names = cases or [name for name in CASES if name not in ROOT_ONLY]
     for name in names:
         if name not in CASES:
             raise InputError(f"there is no benchmark of this name; give some of {', '.join(CASES)}: {name}")

@@ -4,6 +4,7 @@ At most ``1 + prefetch`` rounds are in flight, so the foreign rows that a rank h
 Nothing here waits for all ranks: a round needs only its two peers.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -108,6 +109,7 @@ def fetch(
     """
     if exact and routes.wire_dtype != "float32":
         routes = replace(routes, wire_dtype="float32")
+    start = time.perf_counter()
     under_way: deque[_Posted] = deque()
     waiting = iter(routes.rounds)
 
@@ -124,6 +126,7 @@ def fetch(
         for number in range(len(routes.rounds)):
             post_next()
             yield number, under_way.popleft().complete(routes.world)
+        routes.world.traffic.walked_seconds += time.perf_counter() - start
 
     return rounds()
 
@@ -236,14 +239,15 @@ def _post(
     for rows in empty:
         wire, arriving = wire_for(rows, routes.wire_dtype), rows.to(world.wire_device)
         messages.append((wire, wire.buffers(arriving), arriving))
-    # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message.
-    operations = [dist.P2POp(dist.isend, t, send_to) for t in outgoing if t.numel()]
-    operations += [dist.P2POp(dist.irecv, t, receive_from) for _, message, _ in messages for t in message if t.numel()]
+    # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message. Receives come
+    # first: gloo tells the sender of one through the queue of what is sent there, where rows would hold the word up.
+    operations = [dist.P2POp(dist.irecv, t, receive_from) for _, message, _ in messages for t in message if t.numel()]
+    operations += [dist.P2POp(dist.isend, t, send_to) for t in outgoing if t.numel()]
     sent_bytes = sum(t.numel() * t.element_size() for t in outgoing)
     setattr(world.traffic, account, getattr(world.traffic, account) + sent_bytes)
     awaited = f"rows of rank {receive_from} (and sending to rank {send_to})"
     with world.awaiting(awaited):
-        works = dist.batch_isend_irecv(operations) if operations else []
+        works = world.post(operations) if operations else []
     return _Posted(works, outgoing, messages, world.device, awaited)
 
 

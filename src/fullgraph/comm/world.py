@@ -34,12 +34,14 @@ class Traffic:
         reduced_bytes: tensors this rank contributed to sums over all ranks (gradients, batch statistics, losses).
         setup_bytes: structure and constants sent once: boundary lists, edges, constant edge weights.
         waited_seconds: spent waiting for other ranks, for rows, sums and structure.
+        walked_seconds: spent in walks over rounds, computing or waiting for rows.
     """
 
     rows_bytes: int = 0
     reduced_bytes: int = 0
     setup_bytes: int = 0
     waited_seconds: float = 0.0
+    walked_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,7 @@ class World:
         device: where this rank's tensors live.
         backend: the `torch.distributed` backend, or None for a single rank without a process group.
         traffic: counters of what this rank has sent.
+        post: starts a batch of sends and receives and returns what to wait for; a slower one makes a slower network.
     """
 
     rank: int = 0
@@ -59,6 +62,7 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     backend: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
+    post: Callable[[list[dist.P2POp]], list[dist.Work]] = dist.batch_isend_irecv
 
     @property
     def wire_device(self) -> torch.device:
