@@ -21,6 +21,7 @@ from fullgraph.pyg.partition import partition
 from fullgraph.pyg.pooling import global_add_pool, global_max_pool, global_mean_pool
 from fullgraph.pyg.prepare import convert, prepare
 from fullgraph.pyg.prepare import sum_gradients_now as sum_gradients
+from fullgraph.pyg.prune import PrunedData, prune
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "PartitionedData",
     "PartitionedGraph",
     "PartitionedHeteroData",
+    "PrunedData",
     "World",
     "accuracy",
     "clip_gradients",
@@ -47,6 +49,7 @@ __all__ = [
     "open",
     "partition",
     "prepare",
+    "prune",
     "sum_gradients",
     "transforms",
 ]

@@ -16,6 +16,7 @@ from fullgraph.engine import Randomness
 from fullgraph.errors import InputError
 from fullgraph.graph import EDGE, NODE, NodeType, Relation
 from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.pruned_index import PrunedIndex
 from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.stacked import stack
 
@@ -95,6 +96,8 @@ def indices(data: BaseData) -> dict[Relation | None, RemoteIndex]:
     else:
         found = {None: data.get("edge_index") if isinstance(data, Data) else None}
     for index in found.values():
+        if isinstance(index, PrunedIndex):
+            raise InputError("this takes data from fullgraph.open, but was given data from fullgraph.prune")
         if not isinstance(index, RemoteIndex):
             raise InputError(f"data must come from fullgraph.open, but its edge_index is a: {type(index).__name__}")
     if not found:
@@ -108,7 +111,12 @@ def rank_graph(data: BaseData) -> RankGraph:
     Raises:
         InputError: if ``data`` does not come from ``fullgraph.open``.
     """
-    return next(iter(indices(data).values())).relation.graph
+    return data.edge_index.graph if is_pruned(data) else next(iter(indices(data).values())).graph
+
+
+def is_pruned(data: BaseData) -> bool:
+    """Whether ``data`` comes from ``fullgraph.prune``."""
+    return isinstance(data, Data) and isinstance(data.get("edge_index"), PrunedIndex)
 
 
 def known_type(graph: RankGraph, node_type: NodeType | None) -> NodeType:

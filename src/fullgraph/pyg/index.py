@@ -11,7 +11,7 @@ just a tensor of numbers.
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 from weakref import ref
 
 import torch
@@ -77,10 +77,10 @@ class RemoteIndex(RemoteTensor):
     remote_row: int
     edge_keys: Tensor | None
 
-    @staticmethod
-    def make(ids: Tensor, relation: RankRelation, edge_keys: Tensor | None, remote_row: int = 0) -> "RemoteIndex":
+    @classmethod
+    def make(cls, ids: Tensor, relation: RankRelation, edge_keys: Tensor | None, remote_row: int = 0) -> Self:
         """Wrap ``ids`` ``[2, num_edges]``, extended ids in ``remote_row`` and own rows in the other."""
-        index = torch.Tensor._make_subclass(RemoteIndex, ids)
+        index = torch.Tensor._make_subclass(cls, ids)
         index.relation, index.remote_row, index.edge_keys = relation, remote_row, edge_keys
         relation.graph.know_edges(edge_keys)
         return index

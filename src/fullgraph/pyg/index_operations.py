@@ -217,6 +217,7 @@ def _select(func: Callable[..., Any], self: RemoteIndex, dim: int, index: int) -
 
 _T = torch.Tensor
 _IN_PLACE = {_T.scatter_add_}
+ITSELF: set[Any] = {_T.__deepcopy__, _T.detach, torch.detach}
 _NOT_EQUAL = {_T.ne, torch.ne, _T.__ne__}
 MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys(
@@ -227,7 +228,7 @@ MEANINGS: dict[Any, Callable[..., Any]] = {
         [_T.view, _T.reshape, _T.expand, _T.expand_as, _T.unsqueeze, torch.unsqueeze, _T.squeeze, torch.squeeze],
         _view_of_ids,
     ),
-    **dict.fromkeys([_T.__deepcopy__, _T.detach, torch.detach], _itself),
+    **dict.fromkeys(ITSELF, _itself),
     _T.requires_grad.__set__: _needs_gradient,  # pyright: ignore[reportAttributeAccessIssue]
     _T.requires_grad_: _itself,
     _T.new_ones: _new,

@@ -8,8 +8,9 @@ from torch_geometric.data.data import BaseData
 from torch_geometric.nn.pool import glob
 
 from fullgraph.engine import Groups
+from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.data import rank_graph
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.index import RemoteTensor
 
 
 def global_add_pool(x: Tensor, batch: Tensor | None, data: BaseData | Tensor, size: int | None = None) -> Tensor:
@@ -27,7 +28,7 @@ def global_add_pool(x: Tensor, batch: Tensor | None, data: BaseData | Tensor, si
     Returns:
         ``[number of graphs, …]``, equal on all ranks.
     """
-    return _pool("sum", glob.global_add_pool, x, batch, data, size)
+    return _pool("add", glob.global_add_pool, x, batch, data, size)
 
 
 def global_mean_pool(x: Tensor, batch: Tensor | None, data: BaseData | Tensor, size: int | None = None) -> Tensor:
@@ -51,8 +52,10 @@ def _pool(
     data: BaseData | Tensor,
     size: int | None,
 ) -> Tensor:
-    if isinstance(data, Tensor) and not isinstance(data, RemoteIndex):
+    if isinstance(data, Tensor) and not isinstance(data, RemoteTensor):
         return original(x, batch, size)
-    world = data.graph.world if isinstance(data, RemoteIndex) else rank_graph(data).world
-    groups: Any = Groups.of(x, batch, size, world)
-    return {"sum": groups.sum, "mean": groups.mean, "max": groups.max}[reduce](x)
+    graph = data.graph if isinstance(data, RemoteTensor) else rank_graph(data)
+    if graph.row_levels is not None:
+        raise UnsupportedOperation(f"a pruned graph has too few rows to pool: global_{reduce}_pool")
+    groups: Any = Groups.of(x, batch, size, graph.world)
+    return {"add": groups.sum, "mean": groups.mean, "max": groups.max}[reduce](x)

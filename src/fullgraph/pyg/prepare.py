@@ -15,12 +15,13 @@ from torch_geometric.nn import HeteroConv
 from fullgraph.comm import World
 from fullgraph.engine import sum_gradients
 from fullgraph.errors import InputError, UnsupportedOperation
-from fullgraph.pyg.data import indices, rank_graph
+from fullgraph.pyg.data import indices, is_pruned, rank_graph
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankGraph
-from fullgraph.pyg.refused import check_layers
+from fullgraph.pyg.refused import check_layers, check_prunable
 from fullgraph.pyg.rules import Converted, convert_instance, rules_in
 from fullgraph.pyg.rules.draws import KeyedDraws
+from fullgraph.pyg.rules.pruned import finished, following, pruned_index_of
 from fullgraph.pyg.rules.recomputed import Recomputed
 
 
@@ -99,7 +100,8 @@ def prepare(
 
 def _layers_with_index(model: Module, data: BaseData) -> Iterator[tuple[Converted, RemoteIndex]]:
     """The converted layers, each with the index that it will be given, as far as that can be told beforehand."""
-    by_relation: dict[Any, RemoteIndex] = {**indices(data)}
+    # The walks of a pruned graph differ by layer; each layer makes its own in the first epoch.
+    by_relation: dict[Any, RemoteIndex] = {} if is_pruned(data) else {**indices(data)}
     for module in model.modules():
         if isinstance(module, HeteroConv):
             layers = ((layer, by_relation.get(relation)) for relation, layer in module.convs.items())
@@ -177,5 +179,10 @@ class _Root(Converted):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         graph = self.rank_graph
+        index = pruned_index_of((args, kwargs)) if graph.row_levels is None else None
         with KeyedDraws(graph), graph.recomputing() as recipes, Recomputed(recipes) if recipes else nullcontext():
-            return super().__call__(*args, **kwargs)
+            if index is None:
+                return super().__call__(*args, **kwargs)
+            check_prunable(self, index.batch_norm)
+            with following(graph, index, (args, kwargs)) as followed:
+                return finished(followed, super().__call__(*args, **kwargs))

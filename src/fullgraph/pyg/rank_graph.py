@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from weakref import ref
 
 import torch
@@ -15,6 +15,9 @@ from fullgraph.config import EngineConfig
 from fullgraph.engine import Halo, Randomness, Recipes
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.graph import NodeType, Relation
+
+if TYPE_CHECKING:
+    from fullgraph.pyg.row_levels import RowLevels  # which knows this module
 
 
 class _Rows(NamedTuple):
@@ -38,6 +41,7 @@ class RankGraph:
         randomness: which dropout mask comes next.
         draws_are_keyed: whether torch's random numbers for rows are, for the time being, keyed by global ids.
         recipes: while a model runs that will have a backward, how its tensors are made; else None.
+        row_levels: while a model runs on a pruned graph, which rows its tensors hold; else None.
     """
 
     world: World
@@ -48,6 +52,7 @@ class RankGraph:
     randomness: Randomness
     draws_are_keyed: bool = False
     recipes: Recipes | None = field(default=None, init=False)
+    row_levels: "RowLevels | None" = field(default=None, init=False)
     _edge_keys: dict[int, ref[Tensor]] = field(default_factory=dict, init=False)
     _num_indices: int = field(default=0, init=False)
     _rows_now: _Rows | None = field(default=None, init=False)

@@ -3,13 +3,17 @@
 Without this list they would run, over the remote-aware index, and be wrong in silence.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch_geometric.nn as pyg
 from torch.nn import Module
 from torch_geometric.nn import aggr, models
 
 from fullgraph.errors import UnsupportedLayer
-from fullgraph.pyg.rules.norms import derived_norm
+from fullgraph.pyg.rules import RULES, original_class
+from fullgraph.pyg.rules.norms import derived_norm, over_all_rows
+from fullgraph.pyg.rules.pruned import Prunable, RowWise
 
 _ALL_ROWS = "it normalises over all rows of the graph, of which a rank sees its own only"
 _NEIGHBOURS = "it looks for neighbours among all rows of the graph, of which a rank sees its own only"
@@ -89,3 +93,42 @@ def reason_to_refuse(module: Module) -> str | None:
     if isinstance(module, pyg.ChebConv) and module.normalization is None:
         return "without normalization it needs the largest eigenvalue of the whole graph's Laplacian"
     return next((reason for refused, reason in _REASONS.items() if isinstance(module, refused)), None)
+
+
+def check_prunable(model: Module, batch_norm: str) -> None:
+    """Refuse a model that needs more rows than those its loss depends on, before anything runs.
+
+    Raises:
+        UnsupportedLayer: naming each such layer and why.
+    """
+    refused = [
+        f"{name or 'the model'} ({original_class(type(m)).__name__}): {reason}"
+        for name, m in _outside_of_layers(model)
+        if (reason := _reason_not_to_prune(m, batch_norm)) is not None
+    ]
+    if refused:
+        raise UnsupportedLayer(
+            "the model cannot run on a pruned graph; run it on the graph that was pruned, or replace what is named "
+            f"here, see docs/pruning.md: {'; '.join(refused)}"
+        )
+
+
+def _outside_of_layers(model: Module, name: str = "") -> Iterator[tuple[str, Module]]:
+    """The modules of a model; of what a layer aggregates with, nothing."""
+    yield name, model
+    for child_name, child in model.named_children():
+        if not (isinstance(model, pyg.MessagePassing) and isinstance(child, pyg.Aggregation)):
+            yield from _outside_of_layers(child, f"{name}.{child_name}" if name else child_name)
+
+
+def _reason_not_to_prune(module: Module, batch_norm: str) -> str | None:
+    rule = RULES.get(original_class(type(module)))
+    takes_rows = rule is not None and issubclass(rule, Prunable | RowWise)
+    if isinstance(module, pyg.MessagePassing) and not takes_rows:
+        return "it does not walk, or more than once"
+    if isinstance(module, pyg.Aggregation) or (rule is not None and not takes_rows):
+        return "it reads all rows of the graph"
+    uses_statistics = module.training or not getattr(module, "track_running_stats", False)
+    if over_all_rows(module) and uses_statistics and batch_norm == "refuse":
+        return 'it normalises by all rows of the graph; fullgraph.prune(…, batch_norm="computed") takes those computed'
+    return None

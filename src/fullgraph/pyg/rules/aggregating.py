@@ -19,8 +19,10 @@ from torch_geometric.utils import add_remaining_self_loops
 
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
 from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.levels import LevelIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
 from fullgraph.pyg.rules.converted import Converted, original_class
+from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, is_plain_linear, why_not_sequential
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
@@ -114,7 +116,11 @@ def linear(layer: type) -> type[Converted]:
     return type(layer.__name__, (Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
 
 
-class _OverGivenEdges(Aggregating):
+class _SomeRows(Prunable, Aggregating):
+    """One walk, of which some rows can be computed alone."""
+
+
+class _OverGivenEdges(_SomeRows):
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
         return edge_index if self.choice().way is Way.WALK else None
 
@@ -153,8 +159,17 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
         return out
 
 
-class GCNConv(Aggregating, pyg.GCNConv):
+class GCNConv(_SomeRows, pyg.GCNConv):
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
+
+    takes_pairs = False
+
+    def on_whole_graph(self, x: Tensor, edge_index: RemoteIndex, values: Tensor | None) -> tuple[RemoteIndex, Any]:
+        return _normalised(self, edge_index, values, x.dtype) if self.normalize else (edge_index, values)
+
+    def why_not_pruned(self, given: dict[str, Any]) -> str | None:
+        is_sum = type(self.aggr_module) in _REDUCTIONS
+        return super().why_not_pruned(given) or (None if is_sum else "its aggregation is neither a sum nor a mean")
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
         return edge_index.with_self_loops if self.normalize and self.add_self_loops else edge_index
@@ -162,7 +177,7 @@ class GCNConv(Aggregating, pyg.GCNConv):
     def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         if not can_walk(self, edge_index) or isinstance(x, tuple | list):
             return super().forward(x, edge_index, edge_weight)
-        if self.normalize:
+        if self.normalize and not isinstance(edge_index, LevelIndex):
             edge_index, edge_weight = _normalised(self, edge_index, edge_weight, x.dtype)
         out = self._projected_sum(self.lin, x, edge_index, edge_weight)
         if out is None:

@@ -18,7 +18,9 @@ from torch_geometric.utils import add_self_loops, remove_self_loops
 from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, HeldRows, attend, held_rows, unchanged
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.levels import LevelIndex
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
 
 
@@ -31,18 +33,37 @@ class Attending(ByNeighbourhood):
         return Choice(Way.WALK, "fused attention")
 
 
-class _AttentionWithoutEdges(Attending):
+class _AttentionWithoutEdges(Prunable, Attending):
     def choice(self) -> Choice:
         if self.edge_dim is None:
             return super().choice()
         return super(Attending, self).choice()
 
 
-class GATConv(Attending, pyg.GATConv):
-    """Veličković 2018."""
+class _WithSelfLoops(Prunable, Attending):
+    """Adds self-loops and their attributes, unless they were added before the edges were restricted to a level."""
+
+    add_self_loops: bool
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        return edge_index.with_self_loops if self.add_self_loops else edge_index
+        return edge_index.with_self_loops if self._adds_loops_to(edge_index) else edge_index
+
+    def on_whole_graph(self, x: Tensor, edge_index: RemoteIndex, values: Tensor | None) -> tuple[RemoteIndex, Any]:
+        if values is not None and self._adds_loops_to(edge_index):
+            values = with_loop_attributes(edge_index, values, self.fill_value)
+        return self.walked_index(edge_index), values
+
+    def why_not_pruned(self, given: dict[str, Any]) -> str | None:
+        if self.add_self_loops and self.choice().way is not Way.WALK:
+            return "it does not walk, and adds self-loops"
+        return super().why_not_pruned(given)
+
+    def _adds_loops_to(self, edge_index: RemoteIndex) -> bool:
+        return self.add_self_loops and not isinstance(edge_index, LevelIndex)
+
+
+class GATConv(_WithSelfLoops, pyg.GATConv):
+    """Veličković 2018."""
 
     def forward(
         self,
@@ -58,9 +79,7 @@ class GATConv(Attending, pyg.GATConv):
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
         projected = _projected(self, lin_src, x_src)
         score_src, score_dst = _scores(lin_src, self.att_src, x_src), _scores(lin_dst, self.att_dst, x_dst)
-        if self.add_self_loops and edge_attr is not None:
-            edge_attr = with_loop_attributes(edge_index, edge_attr, self.fill_value)
-        walked = self.walked_index(edge_index)
+        walked, edge_attr = self.on_whole_graph(x_src, edge_index, edge_attr)
         out = attend(
             Additive(self.negative_slope),
             walked.plan,
@@ -79,11 +98,8 @@ class GATConv(Attending, pyg.GATConv):
         return _scores(self.lin_edge, self.att_edge, edge_attr if edge_attr.dim() > 1 else edge_attr.unsqueeze(1))
 
 
-class GATv2Conv(_AttentionWithoutEdges, pyg.GATv2Conv):
+class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Brody 2022. Edge attributes enter its score feature by feature, so with them its own code runs."""
-
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        return edge_index.with_self_loops if self.add_self_loops else edge_index
 
     def forward(
         self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None

@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 from fullgraph.engine import keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.rank_graph import RankGraph
-from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.pruned import RowWise
 from fullgraph.pyg.rules.ways import Choice, Way
 
 
-class Dropout(Converted, torch.nn.Dropout):
+class Dropout(RowWise, torch.nn.Dropout):
     """Masks keyed by the rows' original ids."""
 
     def choice(self) -> Choice:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from fullgraph.engine import Groups, batch_norm, normalised
 from fullgraph.errors import InputError, UnsupportedLayer
-from fullgraph.pyg.rules.converted import Converted, original_class
+from fullgraph.pyg.rules.converted import original_class
+from fullgraph.pyg.rules.pruned import RowWise
 from fullgraph.pyg.rules.ways import Choice, Way
 
 
-class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
+class BatchNorm1d(RowWise, torch.nn.BatchNorm1d):
     """Ioffe & Szegedy 2015 over the rows of all ranks, running statistics included."""
 
     def choice(self) -> Choice:
@@ -48,7 +49,7 @@ class BatchNorm1d(Converted, torch.nn.BatchNorm1d):
                 running.lerp_(value.to(running.dtype), share)
 
 
-class BatchNorm(Converted, pyg.BatchNorm):
+class BatchNorm(RowWise, pyg.BatchNorm):
     """PyG's wrapper, whose ``allow_single_element`` would otherwise look at this rank's rows alone."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ class BatchNorm(Converted, pyg.BatchNorm):
         return int(self.rank_graph.world.all_reduce(torch.tensor(len(x), device=x.device)))
 
 
-class _Norm(Converted):
+class _Norm(RowWise):
     """Mixed in front of a norm."""
 
     def choice(self) -> Choice | None:

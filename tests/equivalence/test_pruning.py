@@ -1,0 +1,337 @@
+"""A pruned run is the unpruned run, with fewer rows: outputs, losses and gradients are plain PyG's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch_geometric import nn as pyg
+from torch_geometric.data import Data
+from torch_geometric.nn import models
+
+import fullgraph as fg
+from fullgraph.config import MODES
+from tests.equivalence.cut import cut_once
+from tests.equivalence.test_law import GraphConvs
+from tests.ranks import run_ranks
+
+NUM_NODES, F_IN, F_OUT, LAYERS = 120, 6, 4, 3
+SHAPE = (F_IN, 8, LAYERS, F_OUT)
+LABELLED = [3, 50, 51, 119]
+
+
+def sparse_graph() -> Data:
+    """120 nodes with two in-edges on average, self-loops and repeated edges; node 119 has no edge at all."""
+    rng = torch.Generator().manual_seed(11)
+    edge_index = torch.cat(
+        [torch.randint(0, 118, (2, 220), generator=rng), torch.tensor([[3, 3, 7, 7, 118], [3, 3, 50, 50, 51]])], dim=1
+    )
+    num_edges = edge_index.size(1)
+    mask = torch.zeros(NUM_NODES, dtype=torch.bool)
+    mask[LABELLED] = True
+    return Data(
+        x=torch.randn(NUM_NODES, F_IN, generator=rng, dtype=torch.float64),
+        edge_index=edge_index,
+        edge_weight=torch.rand(num_edges, generator=rng, dtype=torch.float64) + 0.1,
+        edge_attr=torch.randn(num_edges, 3, generator=rng, dtype=torch.float64),
+        y=torch.randint(0, F_OUT, (NUM_NODES,), generator=rng),
+        train_mask=mask,
+        edge_ids=torch.arange(num_edges),
+    )
+
+
+class Stack(torch.nn.Module):
+    """Three layers, each given the same edges; ``skip`` says what is added to or kept of earlier ones."""
+
+    def __init__(self, layer: Callable[[int, int], torch.nn.Module], skip: str = "none"):
+        super().__init__()
+        self.convs = torch.nn.ModuleList(layer(a, b) for a, b in ((F_IN, F_IN), (F_IN, F_IN), (F_IN, F_IN)))
+        self.last = torch.nn.Linear(F_IN * (4 if skip == "cat" else 1), F_OUT)
+        self.skip = skip
+
+    def forward(self, x: Tensor, edge_index: Tensor, **values: Any) -> Tensor:
+        rows = [x]
+        for conv in self.convs:
+            h = conv(rows[-1], edge_index, **values).tanh()
+            rows.append(rows[-1] + h if self.skip == "add" else h)
+        return self.last(torch.cat(rows, dim=1) if self.skip == "cat" else rows[-1])
+
+
+def twice_normalised(in_channels: int, out_channels: int) -> torch.nn.Module:
+    middle = torch.nn.Linear(in_channels, 5), torch.nn.Tanh(), torch.nn.Linear(5, out_channels)
+    return pyg.GINConv(torch.nn.Sequential(*middle), train_eps=True)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, and which values of edges it is given."""
+
+    build: Callable[[], torch.nn.Module]
+    values: tuple[str, ...] = ()
+
+
+CASES = {
+    "gcn": Case(lambda: models.GCN(*SHAPE)),
+    "sage": Case(lambda: models.GraphSAGE(*SHAPE)),
+    "gin": Case(lambda: models.GIN(*SHAPE)),
+    "gat": Case(lambda: models.GAT(*SHAPE, heads=2)),
+    "gatv2": Case(lambda: models.GAT(*SHAPE, heads=2, v2=True)),
+    "transformer": Case(lambda: Stack(lambda a, b: pyg.TransformerConv(a, b // 2, heads=2, beta=True))),
+    "gcn, weighted": Case(lambda: models.GCN(*SHAPE), ("edge_weight",)),
+    "gcn, not normalised": Case(lambda: models.GCN(*SHAPE, normalize=False), ("edge_weight",)),
+    "graph, weighted": Case(lambda: GraphConvs(*SHAPE), ("edge_weight",)),
+    "sage, max": Case(lambda: models.GraphSAGE(*SHAPE, aggr="max", project=True)),
+    "sage, median": Case(lambda: models.GraphSAGE(*SHAPE, aggr="median")),
+    "gin, trained eps": Case(lambda: Stack(twice_normalised)),
+    "gat, attributes": Case(
+        lambda: Stack(lambda a, b: pyg.GATConv(a, b, heads=2, concat=False, edge_dim=3, residual=True)),
+        ("edge_attr",),
+    ),
+    "gatv2, attributes": Case(
+        lambda: Stack(lambda a, b: pyg.GATv2Conv(a, b, edge_dim=3, add_self_loops=False)), ("edge_attr",)
+    ),
+    "transformer, attributes": Case(lambda: Stack(lambda a, b: pyg.TransformerConv(a, b, edge_dim=3)), ("edge_attr",)),
+    "residual": Case(lambda: Stack(lambda a, b: pyg.SAGEConv(a, b), skip="add")),
+    "all layers side by side": Case(lambda: Stack(lambda a, b: pyg.GCNConv(a, b), skip="cat")),
+    "jumping knowledge": Case(lambda: models.GraphSAGE(*SHAPE, jk="max")),
+    "jumping, lstm": Case(lambda: models.GIN(*SHAPE, jk="lstm")),
+}
+MAIN = ("gcn", "sage", "gin", "gat", "gatv2", "transformer")
+
+
+def build(name: str) -> torch.nn.Module:
+    torch.manual_seed(5)
+    return CASES[name].build().double()
+
+
+@pytest.fixture(scope="module")
+def graph_file(tmp_path_factory):
+    return cut_once(tmp_path_factory.mktemp("graphs"), sparse_graph())
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Of the labelled nodes the outputs, by id, their loss, and all gradients."""
+
+    out: dict[int, Tensor]
+    loss: float
+    parameters: dict[str, Tensor]
+    x: dict[int, Tensor]
+    values: dict[int, Tensor]
+
+
+def pruned_answer(world: fg.World, path: str, mode: str, name: str) -> Answer:
+    """The share of one rank; gradients of parameters summed over ranks."""
+    data = fg.open(path, world, mode=mode, round_rows=5, chunk_edges=20)
+    case, model = CASES[name], build(name)
+    pruned = fg.prune(data, data.train_mask, LAYERS)
+    fg.prepare(model, None, pruned)
+    pruned.x.requires_grad_()
+    values = {key: pruned[key].requires_grad_() for key in case.values}
+    out = model(pruned.x, pruned.edge_index, **values)
+    loss = fg.mean_loss(F.cross_entropy, out, pruned.y, pruned.mask, pruned)
+    loss.backward()
+    ids = data.node_ids[pruned.output_rows].tolist()
+    grads = {id_: g for v in values.values() for id_, g in zip(data.edge_ids.tolist(), v.grad, strict=True)}
+    return Answer(
+        dict(zip(ids, out.detach(), strict=True)),
+        loss.item(),
+        {
+            key: world.all_reduce(torch.zeros_like(p) if p.grad is None else p.grad)
+            for key, p in model.named_parameters()
+        },
+        dict(zip(data.node_ids[pruned.input_rows].tolist(), pruned.x.grad, strict=True)),
+        grads,
+    )
+
+
+@pytest.fixture(scope="module")
+def plain():
+    known = {}
+
+    def run(name: str) -> Answer:
+        if name not in known:
+            known[name] = plain_answer(name)
+        return known[name]
+
+    return run
+
+
+def plain_answer(name: str) -> Answer:
+    data, model, case = sparse_graph(), build(name), CASES[name]
+    data.x.requires_grad_()
+    values = {key: data[key].requires_grad_() for key in case.values}
+    out = model(data.x, data.edge_index, **values)
+    loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
+    loss.backward()
+    return Answer(
+        {i: out[i].detach() for i in LABELLED},
+        loss.item(),
+        {key: p.grad for key, p in model.named_parameters()},
+        dict(enumerate(data.x.grad)),
+        {i: g for v in values.values() for i, g in enumerate(v.grad)},
+    )
+
+
+def assert_near(got: Tensor, wanted: Tensor) -> None:
+    # With few in-edges some gradients are 0 but for rounding.
+    torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-14)
+
+
+def check(answers: list[Answer], wanted: Answer) -> None:
+    assert sorted(i for a in answers for i in a.out) == LABELLED
+    reads = {i for a in answers for i in a.x}
+    assert len(reads) < NUM_NODES / 2
+    for answer in answers:
+        assert answer.loss == pytest.approx(wanted.loss, rel=1e-12)
+        for i, row in answer.out.items():
+            assert_near(row, wanted.out[i])
+        for key, grad in wanted.parameters.items():
+            assert_near(answer.parameters[key], grad)
+        for i, grad in (*answer.x.items(), *((i, g) for i, g in answer.values.items())):
+            assert_near(grad, (wanted.x if grad.shape == (F_IN,) else wanted.values)[i])
+    for i, grad in wanted.x.items():
+        assert i in reads or not grad.any()
+
+
+@pytest.mark.parametrize("method", ["metis", "random"])
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", MAIN)
+def test_outputs_loss_and_gradients_equal_plain_pyg(graph_file, plain, name, mode, num_ranks, method):
+    check(run_ranks(num_ranks, pruned_answer, graph_file(method, num_ranks), mode, name), plain(name))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in MAIN])
+def test_weights_attributes_skips_and_other_aggregations(graph_file, plain, name, mode, num_ranks):
+    check(run_ranks(num_ranks, pruned_answer, graph_file("metis", num_ranks), mode, name), plain(name))
+
+
+class Dropped(torch.nn.Module):
+    """Dropout as a module, as a function, of attention weights and within a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = pyg.GATConv(F_IN, 4, heads=2, dropout=0.6)
+        middle = torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(8, 8)
+        self.second = pyg.GINConv(torch.nn.Sequential(*middle))
+        self.third = pyg.GCNConv(8, F_OUT)
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        x = F.dropout(x, 0.2, self.training)
+        x = self.drop(F.elu(self.first(x, edge_index)))
+        x = F.dropout(self.second(x, edge_index).relu(), 0.5, self.training)
+        return self.third(x + 0.1 * torch.rand_like(x), edge_index)
+
+
+def losses(world: fg.World, path: str, mode: str, drops: bool, prunes: bool) -> list[float]:
+    data = fg.open(path, world, mode=mode, round_rows=5)
+    torch.manual_seed(6)
+    model = Dropped().double().train(drops)
+    model, optimizer = fg.prepare(model, torch.optim.Adam(model.parameters(), lr=0.05), data, seed=3)
+    pruned = fg.prune(data, data.train_mask, LAYERS)
+    found = []
+    for _ in range(3):
+        optimizer.zero_grad()
+        if prunes:
+            out = model(pruned.x, pruned.edge_index)
+            loss = fg.mean_loss(F.cross_entropy, out, pruned.y, pruned.mask, pruned)
+        else:
+            out = model(data.x, data.edge_index)
+            loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["dropout", "no dropout"])
+def whole_losses(graph_file, request):
+    (whole,) = run_ranks(1, losses, graph_file("metis", 1), "sar", request.param, False)
+    return request.param, whole
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("mode", MODES)
+def test_losses_are_those_of_the_unpruned_run(graph_file, whole_losses, mode, num_ranks):
+    drops, whole = whole_losses
+    for found in run_ranks(num_ranks, losses, graph_file("metis", num_ranks), mode, drops, True):
+        assert found == pytest.approx(whole, rel=1e-9)
+
+
+class Normed(torch.nn.Module):
+    """Two layers and a norm between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.second = (
+            pyg.GCNConv(F_IN, 5),
+            torch.nn.BatchNorm1d(5, momentum=0.5),
+            pyg.GCNConv(5, F_OUT),
+        )
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.second(self.norm(self.first(x, edge_index)).relu(), edge_index)
+
+
+def normed() -> Normed:
+    torch.manual_seed(8)
+    return Normed().double()
+
+
+def with_norm(world: fg.World, path: str, mode: str):
+    data, model = fg.open(path, world, mode=mode, round_rows=5), normed()
+    pruned = fg.prune(data, data.train_mask, 2, batch_norm="computed")
+    fg.prepare(model, None, pruned)
+    out = model(pruned.x, pruned.edge_index)
+    loss = fg.mean_loss(F.cross_entropy, out, pruned.y, pruned.mask, pruned)
+    loss.backward()
+    return loss.item(), model.norm.running_mean, world.all_reduce(model.first.lin.weight.grad), pruned.rows_by_level
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("mode", MODES)
+def test_computed_statistics_are_those_of_the_rows_that_the_layer_computed(graph_file, mode, num_ranks):
+    data, model = sparse_graph(), normed()
+    is_computed = data.train_mask.clone()
+    is_computed[data.edge_index[0][data.train_mask[data.edge_index[1]]]] = True
+    rows = model.first(data.x, data.edge_index)
+    hidden = torch.zeros_like(rows).index_put((is_computed,), model.norm(rows[is_computed]).relu())
+    out = model.second(hidden, data.edge_index)
+    loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
+    loss.backward()
+    for got in run_ranks(num_ranks, with_norm, graph_file("metis", num_ranks), mode):
+        assert got[0] == pytest.approx(loss.item(), rel=1e-12)
+        assert_near(got[1], model.norm.running_mean)
+        assert_near(got[2], model.first.lin.weight.grad)
+        assert got[3][1:] == (int(is_computed.sum()), len(LABELLED))
+
+
+def work(world: fg.World, path: str, prunes: bool) -> tuple[list[int], tuple[int, ...], int]:
+    """Rows of this rank that each layer computes, all ranks' by level, and bytes of rows sent in a step."""
+    data = fg.open(path, world)
+    torch.manual_seed(1)
+    model = models.GraphSAGE(*SHAPE).double()
+    computed: list[int] = []
+    for conv in model.convs:
+        conv.register_forward_hook(lambda module, given, out: computed.append(len(out)))
+    graph = fg.prune(data, data.train_mask, LAYERS) if prunes else data
+    fg.prepare(model, None, graph)
+    before = world.traffic.rows_bytes
+    model(graph.x, graph.edge_index).sum().backward()
+    return computed, getattr(graph, "rows_by_level", ()), world.traffic.rows_bytes - before
+
+
+def test_every_layer_computes_its_level_and_sends_less(graph_file):
+    path = graph_file("random", 4)
+    pruned, whole = run_ranks(4, work, path, True), run_ranks(4, work, path, False)
+    by_layer = [sum(rows) for rows in zip(*(computed for computed, _, _ in pruned), strict=True)]
+    assert tuple(by_layer) == pruned[0][1][1:]
+    assert by_layer[-1] == len(LABELLED) < by_layer[1] < by_layer[0] < pruned[0][1][0] < NUM_NODES
+    assert sum(sent for _, _, sent in pruned) < sum(sent for _, _, sent in whole) / 2
