@@ -16,6 +16,7 @@ from fullgraph.bench import (
     link,
     memory,
     relational,
+    streaming,
     train,
     wire,
 )
@@ -31,6 +32,7 @@ COLUMNS = {
     "link": [link.COLUMNS],
     "memory": [memory.COLUMNS],
     "relational": [relational.COLUMNS],
+    "streaming": [streaming.COLUMNS],
     "train": [train.COLUMNS],
     "wire": [wire.ACCURACY_COLUMNS, wire.BYTES_COLUMNS],
 }
@@ -42,6 +44,7 @@ NUM_ROWS = {
     "link": 6,
     "memory": 6,
     "relational": 2,
+    "streaming": 3,
     "train": 15,
     "wire": 12,
 }
@@ -106,6 +109,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, link, "
-        "memory, relational, train, wire: speed\n"
+        "memory, relational, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

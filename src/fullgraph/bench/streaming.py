@@ -11,7 +11,7 @@ from pathlib import Path
 import fullgraph as fg
 from fullgraph.bench.case import Request
 from fullgraph.bench.report import Report, Table, verdict
-from fullgraph.bench.training import RankUse, train_on
+from fullgraph.bench.training import RankUse, steps_of, watch
 from fullgraph.comm.launch import launch
 from fullgraph.datasets import load
 from fullgraph.datasets.synthetic import Size as GraphSize
@@ -142,13 +142,13 @@ def train_under_limit(
     """
     world = fg.init()
     try:
-        train_on(fg.open(small, world), "SAGE", hidden, num_layers, 1)
+        watch(steps_of("SAGE", fg.open(small, world), hidden, num_layers), 1, world)
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (in_use + allowed, resource.RLIM_INFINITY))
         memory = PeakMemory(world.device)
         data = fg.open(path, world, stream=stream)
         opening = memory.growth()
-        training = train_on(data, "SAGE", hidden, num_layers, epochs)
+        training = watch(steps_of("SAGE", data, hidden, num_layers), epochs, world)
         return Outcome(training=training, growth=max(opening, training.before + training.growth - memory.start))
     finally:
         world.close()
