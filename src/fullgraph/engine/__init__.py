@@ -7,6 +7,7 @@ from fullgraph.engine.gradients import norm_over_ranks, sum_gradients
 from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.held import HeldRows, held_rows
+from fullgraph.engine.identity import Identity, could_be_constant
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
@@ -27,6 +28,7 @@ __all__ = [
     "Groups",
     "Halo",
     "HeldRows",
+    "Identity",
     "Neighbourhood",
     "Plan",
     "Randomness",
@@ -38,6 +40,7 @@ __all__ = [
     "accuracy_over_ranks",
     "attend",
     "batch_norm",
+    "could_be_constant",
     "extremum_neighbours",
     "hashed",
     "held_rows",

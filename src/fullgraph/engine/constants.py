@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm import World
+from fullgraph.engine.identity import Identity, could_be_constant
 
 
 class Standing(IntEnum):
@@ -27,7 +28,7 @@ class Standing(IntEnum):
 @dataclass(eq=False)
 class _Entry:
     kind: Hashable
-    inputs: tuple["_Identity | None", ...]
+    inputs: tuple[Identity | None, ...]
     result: Tensor | None = None
     result_version: int = 0
 
@@ -100,7 +101,7 @@ class Constants:
     def _add(self, kind: Hashable, inputs: tuple[Tensor | None, ...]) -> None:
         number, self._count = self._count, self._count + 1
         forget = partial(_forget, ref(self), number)
-        identities = tuple(None if t is None else _Identity(t, forget) for t in inputs)
+        identities = tuple(None if t is None else Identity(t, forget) for t in inputs)
         # What was known of the same tensors at an earlier version can never be asked for again.
         for old, entry in list(self._entries.items()):
             if entry.kind == kind and any(
@@ -108,39 +109,6 @@ class Constants:
             ):
                 self._entries.pop(old, None)
         self._entries[number] = _Entry(kind, identities)
-
-
-def could_be_constant(*inputs: Tensor | None) -> bool:
-    """Whether no gradient is asked of any of them, and changes to them can be noticed."""
-    return all(t is None or not (t.requires_grad or t.is_inference()) for t in inputs)
-
-
-class _Identity:
-    """Which memory of which tensor, and its version: while these are the same, so are its numbers.
-
-    Layers make new views of one tensor in every call, so what counts is the tensor that a view belongs to.
-    """
-
-    def __init__(self, tensor: Tensor, forget: Callable[[object], None]):
-        self._origin = ref(_origin(tensor), forget)
-        self._version, self._place = tensor._version, _place(tensor)
-
-    def is_still(self, tensor: Tensor) -> bool:
-        same = self._origin() is _origin(tensor)
-        return same and self._version == tensor._version and self._place == _place(tensor)
-
-    def replaces(self, earlier: "_Identity") -> bool:
-        """Whether this is the same tensor at another version."""
-        return self._origin() is earlier._origin() and self._version != earlier._version
-
-
-def _origin(tensor: Tensor) -> Tensor:
-    base = tensor._base if tensor._is_view() else None
-    return tensor if base is None else base
-
-
-def _place(tensor: Tensor) -> Hashable:
-    return tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype
 
 
 def _forget(constants: "ref[Constants]", number: int, _: object) -> None:

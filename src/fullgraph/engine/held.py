@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm import Routes, fetch_all
-from fullgraph.engine.constants import Standing, could_be_constant
+from fullgraph.engine.constants import Standing
+from fullgraph.engine.identity import could_be_constant
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.streamed import StreamedRows
 

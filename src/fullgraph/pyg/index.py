@@ -9,10 +9,9 @@ We do not subclass PyG's `EdgeIndex`: it turns ``__torch_function__`` off, below
 just a tensor of numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import Any, Self
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from fullgraph.engine import Neighbourhood, Plan, neighbourhoods
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.callers import advice
 from fullgraph.pyg.rank_graph import RankGraph, RankRelation
+from fullgraph.pyg.remembered import Made, Remembered
 
 
 class RemoteTensor(Tensor):
@@ -114,7 +114,7 @@ class RemoteIndex(RemoteTensor):
     @cached_property
     def without_self_loops(self) -> "RemoteIndex":
         """The other edges, in their order."""
-        return choose_edges(self, self.is_no_loop.clone())
+        return edges_at(self, self.is_no_loop)
 
     @cached_property
     def with_loops_appended(self) -> "RemoteIndex":
@@ -129,34 +129,25 @@ class RemoteIndex(RemoteTensor):
         """These edges with every self-loop replaced by exactly one per owned row, at the end, as PyG orders them."""
         return self.without_self_loops.with_loops_appended
 
-    def constant(self, name: object, given: Tensor | None, compute: Callable[[], Tensor]) -> Tensor:
-        """``compute()``, remembered under ``name`` for as long as the tensor it was computed from is the same one.
+    def constant(self, name: Hashable, given: Tensor | None, make: Callable[[], Made]) -> Made:
+        """``make()``, remembered under ``name`` for as long as the tensor it is made from is the same on every rank.
 
-        ``given`` is that tensor, or None if the edges alone decide. Nothing that needs a gradient is remembered.
+        ``given`` is that tensor, or None if the edges alone decide; with a tensor this is collective. Nothing made from
+        a tensor that needs a gradient is remembered.
         """
-        if given is not None and given.requires_grad:
-            return compute()
-        known = self._constants.get(name)
-        if known is not None and known[0]() is given and (given is None or known[1] == given._version):
-            return known[2]
-        value = compute()
-        origin = (lambda: None) if given is None else ref(given)
-        self._constants[name] = (origin, 0 if given is None else given._version, value)
-        return value
-
-    def derived(self, name: object, make: "Callable[[], RemoteIndex]") -> "RemoteIndex":
-        """``make()``, remembered under ``name``: another index that depends on these edges alone."""
-        if name not in self._derived:
-            self._derived[name] = make()
-        return self._derived[name]
+        if given is not None:
+            return self._remembered.once(name, given, make)
+        if name not in self._of_edges:
+            self._of_edges[name] = make()
+        return self._of_edges[name]
 
     @cached_property
-    def _derived(self) -> "dict[object, RemoteIndex]":
+    def _of_edges(self) -> dict[Hashable, Any]:
         return {}
 
     @cached_property
-    def _constants(self) -> dict[object, tuple[Callable[[], Tensor | None], int, Tensor]]:
-        return {}
+    def _remembered(self) -> Remembered:
+        return Remembered(self.graph.world)
 
 
 class RemoteIds(RemoteTensor):
@@ -173,8 +164,15 @@ class RemoteIds(RemoteTensor):
 
 
 def choose_edges(index: RemoteIndex, chosen: Any) -> RemoteIndex:
-    """``index[:, chosen]``, chosen a mask, positions or a slice."""
+    """``index[:, chosen]``, chosen a mask, positions or a slice: the same object for the same tensor. Collective."""
     if chosen is index.__dict__.get("is_no_loop"):
         return index.without_self_loops
+    if isinstance(chosen, Tensor):
+        return index.constant("edges at", chosen, lambda: edges_at(index, chosen))
+    return edges_at(index, chosen)
+
+
+def edges_at(index: RemoteIndex, chosen: Tensor | slice) -> RemoteIndex:
+    """A new index of the chosen edges, for this rank alone to make."""
     keys = None if index.edge_keys is None else index.edge_keys[chosen]
     return RemoteIndex.make(index.plain[:, chosen], index.relation, keys, index.remote_row)

@@ -7,7 +7,7 @@ import torch_geometric.nn as pyg
 from torch import Tensor
 
 from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.index import RemoteIndex, edges_at
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
 
 
@@ -18,7 +18,7 @@ class MeshCNNConv(ByNeighbourhood, pyg.MeshCNNConv):
         if not isinstance(edge_index, RemoteIndex):
             return super().forward(x, edge_index)
         graph = self.rank_graph
-        in_order = edge_index.derived("mesh", lambda: graph.world.together(lambda: _in_order(edge_index)))
+        in_order = edge_index.constant("mesh", None, lambda: graph.world.together(lambda: _in_order(edge_index)))
         return super().forward(x, in_order)
 
 
@@ -36,4 +36,4 @@ def _in_order(index: RemoteIndex) -> RemoteIndex:
             "MeshCNNConv needs a graph whose edges 4 i to 4 i + 3 lead into one node, in the order a, b, c, d, for "
             f"every node; this rank has {index.relation.num_dst} nodes with edges: {len(keys)}"
         )
-    return index[:, order]  # pyright: ignore[reportReturnType]
+    return edges_at(index, order)

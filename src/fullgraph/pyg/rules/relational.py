@@ -10,7 +10,7 @@ import torch_geometric.nn as pyg
 from torch import Tensor
 
 from fullgraph.errors import InputError
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.index import RemoteIndex, edges_at
 from fullgraph.pyg.narrow import narrowed
 from fullgraph.pyg.rules.aggregating import Aggregating
 from fullgraph.pyg.rules.any_layer import ByNeighbourhood
@@ -86,7 +86,7 @@ def _both_ends(conv: pyg.RGCNConv, x: Any, index: RemoteIndex) -> tuple[Tensor, 
 def _by_type(index: RemoteIndex, edge_type: Tensor, num_types: int) -> list[RemoteIndex]:
     """The edges of each type; made once for an ``edge_type`` that does not change."""
 
-    def chosen(kind: int) -> Tensor:
-        return narrowed(index[:, edge_type == kind])  # pyright: ignore[reportArgumentType]
+    def chosen() -> list[RemoteIndex]:
+        return [narrowed(edges_at(index, edge_type == kind)) for kind in range(num_types)]
 
-    return [index.constant(("of type", kind), edge_type, lambda kind=kind: chosen(kind)) for kind in range(num_types)]  # pyright: ignore[reportReturnType]
+    return index.constant(("by type", num_types), edge_type, chosen)
