@@ -44,7 +44,7 @@ NUM_ROWS = {
     "link": 6,
     "memory": 6,
     "relational": 2,
-    "streaming": 3,
+    "streaming": 2,
     "train": 15,
     "wire": 12,
 }

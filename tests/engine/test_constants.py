@@ -144,8 +144,8 @@ def test_all_ranks_sum_again_when_one_of_them_changes_its_rows(path, mode):
         torch.testing.assert_close(got, model(graph.x, graph.edge_index), rtol=1e-10, atol=1e-10)
 
 
-def rows_sent(world: fg.World, path: str, width: int, dropout: float):
-    data = fg.open(path, world)
+def rows_sent(world: fg.World, path: str, width: int, dropout: float, held_mib: int = 64):
+    data = fg.open(path, world, held_mib=held_mib)
     data.x = data.x.repeat(1, width)
     model = pyg.GCNConv(data.x.shape[1], NUM_CLASSES, normalize=False).double()
     model, optimizer = fg.prepare(model, torch.optim.SGD(model.parameters()), data)
@@ -166,6 +166,9 @@ def test_constant_rows_travel_at_most_twice_and_changing_rows_as_narrow_as_they_
         wide = boundary * NUM_FEATURES * width
         narrow = (boundary + reverse) * NUM_CLASSES
         assert sent == ([wide, 0, 0, 0] if width == 1 else [narrow, wide, 0, 0])
+    for sent, boundary, reverse in run_ranks(3, rows_sent, path, width, 0.0, 0):
+        wide, narrow = boundary * NUM_FEATURES * width, (boundary + reverse) * NUM_CLASSES
+        assert sent == ([wide, 0, 0, 0] if width == 1 else [narrow] * 4), "without room for the sum of wide rows"
     for sent, boundary, reverse in run_ranks(3, rows_sent, path, width, 0.5):
         wide, narrow = boundary * NUM_FEATURES * width, (boundary + reverse) * NUM_CLASSES
         assert sent == [wide if width == 1 else narrow] * 4

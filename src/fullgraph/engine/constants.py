@@ -47,15 +47,16 @@ class Constants:
         self._entries: dict[int, _Entry] = {}
         self._count = 0
 
-    def standing(self, kind: Hashable, *inputs: Tensor | None) -> Standing:
+    def standing(self, kind: Hashable, *inputs: Tensor | None, known_here: bool = True) -> Standing:
         """What is known of ``kind`` over ``inputs``, equal on all ranks. Collective, unless an input needs a gradient.
 
-        NEW inputs are known from now on, and forgotten when they die.
+        NEW inputs are known from now on, and forgotten when they die. With ``known_here`` False on any rank, all ranks
+        take them for NEW: that rank has no room for the result.
         """
         if not could_be_constant(*inputs):
             return Standing.NEW
         entry = self._find(kind, inputs)
-        known = Standing.NEW if entry is None else entry.standing
+        known = entry.standing if entry is not None and known_here else Standing.NEW
         if entry is None:
             self._add(kind, inputs)
         if self._world.num_ranks == 1:

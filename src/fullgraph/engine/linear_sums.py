@@ -2,7 +2,8 @@
 
 ``sum of W x[j] = W sum of x[j]``, so the order is free. Before, rows of the layer's output travel forward and, as
 gradients, backward; after, rows of its input. Rows that never change are summed first and once (`engine.constants`):
-then nothing travels from the second epoch on.
+then nothing travels from the second epoch on. Where they are much wider than the layer's output, that is so within a
+budget only: their sum needs as much memory as they do.
 """
 
 from functools import partial
@@ -38,10 +39,13 @@ def linear_sum(
     width_out, width_in = matrix.shape
     constants = plan.constants
     if could_be_constant(x, weight):
-        standing = constants.standing(reduction, x, weight)
-        # New rows may never come again. Projected rows have gradients, which travel too; these rows have none.
-        travels_twice = torch.is_grad_enabled() and matrix.requires_grad
-        if standing != Standing.NEW or width_in <= (2 if travels_twice else 1) * width_out:
+        # Projected rows have gradients, which travel too; these rows have none.
+        is_narrow = width_in <= (2 if torch.is_grad_enabled() and matrix.requires_grad else 1) * width_out
+        budget = plan.halo.config.held_mib * 2**20
+        fits = is_narrow or plan.num_dst * width_in * x.element_size() <= budget
+        standing = constants.standing(reduction, x, weight, known_here=fits)
+        # New rows may never come again.
+        if standing != Standing.NEW or is_narrow:
             compute = partial(walked_sum, x, plan, weight, reduction)
             return F.linear(constants.once(compute, reduction, x, weight, standing=standing), matrix)
     elif width_in < width_out:
