@@ -16,6 +16,7 @@ from fullgraph.bench import (
     link,
     memory,
     relational,
+    scaling,
     streaming,
     train,
     wire,
@@ -32,6 +33,7 @@ COLUMNS = {
     "link": [link.COLUMNS],
     "memory": [memory.COLUMNS],
     "relational": [relational.COLUMNS],
+    "scaling": [scaling.COLUMNS],
     "streaming": [streaming.COLUMNS],
     "train": [train.COLUMNS],
     "wire": [wire.ACCURACY_COLUMNS, wire.BYTES_COLUMNS],
@@ -44,6 +46,7 @@ NUM_ROWS = {
     "link": 6,
     "memory": 6,
     "relational": 2,
+    "scaling": 3,
     "streaming": 2,
     "train": 15,
     "wire": 12,
@@ -109,6 +112,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, link, "
-        "memory, relational, streaming, train, wire: speed\n"
+        "memory, relational, scaling, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import models
 
 import fullgraph as fg
+from fullgraph.bench.account import kept_numbers
 from fullgraph.config import RECOMPUTES
 from tests.docs.pages import ROOT, section, table_rows
 
@@ -83,6 +84,8 @@ def test_what_is_alive_after_forward_is_what_the_table_says(path, name, dropout,
         del out
         kept = alive.numbers_per_row(but={data.x.untyped_storage()._cdata})
     assert kept == eval(numbers, {"H": HIDDEN, "C": CLASSES, "K": HEADS})
+    of_formula = name.replace("GraphSAGE", "SAGE"), HIDDEN, CLASSES, HEADS
+    assert kept == kept_numbers(*of_formula, dropout=dropout, recompute=recompute)
     loss.backward()
     with alive:
         assert alive.numbers_per_row(but={data.x.untyped_storage()._cdata}) == 0, "backward frees all of it"

@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
-from fullgraph.bench import accuracy, attention, general, kernels, link, memory, relational, streaming, train, wire
+from fullgraph.bench import (
+    accuracy,
+    attention,
+    general,
+    kernels,
+    link,
+    memory,
+    relational,
+    scaling,
+    streaming,
+    train,
+    wire,
+)
 from fullgraph.bench.case import Case, Request
 from fullgraph.bench.report import Report, Table, write_report
 
@@ -14,6 +26,7 @@ CASES: Mapping[str, Case] = {
     "link": link.run,
     "memory": memory.run,
     "relational": relational.run,
+    "scaling": scaling.run,
     "streaming": streaming.run,
     "train": train.run,
     "wire": wire.run,
