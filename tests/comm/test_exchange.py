@@ -47,6 +47,25 @@ def test_fetch_brings_what_was_asked_for(num_ranks, round_rows, prefetch):
         assert sent == num_sent * (3 * 4 + 3 * 8)
 
 
+def round_lengths(world: World, num_rows: int, round_rows: int, prefetch: int):
+    needed = [torch.arange(num_rows if rank != world.rank else 0) for rank in range(world.num_ranks)]
+    return [len(round_.receive) for round_ in Routes.connect(world, needed, round_rows, prefetch).rounds]
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "prefetch", "lengths"),
+    [(2, 1, [3000] * 3), (2, 0, [4500] * 2), (2, 2, [2250] * 4), (3, 1, [6000, 3000] * 2), (4, 1, [9000] * 3)],
+)
+def test_a_walk_has_more_rounds_than_are_in_flight(num_ranks, prefetch, lengths):
+    assert run_ranks(num_ranks, round_lengths, 9000, 32_768, prefetch) == [lengths] * num_ranks
+
+
+def test_rounds_are_not_cut_short_but_as_short_as_they_are_asked_for():
+    assert run_ranks(2, round_lengths, 1500, 32_768, 1) == [[1024, 476]] * 2
+    assert run_ranks(2, round_lengths, 100, 32_768, 1) == [[100]] * 2
+    assert run_ranks(2, round_lengths, 100, 40, 1) == [[40, 40, 20]] * 2
+
+
 def returned(world: World, round_rows: int, prefetch: int):
     routes = Routes.connect(world, needs(world.rank, world.num_ranks), round_rows, prefetch)
     total = torch.zeros(20, 3)

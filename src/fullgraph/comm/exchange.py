@@ -21,6 +21,9 @@ from fullgraph.comm.world import World
 
 Account = Literal["rows_bytes", "setup_bytes"]
 
+SHORT_ROUND = 1024
+"""Rows of a round that saves too little memory to be cut."""
+
 
 @dataclass(frozen=True)
 class Routes:
@@ -48,10 +51,16 @@ class Routes:
     def connect(
         cls, world: World, needed: Sequence[Tensor], round_rows: int, prefetch: int, wire_dtype: str = "float32"
     ) -> "Routes":
-        """Ask every rank for its rows ``needed[rank]`` (int64, its local ids); learn what it asks for. Collective."""
+        """Ask every rank for its rows ``needed[rank]`` (int64, its local ids); learn what it asks for. Collective.
+
+        A walk whose rounds are all in flight at once would hold the whole halo, beside what it is added to, and that is
+        more than mode ``halo`` needs. So there are more rounds than that, unless they would be short.
+        """
         asked = tuple(swap(world, needed))
         counts = tuple(0 if rank == world.rank else len(rows) for rank, rows in enumerate(needed))
         longest = max(world.gather_objects(max(counts)))
+        several = -(-longest * (world.num_ranks - 1) // (prefetch + 2))
+        round_rows = min(round_rows, max(several, SHORT_ROUND))
         return cls(world, asked, counts, longest, round_rows, prefetch, wire_dtype)
 
     @cached_property
