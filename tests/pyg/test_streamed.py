@@ -53,6 +53,14 @@ def test_chosen_rows_are_read(path, x):
     assert torch.equal(x.float()[chosen], whole.float()[chosen])
 
 
+def test_pruning_reads_the_rows_that_are_left(path):
+    data = fg.open(path, stream=("x",))
+    mask = torch.arange(NUM_NODES) == 3
+    pruned, wanted = fg.prune(data, mask, 1), fg.prune(fg.open(path), mask, 1)
+    assert 0 < len(pruned.x) < NUM_NODES
+    assert torch.equal(pruned.x, wanted.x)
+
+
 def test_linear_functions_of_the_rows(path, x):
     whole, matrix = fg.open(path).x, torch.randn(NUM_FEATURES, 3, dtype=torch.float64)
     for got, wanted in (
