@@ -15,6 +15,7 @@ from fullgraph.bench import (
     kernels,
     link,
     memory,
+    pruning,
     relational,
     scaling,
     streaming,
@@ -32,6 +33,7 @@ COLUMNS = {
     "kernels": [kernels.COLUMNS, kernels.REDUCTION_COLUMNS, kernels.NARROW_COLUMNS],
     "link": [link.COLUMNS],
     "memory": [memory.COLUMNS],
+    "pruning": [pruning.COLUMNS],
     "relational": [relational.COLUMNS],
     "scaling": [scaling.COLUMNS],
     "streaming": [streaming.COLUMNS],
@@ -45,6 +47,7 @@ NUM_ROWS = {
     "kernels": 6,
     "link": 6,
     "memory": 6,
+    "pruning": 4,
     "relational": 2,
     "scaling": 3,
     "streaming": 2,
@@ -112,6 +115,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, link, "
-        "memory, relational, scaling, streaming, train, wire: speed\n"
+        "memory, pruning, relational, scaling, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

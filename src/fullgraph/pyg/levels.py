@@ -7,6 +7,7 @@ level k + 1. Levels are nested, and a rank keeps its rows of each in its own ord
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -15,25 +16,6 @@ from torch import Tensor
 from fullgraph.engine import Halo, with_halo, without_halo
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.rank_graph import RankRelation
-
-
-class LevelIndex(RemoteIndex):
-    """The in-edges of one level's rows, from rows of the level before.
-
-    Self-loops, norms and whatever else reads the whole graph were taken care of before it was restricted.
-
-    Attributes:
-        edge_ids: int64 ``[num_edges]``, where its edges stand in the index that it was restricted from.
-    """
-
-    edge_ids: Tensor
-
-    def chosen(self, values: Tensor) -> Tensor:
-        """The rows of a tensor with a row per edge that belong to these edges.
-
-        Those of constants are made once, since walks send them to other ranks.
-        """
-        return self.constant("chosen", values, lambda: values[self.edge_ids])
 
 
 @dataclass(frozen=True)
@@ -54,6 +36,44 @@ class Layer:
     place: Tensor
 
 
+class LevelIndex(RemoteIndex):
+    """The in-edges of one level's rows, from rows of the level before.
+
+    Self-loops, norms and whatever else reads the whole graph were taken care of before it was restricted. What most
+    layers do not ask for is not kept: on a dense graph it would take as much memory as the edges.
+
+    Attributes:
+        walked: the index that it was restricted from.
+        layer: to what.
+    """
+
+    walked: RemoteIndex
+    layer: Layer
+
+    @staticmethod
+    def of(walked: RemoteIndex, layer: Layer) -> "LevelIndex":
+        """Those edges of ``walked`` that lead into rows that ``layer`` computes."""
+        src, dst = (row[layer.is_computed[walked.plain[1]]] for row in walked.plain)
+        index = torch.Tensor._make_subclass(LevelIndex, torch.stack([layer.new_ids[src], layer.place[dst]]))
+        index.relation, index.remote_row, index.walked, index.layer = layer.relation, 0, walked, layer
+        return index
+
+    @cached_property
+    def edge_keys(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As every index has them."""
+        return None if self.walked.edge_keys is None else self._of_walked(self.walked.edge_keys)
+
+    def chosen(self, values: Tensor) -> Tensor:
+        """The rows of a tensor with a row per edge of ``walked`` that belong to these edges. Collective.
+
+        Those of constants are made once, since walks send them to other ranks.
+        """
+        return self.constant("chosen", values, lambda: self._of_walked(values))
+
+    def _of_walked(self, values: Tensor) -> Tensor:
+        return values[self.layer.is_computed[self.walked.plain[1]]]
+
+
 @dataclass(frozen=True)
 class Levels:
     """Which rows every layer reads and computes.
@@ -69,7 +89,7 @@ class Levels:
     node_ids: tuple[Tensor, ...]
     num_rows: tuple[int, ...]
     layers: tuple[Layer, ...]
-    _restricted: dict[tuple[int, int], tuple[RemoteIndex, LevelIndex]] = field(default_factory=dict)
+    _restricted: dict[tuple[int, int], LevelIndex] = field(default_factory=dict)
     _positions: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     @property
@@ -110,8 +130,8 @@ class Levels:
         """
         key = (id(walked), layer)
         if key not in self._restricted:
-            self._restricted[key] = (walked, _restricted(walked, self.layers[layer]))
-        return self._restricted[key][1]
+            self._restricted[key] = LevelIndex.of(walked, self.layers[layer])
+        return self._restricted[key]
 
 
 def _backwards(index: RemoteIndex, wanted: Tensor, num_layers: int) -> list[Tensor]:
@@ -148,13 +168,3 @@ def _layer(index: RemoteIndex, is_read: Tensor, is_computed: Tensor) -> Layer:
         new_ids=new_ids,
         place=is_computed.cumsum(0) - 1,
     )
-
-
-def _restricted(walked: RemoteIndex, layer: Layer) -> LevelIndex:
-    src, dst = walked.plain
-    chosen = torch.nonzero(layer.is_computed[dst]).squeeze(1)
-    ids = torch.stack([layer.new_ids[src[chosen]], layer.place[dst[chosen]]])
-    keys = None if walked.edge_keys is None else walked.edge_keys[chosen]
-    index = LevelIndex.make(ids, layer.relation, keys)
-    index.edge_ids = chosen
-    return index

@@ -66,7 +66,7 @@ def prune(data: PartitionedData, mask: Tensor, num_layers: int, *, batch_norm: P
     for name in data.edge_attrs():
         pruned[name] = data[name]
     for name in ("num_global_nodes", "num_classes", "checksum"):
-        pruned[name] = data[name]
+        pruned[name] = data.get(name)
     pruned.edge_index = PrunedIndex.of(index, levels, batch_norm)
     pruned.input_rows, pruned.output_rows = levels.rows[0], levels.rows[-1]
     pruned.num_nodes, pruned.rows_by_level = len(pruned.input_rows), levels.num_rows
