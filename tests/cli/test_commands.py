@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fullgraph.bench.relational import quick_graph
 from fullgraph.cli import main
+from fullgraph.pyg.partition import partition
 from fullgraph.train.metrics import read_metrics
 from tests.train.graphs import NUM_NODES, write_graph, write_npz
 
@@ -51,6 +53,19 @@ def test_from_a_file_to_predictions(tmp_path, monkeypatch, capsys):
     assert accuracy == pytest.approx(json.loads(Path("run/summary.json").read_text())["test_accuracy"])
 
 
+def test_a_graph_of_several_types_is_trained_and_predicted(tmp_path):
+    graph, run, out = tmp_path / "papers.fg", tmp_path / "run", tmp_path / "pred.npz"
+    partition(quick_graph(), graph, num_parts=2, method="random")
+    assert _run("train", graph, "--num-ranks", 2, "--run", run, "--model", "rgcn", *SMALL) == 0
+    assert json.loads((run / "config.json").read_text())["target"] == "paper"
+    assert _run("predict", graph, run, "--out", out) == 0
+    with np.load(out) as predicted:
+        assert predicted["logits"].shape == (60, 3)
+        test = quick_graph().node_arrays["paper"]["test_mask"]
+        accuracy = (predicted["pred"] == quick_graph().node_arrays["paper"]["y"])[test].mean()
+    assert accuracy == pytest.approx(json.loads((run / "summary.json").read_text())["test_accuracy"])
+
+
 def test_a_source_is_partitioned_once_into_the_cache(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FULLGRAPH_CACHE", str(tmp_path / "cache"))
@@ -77,7 +92,10 @@ def test_a_resumed_run_keeps_its_options(graph, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "{graph}", "--model", "gcm"], "InputError: model must be one of gcn, sage, gin, gat: 'gcm'\n"),
+        (
+            ["train", "{graph}", "--model", "gcm"],
+            "InputError: model must be one of gcn, sage, gin, gat, rgcn, hgt: 'gcm'\n",
+        ),
         (["train", "{graph}", "--num-ranks", "0"], "InputError: --num-ranks must be at least 1: 0\n"),
         (
             ["train", "{graph}", "--resume"],

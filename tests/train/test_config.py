@@ -13,7 +13,7 @@ def test_json_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model": "gcm"}, "model must be one of gcn, sage, gin, gat: 'gcm'"),
+        ({"model": "gcm"}, "model must be one of gcn, sage, gin, gat, rgcn, hgt: 'gcm'"),
         ({"hidden": 0}, "hidden must be at least 1: 0"),
         ({"hidden": 1.5}, "hidden must be an int: 1.5"),
         ({"epochs": True}, "epochs must be an int: True"),
@@ -28,7 +28,7 @@ def test_json_round_trip(tmp_path):
         ({"dtype": "float16"}, "dtype must be one of float32, float64: 'float16'"),
         ({"mode": "fast"}, "mode must be one of sar, keep, halo: 'fast'"),
         ({"model": "gat", "hidden": 10, "heads": 4}, "hidden must be a multiple of heads, which is 4: 10"),
-        ({"heads": 2}, "heads is for the model gat, but the model is gcn; leave heads at 1: 2"),
+        ({"heads": 2}, "heads is for the models gat and hgt, but the model is gcn; leave heads at 1: 2"),
         ({"jump": "cat", "num_layers": 1}, "jump needs at least 2 layers to choose from; num_layers is: 1"),
     ],
 )

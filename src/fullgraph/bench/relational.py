@@ -18,11 +18,12 @@ from torch.nn import Module
 
 import fullgraph as fg
 from fullgraph.bench.case import Request
-from fullgraph.bench.relational_models import RGCN, Metadata, RGCNLayer, RowsRGCN, Typed, hgt_layer
+from fullgraph.bench.relational_models import RGCN, RowsRGCN
 from fullgraph.bench.report import Report, Table, verdict
 from fullgraph.comm.launch import launch
 from fullgraph.datasets import load
 from fullgraph.graph import Edges, Graph
+from fullgraph.pyg.typed_models import LAYERS, Typed
 
 RANKS = (1, 2, 4)
 CURVE_TOLERANCE = 1e-6
@@ -102,12 +103,13 @@ def _rgcn(num_bases: int | None) -> Callable[[Any, str | None, int], Module]:
     return make
 
 
-def _typed(layer: Callable[[int, Metadata], Module]) -> Callable[[Any, str | None, int], Module]:
+def _typed(name: str, heads: int = 1) -> Callable[[Any, str | None, int], Module]:
     def make(data: Any, target: str | None, seed: int) -> Module:
         assert target is not None
         widths = {kind: x.shape[1] for kind, x in data.x_dict.items()}
         classes = data[target].num_classes
-        return Typed(widths, _rows_of(data, seed), layer, data.metadata(), target, classes, dropout=0.6)
+        layer = LAYERS[name]
+        return Typed(widths, _rows_of(data, seed), layer, data.metadata(), target, classes, heads=heads, dropout=0.6)
 
     return make
 
@@ -127,7 +129,7 @@ TASKS = (
         model="R-GCN",
         published={"macro F1": "91.55", "micro F1": "91.41"},
         tolerated=1.0,
-        make=_typed(RGCNLayer),
+        make=_typed("rgcn"),
         target="paper",
         max_epochs=200,
         learning_rate=0.001,
@@ -175,12 +177,12 @@ QUICK_TASKS = tuple(
         published={"macro F1": "–"},
         tolerated=0,
         max_epochs=3,
-        make=_typed(layer),
+        make=make,
         target="paper",
         learning_rate=0.01,
         weight_decay=1e-3,
     )
-    for name, layer in (("R-GCN", RGCNLayer), ("HGT", hgt_layer))
+    for name, make in (("R-GCN", _typed("rgcn")), ("HGT", _typed("hgt", heads=4)))
 )
 
 

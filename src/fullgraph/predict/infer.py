@@ -8,6 +8,7 @@ import torch
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.pyg.functional import gather_rows
+from fullgraph.pyg.own_rows import own_model_state
 from fullgraph.pyg.prepare import prepare
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
@@ -22,7 +23,8 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
     [N], ``logits`` [N, num_classes] in the run's number type and ``pred`` int64 [N], the class of the largest logit.
 
     Args:
-        graph: a partitioned graph's folder; any graph with the model's number of features, labels or not.
+        graph: a partitioned graph's folder; any graph with the model's number of features, labels or not; of a
+            type with learned rows, the nodes that the model was trained on.
         run: a run folder with a checkpoint.
         out: the file to write; rank 0 writes it, whole or not at all.
 
@@ -34,7 +36,7 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
     checkpoint = checkpoints.load_everywhere(run, world)
     inputs = load_inputs(graph, checkpoint.config, world, num_classes=checkpoint.num_classes)
     for what, of_model, of_graph in (
-        ("features", checkpoint.num_features, inputs.data.num_features),
+        ("features", checkpoint.num_features, inputs.num_features),
         ("edge attributes", checkpoint.edge_dim, inputs.edge_dim),
     ):
         if of_model != of_graph:
@@ -44,9 +46,12 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
             )
     model = inputs.model
     prepare(model, None, inputs.data, seed=checkpoint.config.seed)
-    model.load_state_dict(checkpoint.best_model or checkpoint.model)
+    state = own_model_state(checkpoint.best_model or checkpoint.model, model, inputs.data)
+    if state.keys() != model.state_dict().keys():
+        raise GraphMismatch(f"the model was trained on other relations; give a graph of the same kind: {graph}")
+    model.load_state_dict(state)
     model.eval()
-    logits = gather_rows(inputs.forward(), inputs.data)
+    logits = gather_rows(inputs.forward(), inputs.data, inputs.target)
     if logits is not None:
         rows = logits.cpu().numpy()
         node_ids = np.arange(len(rows), dtype=np.int64)

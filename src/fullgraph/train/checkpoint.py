@@ -26,9 +26,10 @@ class Checkpoint:
     Attributes:
         config: the run's config.
         graph_checksum: of the partitioned graph's manifest; a run goes on with the same graph only.
-        num_features, num_classes, edge_dim: what the model was built for; ``edge_dim`` None without edge attributes.
+        num_features, num_classes, edge_dim: what the model was built for; ``num_features`` by node type for the models
+            of several types; ``edge_dim`` None without edge attributes.
         epoch: epochs done.
-        model, optimizer, scheduler: their ``state_dict``.
+        model, optimizer, scheduler: their ``state_dict``; learned rows of nodes are those of the whole graph.
         randomness: the counters of the counter-based random numbers.
         best: the numbers of the best epoch so far as a dict of EpochMetrics; None before the first evaluation.
         best_model: the model's ``state_dict`` after the best epoch; None as long as ``best`` is.
@@ -36,7 +37,7 @@ class Checkpoint:
 
     config: TrainConfig
     graph_checksum: str
-    num_features: int
+    num_features: int | dict[str, int]
     num_classes: int
     edge_dim: int | None
     epoch: int

@@ -14,7 +14,8 @@ from typing import Any
 from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
 
-MODELS = ("gcn", "sage", "gin", "gat")
+MODELS = ("gcn", "sage", "gin", "gat", "rgcn", "hgt")
+TYPED_MODELS = ("rgcn", "hgt")
 NORMS = ("none", "batch")
 JUMPS = ("none", "last", "cat", "max")
 ACTIVATIONS = ("relu", "elu", "leaky_relu", "gelu", "tanh")
@@ -56,10 +57,11 @@ class TrainConfig:
         InputError: on a value outside its range, naming the field and the value.
     """
 
-    model: str = _option("gcn", "model: gcn, sage, gin or gat (PyG's own classes)")
+    model: str = _option("gcn", "model: gcn, sage, gin or gat (PyG's own), or rgcn or hgt for several node types")
+    target: str = _option("auto", "node type to classify, for rgcn and hgt; auto: the only one with classes")
     hidden: int = _option(64, "width of the hidden layers, all heads together")
     num_layers: int = _option(2, "number of message passing layers")
-    heads: int = _option(1, "attention heads of gat; must divide the hidden width")
+    heads: int = _option(1, "attention heads of gat and hgt; must divide the hidden width")
     dropout: float = _option(0.5, "dropout between layers and, for gat, on attention weights")
     input_dropout: float = _option(0.0, "dropout on the input features")
     activation: str = _option("relu", "activation: relu, elu, leaky_relu, gelu or tanh")
@@ -112,15 +114,28 @@ class TrainConfig:
                 raise InputError(f"{name} must be above 0 and finite: {getattr(self, name)}")
         if not math.isfinite(self.weight_decay):
             raise InputError(f"weight_decay must be finite: {self.weight_decay}")
-        if self.model == "gat" and self.hidden % self.heads:
+        if self.model in ("gat", "hgt") and self.hidden % self.heads:
             raise InputError(f"hidden must be a multiple of heads, which is {self.heads}: {self.hidden}")
-        if self.model != "gat" and self.heads != 1:
+        if self.model not in ("gat", "hgt") and self.heads != 1:
             raise InputError(
-                f"heads is for the model gat, but the model is {self.model}; leave heads at 1: {self.heads}"
+                f"heads is for the models gat and hgt, but the model is {self.model}; leave heads at 1: {self.heads}"
             )
+        self._check_typed()
         if self.jump != "none" and self.num_layers < 2:
             raise InputError(f"jump needs at least 2 layers to choose from; num_layers is: {self.num_layers}")
         _ = self.engine  # which checks its own fields
+
+    def _check_typed(self) -> None:
+        if self.model not in TYPED_MODELS:
+            if self.target != "auto":
+                raise InputError(f"target is for the models {' and '.join(TYPED_MODELS)}; leave it out: {self.target}")
+            return
+        for name, unused in (("norm", "none"), ("jump", "none"), ("input_dropout", 0.0), ("stream", False)):
+            if getattr(self, name) != unused:
+                raise InputError(
+                    f"{name} is for graphs of one type, but the model is {self.model}; leave it out: "
+                    f"{getattr(self, name)}"
+                )
 
     @property
     def engine(self) -> EngineConfig:

@@ -1,7 +1,7 @@
 """Turns a partitioned graph on disk into what the loop eats: this rank's rows and masks, and a model that fits."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from torch import Tensor
 from fullgraph.comm.world import World
 from fullgraph.engine import StreamedRows
 from fullgraph.errors import GraphMismatch, InputError
-from fullgraph.pyg.data import PartitionedData
+from fullgraph.graph import EDGE, NODE, NodeType, PartitionedGraph
+from fullgraph.pyg.data import PartitionedData, indices
+from fullgraph.pyg.embedding import NodeEmbedding
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
-from fullgraph.train.config import TrainConfig
+from fullgraph.pyg.typed_models import LAYERS, Typed
+from fullgraph.train.config import TYPED_MODELS, TrainConfig
 
 MASKS = ("train", "val", "test")
 
@@ -24,22 +27,71 @@ class Inputs:
     """This rank's share of the graph, and the model that fits it.
 
     Attributes:
-        data: the PyG ``Data`` of the owned rows.
-        masks: bool ``[data.num_nodes]`` for each of `MASKS` that selects a node on any rank.
-        model: PyG's model with its initial weights, in the run's number type, on the rank's device.
-        edge_arguments: keyword arguments of ``model`` beside ``x`` and ``edge_index``.
+        data: the PyG ``Data`` or ``HeteroData`` of the owned rows.
+        target: the type of the nodes to classify.
+        num_features: columns of ``x``; by node type for the models of several types.
+        masks: bool ``[num_nodes]`` for each of `MASKS` that selects a node of the target type on any rank.
+        model: the model with its initial weights, in the run's number type, on the rank's device.
+        arguments: of ``model``: ``x`` and ``edge_index``, or the dictionaries of them.
+        edge_arguments: its keyword arguments beside these.
         edge_dim: width of the edge attributes that the model was built for, or None.
     """
 
     data: Any
+    target: NodeType
+    num_features: int | dict[NodeType, int]
     masks: Mapping[str, Tensor]
     model: torch.nn.Module
+    arguments: tuple[Any, Any]
     edge_arguments: Mapping[str, Tensor]
     edge_dim: int | None
 
+    @property
+    def labels(self) -> Tensor:
+        """The owned target nodes' classes."""
+        return _store(self.data, self.target).y
+
     def forward(self) -> Tensor:
-        """The model's output for the owned rows, ``[data.num_nodes, num_classes]``."""
-        return self.model(self.data.x, self.data.edge_index, **self.edge_arguments)
+        """The model's output for the owned target nodes, ``[num_nodes, num_classes]``."""
+        return self.model(*self.arguments, **self.edge_arguments)
+
+
+def with_target(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> TrainConfig:
+    """The config with the type to classify in place of ``auto``, for the models of several types.
+
+    Raises:
+        InputError: if the graph has no such type, or several or none could be meant.
+    """
+    if config.model not in TYPED_MODELS:
+        return config
+    types = stored.manifest.node_types
+    if config.target != "auto":
+        if config.target not in types:
+            raise InputError(f"target must be a node type of the graph, {', '.join(types)}: {config.target!r}")
+        return config
+    labelled = [kind for kind, entry in types.items() if entry.num_classes is not None]
+    if len(labelled) > 1:
+        raise InputError(f"several node types have classes, say which to learn with --target: {', '.join(labelled)}")
+    if not labelled:
+        raise _no_classes(graph)
+    return replace(config, target=labelled[0])
+
+
+def num_classes_of(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> int:
+    """The classes to tell apart.
+
+    Raises:
+        InputError: if the nodes in question have none.
+    """
+    typed = config.model in TYPED_MODELS
+    num_classes = stored.manifest.node_types[config.target].num_classes if typed else stored.num_classes
+    if num_classes is None:
+        raise _no_classes(graph)
+    return num_classes
+
+
+def _no_classes(graph: Path) -> InputError:
+    return InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
 
 
 def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: int) -> Inputs:
@@ -49,14 +101,16 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         num_classes: of the model, the width of its output.
 
     Raises:
-        GraphMismatch: the graph has node types and relations of its own.
+        GraphMismatch: the graph has node types and relations of its own, and the model is for one type.
         InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
     """
     data = open_graph(graph, world, stream=("x",) if config.stream else (), **asdict(config.engine))
+    if config.model in TYPED_MODELS:
+        return _typed_inputs(data, config, world, num_classes)
     if not isinstance(data, PartitionedData):
         raise GraphMismatch(
-            f"the graph has {len(data.node_types)} node types and {len(data.edge_types)} relations, and this command "
-            f"trains on graphs of one type; see docs/heterogeneous.md for training in Python: {graph}"
+            f"the graph has {len(data.node_types)} node types and {len(data.edge_types)} relations, and {config.model} "
+            f"is for graphs of one type; give --model {' or '.join(TYPED_MODELS)}: {graph}"
         )
     if data.x is None:
         raise InputError(
@@ -85,11 +139,61 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     )
     return Inputs(
         data=data,
+        target=NODE,
+        num_features=data.num_features,
         masks=_masks(data, config.split, world),
         model=model.to(device=world.device, dtype=dtype),
+        arguments=(data.x, data.edge_index),
         edge_arguments=edge_arguments(model, lambda name: _rows(data, name, dtype)),
         edge_dim=edge_dim,
     )
+
+
+def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int) -> Inputs:
+    """A graph of one type has one relation; more kinds of edges in it would be taken for one, so they are refused."""
+    one_type = isinstance(data, PartitionedData)
+    if one_type and "edge_type" in data:
+        raise InputError(
+            f"{config.model} takes kinds of edges as relations between node types, but the graph has them as an array "
+            "edge_type; leave that array out, or train in Python with RGCNConv, see docs/heterogeneous.md"
+        )
+    dtype = getattr(torch, config.dtype)
+    kinds = [NODE] if one_type else data.node_types
+    x_dict = {kind: x.to(dtype) for kind in kinds if (x := _store(data, kind).get("x")) is not None}
+    if config.normalize_features:
+        x_dict = {kind: _sum_to_one(x) for kind, x in x_dict.items()}
+    edges = {relation or EDGE: index for relation, index in indices(data).items()}
+    widths = {kind: x.shape[1] for kind, x in x_dict.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Typed(
+            widths,
+            lambda kind, width: NodeEmbedding(data, kind, width, config.seed),
+            LAYERS[config.model],
+            (kinds, list(edges)),
+            config.target,
+            num_classes,
+            hidden=config.hidden,
+            num_layers=config.num_layers,
+            heads=config.heads,
+            dropout=config.dropout,
+            activation=config.activation,
+            rows_are=data.rows_are,
+        )
+    return Inputs(
+        data=data,
+        target=config.target,
+        num_features={kind: widths.get(kind, 0) for kind in kinds},
+        masks=_masks(_store(data, config.target), config.split, world),
+        model=model.to(device=world.device, dtype=dtype),
+        arguments=(x_dict, edges),
+        edge_arguments={},
+        edge_dim=None,
+    )
+
+
+def _store(data: Any, kind: NodeType) -> Any:
+    return data if isinstance(data, PartitionedData) else data[kind]
 
 
 def check_trainable(inputs: Inputs, *, patience: int) -> None:
@@ -98,7 +202,7 @@ def check_trainable(inputs: Inputs, *, patience: int) -> None:
     Raises:
         InputError: the same on every rank.
     """
-    labels = inputs.data.y
+    labels = inputs.labels
     if labels.dim() != 1 or labels.is_floating_point():
         raise InputError(
             "training needs one integer class per node in the array y; "

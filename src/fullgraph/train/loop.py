@@ -17,12 +17,13 @@ from fullgraph.comm.world import World
 from fullgraph.errors import FullgraphError, InputError
 from fullgraph.graph import PartitionedGraph
 from fullgraph.pyg.functional import accuracy, mean_loss
+from fullgraph.pyg.own_rows import own_model_state, own_optimizer_state, whole_model_state, whole_optimizer_state
 from fullgraph.pyg.prepare import prepare
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
 from fullgraph.train.checkpoint import Checkpoint
 from fullgraph.train.config import TrainConfig
-from fullgraph.train.inputs import Inputs, check_trainable, load_inputs
+from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, num_classes_of, with_target
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
 from fullgraph.train.schedule import SCHEDULES
@@ -71,14 +72,13 @@ def train(
     for each in fields(config):
         world.agree(f"training option {each.name}", getattr(config, each.name))
     stored = world.together(lambda: PartitionedGraph.open(graph))
+    config = with_target(config, stored, graph)
     earlier = checkpoints.load_everywhere(run, world) if resume else None
     if earlier is not None:
         config.refuse_resume_from(earlier.config)
         checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
 
-    num_classes = stored.num_classes
-    if num_classes is None:
-        raise InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
+    num_classes = num_classes_of(config, stored, graph)
     inputs = load_inputs(graph, config, world, num_classes=num_classes)
     check_trainable(inputs, patience=config.patience)
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -87,33 +87,38 @@ def train(
     scheduler = SCHEDULES[config.schedule](optimizer, config)
     done, best = 0, _Best()
     if earlier is not None:
-        model.load_state_dict(earlier.model)
-        optimizer.load_state_dict(earlier.optimizer)
+        model.load_state_dict(own_model_state(earlier.model, model, inputs.data))
+        optimizer.load_state_dict(own_optimizer_state(earlier.optimizer, optimizer, model, inputs.data))
         scheduler.load_state_dict(earlier.scheduler)
         inputs.data.randomness.load(earlier.randomness)
         done = earlier.epoch
-        best = _Best(metrics=EpochMetrics(**earlier.best) if earlier.best else None, model=earlier.best_model)
+        best = _Best(metrics=EpochMetrics(**earlier.best) if earlier.best else None, model=None)
+        if earlier.best_model is not None:
+            best.model = own_model_state(earlier.best_model, model, inputs.data)
     if done >= config.epochs or _is_patience_over(done, best, config):
         raise InputError(f"the run has finished; to go on, give more --epochs or --patience than its: {done} epochs")
 
     world.together(lambda: _make_run_folder(run, config, resume=resume) if world.rank == 0 else None)
 
     def save(epoch: int) -> None:
+        whole = whole_model_state(model.state_dict(), model, inputs.data)
+        whole_best = best.model and whole_model_state(best.model, model, inputs.data)
+        optimizer_state = whole_optimizer_state(optimizer, model, inputs.data)
         if world.rank == 0:
             checkpoints.save(
                 Checkpoint(
                     config=config,
                     graph_checksum=stored.checksum,
-                    num_features=inputs.data.num_features,
+                    num_features=inputs.num_features,
                     num_classes=num_classes,
                     edge_dim=inputs.edge_dim,
                     epoch=epoch,
-                    model=model.state_dict(),
-                    optimizer=optimizer.state_dict(),
+                    model=whole,
+                    optimizer=optimizer_state,
                     scheduler=scheduler.state_dict(),
                     randomness=inputs.data.randomness.state(),
                     best=asdict(best.metrics) if best.metrics else None,
-                    best_model=best.model,
+                    best_model=whole_best,
                 ),
                 run,
             )
@@ -180,7 +185,7 @@ def _epoch(
     lr = optimizer.param_groups[0]["lr"]
     inputs.model.train()
     optimizer.zero_grad()
-    loss = mean_loss(F.cross_entropy, inputs.forward(), inputs.data.y, inputs.masks["train"], inputs.data)
+    loss = mean_loss(F.cross_entropy, inputs.forward(), inputs.labels, inputs.masks["train"], inputs.data)
     train_loss = float(loss.detach())
     if not math.isfinite(train_loss):  # the mean over all ranks, so that every rank stops here
         raise FullgraphError(
@@ -218,7 +223,7 @@ def _epoch(
 def evaluate(inputs: Inputs) -> Evaluation:
     """Accuracy on each mask and the validation loss, over all ranks, in evaluation mode; one forward pass."""
     inputs.model.eval()
-    out, labels, masks = inputs.forward(), inputs.data.y, inputs.masks
+    out, labels, masks = inputs.forward(), inputs.labels, inputs.masks
     accuracies = {f"{name}_accuracy": accuracy(out, labels, mask, inputs.data) for name, mask in masks.items()}
     if "val" not in masks:
         return Evaluation(**accuracies)
