@@ -30,6 +30,7 @@ ENTRIES = {
         (hgt, "attend"),
         (semantic, "attend"),
     ],
+    Way.BLOCKS: [(any_layer, "aggregate_by_block")],
     Way.NEIGHBOURHOODS: [(any_layer, "run_by_neighbourhood")],
 }
 

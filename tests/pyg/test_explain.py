@@ -29,9 +29,9 @@ def test_a_line_per_layer_and_nothing_changes(data):
     share, headings, *lines = fg.explain(model, data).splitlines()
     assert share == "rank 0 of 1: 67 own rows, 0 rows needed from other ranks, mode sar"
     assert headings.split()[:3] == ["layer", "class", "runs"]
-    ways = ["walk", "by neighbourhood", "all at once", "refused", "row-wise"]
+    ways = ["walk", "block by block", "all at once", "refused", "row-wise", "by neighbourhood"]
     assert len(lines) == len(ways)
-    for name, way, line in zip("abcde", ways, lines, strict=True):
+    for name, way, line in zip("abcdef", ways, lines, strict=True):
         assert line.startswith(f"{name} ")
         assert way in line
     assert [type(module) for module in model.modules()] == classes

@@ -23,6 +23,7 @@ from fullgraph.comm.launch import launch
 from fullgraph.config import EngineConfig
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE
+from fullgraph.pyg.rules import Way
 from fullgraph.train.memory import PeakMemory
 
 MOST_EXTRA = 256 * 2**20
@@ -39,6 +40,7 @@ COLUMNS = (
     "of it activations, MiB",
     "beside them, MiB",
     "seconds",
+    "sent, MiB",
     "PyG's rows of both ends and their join, GiB",
     "loss",
 )
@@ -121,10 +123,11 @@ LAYERS: dict[str, tuple[Callable[..., MessagePassing], Callable[..., Tensor]]] =
 
 @dataclass(frozen=True, kw_only=True)
 class RankUse:
-    """What one rank used: bytes of growth, seconds, and the loss of all ranks."""
+    """What one rank used: bytes of growth, seconds, bytes of rows sent, and the loss of all ranks."""
 
     growth: int
     seconds: float
+    sent: int
     loss: float
     threads: int
 
@@ -156,6 +159,7 @@ def run(request: Request) -> Report:
                         str(whole[0].threads),
                         *(f"{count / 2**20:,.1f}" for count in (growth, activations, growth - activations)),
                         f"{max(rank.seconds for rank in whole):.1f}",
+                        f"{max(rank.sent for rank in whole) / 2**20:,.1f}",
                         f"{gathered / 2**30:.1f}",
                         f"{whole[0].loss:.6f}",
                     )
@@ -184,16 +188,20 @@ def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool
         fg.prepare(layer, None, data)
         if stand_in:
             layer.propagate = without_neighbours
+        elif layer.choice().way is Way.BLOCKS:
+            _ = data.edge_index.plan.forward
         else:
             _ = data.edge_index.neighbourhoods
         x = data.x.requires_grad_()
         everything = torch.ones(data.num_nodes, dtype=torch.bool)
+        sent = world.traffic.rows_bytes
         memory, start = PeakMemory(world.device), time.perf_counter()
         loss = fg.mean_loss(F.cross_entropy, layer(x, data.edge_index), data.y % size.hidden, everything, data)
         loss.backward()
         return RankUse(
             growth=memory.growth(),
             seconds=time.perf_counter() - start,
+            sent=world.traffic.rows_bytes - sent,
             loss=float(loss.detach()),
             threads=torch.get_num_threads(),
         )

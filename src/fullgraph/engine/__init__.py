@@ -1,7 +1,9 @@
 """Sequential aggregation and rematerialisation: what layers call instead of touching rows of other ranks."""
 
 from fullgraph.engine.aggregate import Reduction, sum_neighbours
+from fullgraph.engine.arguments import Arguments
 from fullgraph.engine.attention import EdgeDropout, attend
+from fullgraph.engine.blockwise import Decomposition, Values, aggregate_by_block
 from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.gradients import norm_over_ranks, sum_gradients
 from fullgraph.engine.groups import Groups
@@ -10,12 +12,14 @@ from fullgraph.engine.held import HeldRows, held_rows
 from fullgraph.engine.identity import Identity, could_be_constant
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
-from fullgraph.engine.neighbourhoods import Arguments, Neighbourhood, neighbourhoods, run_by_neighbourhood
+from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm, normalised
+from fullgraph.engine.pieces import Piece
 from fullgraph.engine.plan import Plan, Walk
 from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
+from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
 from fullgraph.engine.streamed import Source, StreamedRows
 from fullgraph.engine.sums import sum_over_ranks
 
@@ -23,21 +27,30 @@ __all__ = [
     "Additive",
     "Arguments",
     "BothEnds",
+    "Decomposition",
     "DotProduct",
     "EdgeDropout",
+    "Extremum",
     "Groups",
     "Halo",
     "HeldRows",
     "Identity",
     "Neighbourhood",
+    "Piece",
     "Plan",
+    "Product",
     "Randomness",
     "Recipes",
     "Reduction",
+    "SoftmaxSum",
     "Source",
+    "Statistic",
     "StreamedRows",
+    "Sum",
+    "Values",
     "Walk",
     "accuracy_over_ranks",
+    "aggregate_by_block",
     "attend",
     "batch_norm",
     "could_be_constant",

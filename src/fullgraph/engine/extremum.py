@@ -49,7 +49,7 @@ class _Extremum(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, plan: Plan, largest: bool) -> Tensor:
         x, walk = x.contiguous(), plan.forward
         incoming = fetch(walk.routes, (x,), exact=True)
-        value, count = _nothing_seen(x, plan.num_dst, largest)
+        value, count = nothing_seen(x, plan.num_dst, largest)
         _absorb(walk.local, x, value, count, largest)
         for number, (rows,) in incoming:
             block = walk.blocks[number]
@@ -65,7 +65,7 @@ class _Extremum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
-        walk, share = ctx.plan.backward, _share(grads[0], value, count)
+        walk, share = ctx.plan.backward, shares_of_ties(grads[0], value, count)
         incoming = fetch(walk.routes, (value, share), exact=True)
         grad_x = torch.zeros_like(x)
         _give(walk.local, x, value, share, grad_x)
@@ -80,7 +80,7 @@ class _Extremum(torch.autograd.Function):
 class _MergedExtremum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, block: Block, largest: bool) -> Tensor:
-        value, count = _nothing_seen(x, block.num_rows, largest)
+        value, count = nothing_seen(x, block.num_rows, largest)
         _absorb(block, x, value, count, largest)
         value.masked_fill_(count == 0, 0)
         ctx.block = block
@@ -92,11 +92,12 @@ class _MergedExtremum(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
         grad_x = torch.zeros_like(x)
-        _give(ctx.block.transposed, x, value, _share(grads[0], value, count), grad_x)
+        _give(ctx.block.transposed, x, value, shares_of_ties(grads[0], value, count), grad_x)
         return grad_x, None, None
 
 
-def _nothing_seen(x: Tensor, num_rows: int, largest: bool) -> tuple[Tensor, Tensor]:
+def nothing_seen(x: Tensor, num_rows: int, largest: bool) -> tuple[Tensor, Tensor]:
+    """Extremum and count of ties, ``[num_rows, F]`` each, before any row of ``x``'s kind ``[n, F]`` is absorbed."""
     value = x.new_full((num_rows, x.shape[1]), -torch.inf if largest else torch.inf)
     return value, torch.zeros(value.shape, dtype=torch.int32, device=x.device)
 
@@ -109,6 +110,6 @@ def _give(block_t: Block, x: Tensor, value: Tensor, share: Tensor, grad_x: Tenso
     ops.extremum_backward(block_t.indptr, block_t.indices, x, value, share, grad_x)
 
 
-def _share(grad: Tensor, value: Tensor, count: Tensor) -> Tensor:
+def shares_of_ties(grad: Tensor, value: Tensor, count: Tensor) -> Tensor:
     """What each tied source gets of a destination's gradient."""
     return grad / (count + (value == 0)).clamp(min=1)

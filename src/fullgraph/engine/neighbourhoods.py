@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import Routes, fetch_all, return_all
+from fullgraph.engine.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.halo import connect
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.randomness import Randomness
@@ -101,34 +102,6 @@ def _edge_ids(edge_ids: Tensor | None, chosen: slice, device: torch.device) -> T
     return edge_ids[chosen]
 
 
-@dataclass(frozen=True)
-class Arguments:
-    """Tensors that a layer works on, sorted by what their rows are.
-
-    Attributes:
-        src: a row per owned source.
-        dst: a row per owned destination.
-        edge: a row per edge of the plan.
-        shared: anything else that may need a gradient: the layer's parameters, tables.
-    """
-
-    src: tuple[Any, ...]
-    dst: tuple[Any, ...]
-    edge: tuple[Any, ...]
-    shared: tuple[Any, ...]
-
-    @property
-    def all(self) -> tuple[Any, ...]:
-        """All of them, in this order."""
-        return (*self.src, *self.dst, *self.edge, *self.shared)
-
-    def like(self, tensors: Sequence[Any]) -> "Arguments":
-        """Other things in the same places."""
-        cuts = [len(self.src), len(self.dst), len(self.edge)]
-        a, b, c = cuts[0], cuts[0] + cuts[1], sum(cuts)
-        return Arguments(tuple(tensors[:a]), tuple(tensors[a:b]), tuple(tensors[b:c]), tuple(tensors[c:]))
-
-
 Layer = Callable[[Neighbourhood, Arguments], Tensor]
 
 
@@ -188,7 +161,7 @@ class _ByNeighbourhood(torch.autograd.Function):
         randomness.call = max(ends)
         ctx.layer, ctx.runs, ctx.randomness, ctx.per_edge = layer, runs, randomness, per_edge
         ctx.places, ctx.parameters = arguments.like([None] * len(tensors)), arguments.shared
-        ctx.first = _first_places(arguments.all)
+        ctx.first = first_places(arguments.all)
         ctx.call, ctx.states = call, states
         ctx.save_for_backward(*tensors)
         assert out is not None
@@ -198,11 +171,8 @@ class _ByNeighbourhood(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         whole: Arguments = ctx.places.like(ctx.saved_tensors)
-        needs = whole.like(ctx.needs_input_grad[5:])
-        sums: list[Tensor] = []
-        for place, (t, need) in enumerate(zip(whole.all, needs.all, strict=True)):
-            sums.append(t if not need else torch.zeros_like(t) if ctx.first[place] == place else sums[ctx.first[place]])
-        totals = whole.like(sums)
+        sums = GradientSums.zeros(whole, ctx.needs_input_grad[5:], ctx.first)
+        needs, totals = sums.needs, sums.totals
         rng_now = torch.get_rng_state()
         for run, state in zip(ctx.runs, ctx.states, strict=True):
             torch.set_rng_state(state)
@@ -224,14 +194,7 @@ class _ByNeighbourhood(torch.autograd.Function):
                     total += grad
             del share, found
         torch.set_rng_state(rng_now)
-        own = (n and first == place for place, (n, first) in enumerate(zip(needs.all, ctx.first, strict=True)))
-        return None, None, None, None, None, *(t if n else None for t, n in zip(totals.all, own, strict=True))
-
-
-def _first_places(tensors: Sequence[Any]) -> list[int]:
-    """Where each tensor came first: rows that are sources and destinations at once have one gradient, not two."""
-    first = {id(t): place for place, t in reversed(list(enumerate(tensors)))}
-    return [first[id(t)] for t in tensors]
+        return None, None, None, None, None, *sums.result()
 
 
 def _put(piece: Tensor, out: Tensor | None, place: range, last: range) -> Tensor:

@@ -17,6 +17,7 @@ from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rules_in
 
 _TRANSFERS = {
     Way.WALK: "each boundary row once, and once backward; a sum of constant rows nothing after the first time",
+    Way.BLOCKS: "each boundary row once; backward again (twice unless it sums or averages), and its gradient",
     Way.NEIGHBOURHOODS: "a boundary row once per neighbourhood that needs it; backward again, and its gradient",
     Way.AT_ONCE: "each boundary row once; its gradient once",
     Way.ROW_WISE: "no rows",
@@ -24,6 +25,7 @@ _TRANSFERS = {
 }
 _STORED = {
     Way.WALK: "at most own rows and a few numbers per row",
+    Way.BLOCKS: "its own input rows and edge arguments",
     Way.NEIGHBOURHOODS: "its own input rows and edge arguments",
     Way.AT_ONCE: "all boundary rows, and what PyG stores per edge",
     Way.ROW_WISE: "own rows",
@@ -85,9 +87,9 @@ def explained_layers(model: Module, data: BaseData) -> list[ExplainedLayer]:
 def explain(model: Module, data: BaseData) -> str:
     """How each layer of ``model`` will run on the graph of ``data``, as a table. Nothing runs and nothing changes.
 
-    A layer *walks* over other ranks' rows a round at a time, runs its own code *by neighbourhood*, some edges at a
-    time, takes all boundary rows *all at once*, works *row-wise*, or is *refused* by ``prepare``. Asked for its
-    attention weights, a layer takes all rows at once.
+    A layer *walks* over other ranks' rows a round at a time, forms its own messages on the way *block by block*, runs
+    its own code *by neighbourhood*, some edges at a time, takes all boundary rows *all at once*, works *row-wise*, or
+    is *refused* by ``prepare``. Asked for its attention weights, a layer takes all rows at once.
 
     Args:
         model: converted or not.

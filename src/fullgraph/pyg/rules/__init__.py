@@ -1,7 +1,7 @@
 """Which layer becomes what on a partitioned graph: one file per family, exact classes only.
 
 A subclass that a user derived may have changed any method, so it is treated like any other layer without a rule: its
-own code runs on complete neighbourhoods.
+own code runs on some edges at a time.
 """
 
 import torch
@@ -29,7 +29,7 @@ from fullgraph.pyg.rules import (
     semantic,
     supergat,
 )
-from fullgraph.pyg.rules.any_layer import by_neighbourhood
+from fullgraph.pyg.rules.any_layer import general_rule
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
 from fullgraph.pyg.rules.ways import Choice, Way
 
@@ -89,7 +89,7 @@ def rule_of(module: torch.nn.Module) -> type[Converted] | None:
         return None
     rule = RULES.get(type(module))
     if rule is None and isinstance(module, pyg.MessagePassing):
-        return by_neighbourhood(type(module))
+        return general_rule(type(module))
     return rule
 
 

@@ -1,8 +1,8 @@
 """Layers whose message is the source row, weighted or not: their propagation is a walk of the engine.
 
 They differ in what they do before and after, which stays their own code, but for the order of a sum and a linear layer
-around it. What a walk cannot take (another aggregation) runs on complete neighbourhoods like any other layer, with the
-same result.
+around it. What such a walk cannot take (another aggregation) runs like any other layer, with the same
+result.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from torch_geometric.utils import add_remaining_self_loops
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.levels import LevelIndex
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.any_layer import AnyLayer
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, is_plain_linear, why_not_sequential
@@ -51,7 +51,7 @@ _REDUCTIONS: dict[type, Reduction] = {SumAggregation: "sum", MeanAggregation: "m
 _NAMES = {SumAggregation: "sum", MeanAggregation: "mean", MaxAggregation: "max", MinAggregation: "min"}
 
 
-class Aggregating(ByNeighbourhood):
+class Aggregating(AnyLayer):
     """A layer whose message is the source row, perhaps times a weight."""
 
     def choice(self) -> Choice:
@@ -59,7 +59,7 @@ class Aggregating(ByNeighbourhood):
         if name is None or why_not_sequential(self) is not None:
             return super().choice()
         takes_weights = "edge_weight" in inspect.signature(original_class(type(self)).forward).parameters  # pyright: ignore[reportAttributeAccessIssue]
-        otherwise = "; with edge weights by neighbourhood" if name in ("max", "min") and takes_weights else ""
+        otherwise = "; with edge weights block by block" if name in ("max", "min") and takes_weights else ""
         return Choice(Way.WALK, f"{name} of source rows{otherwise}")
 
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:

@@ -19,12 +19,12 @@ from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, HeldRo
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.levels import LevelIndex
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.any_layer import AnyLayer
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
 
 
-class Attending(ByNeighbourhood):
+class Attending(AnyLayer):
     """A layer whose attention the engine has a kernel for."""
 
     def choice(self) -> Choice:

@@ -2,11 +2,11 @@
 
 import torch_geometric.nn as pyg
 
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.any_layer import AnyLayer
 from fullgraph.pyg.rules.ways import Choice
 
 
-class HypergraphConv(ByNeighbourhood, pyg.HypergraphConv):
+class HypergraphConv(AnyLayer, pyg.HypergraphConv):
     """Bai 2021, with hyperedges that are numbered, and partitioned, as the nodes are."""
 
     def choice(self) -> Choice:

@@ -8,11 +8,14 @@ from torch import Tensor
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex, edges_at
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.any_layer import AnyLayer
 
 
-class MeshCNNConv(ByNeighbourhood, pyg.MeshCNNConv):
+class MeshCNNConv(AnyLayer, pyg.MeshCNNConv):
     """Hanocka 2019, §4: the four neighbours of a mesh's edge, in the order of the original graph."""
+
+    def decomposition(self) -> None:
+        """None: its message takes the four edges of a node together, by their order."""
 
     def forward(self, x: Tensor, edge_index: Any) -> Tensor:
         if not isinstance(edge_index, RemoteIndex):

@@ -13,7 +13,7 @@ from fullgraph.errors import InputError
 from fullgraph.pyg.index import RemoteIndex, edges_at
 from fullgraph.pyg.narrow import narrowed
 from fullgraph.pyg.rules.aggregating import Aggregating
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.any_layer import AnyLayer
 from fullgraph.pyg.rules.ways import can_walk
 
 
@@ -51,7 +51,7 @@ class RGCNConv(Aggregating, pyg.RGCNConv):
         return flat.view(self.num_relations, self.in_channels_l, self.out_channels)
 
 
-class FastRGCNConv(ByNeighbourhood, pyg.FastRGCNConv):
+class FastRGCNConv(AnyLayer, pyg.FastRGCNConv):
     """The same layer with a weight per edge."""
 
     def forward(self, x: Any, edge_index: Any, edge_type: Tensor | None = None) -> Tensor:

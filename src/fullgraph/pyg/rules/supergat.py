@@ -14,11 +14,11 @@ from torch import Tensor
 from fullgraph.engine import keyed_dropout, mean_over_ranks
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rules.any_layer import ByNeighbourhood
+from fullgraph.pyg.rules.any_layer import AnyLayer
 from fullgraph.pyg.rules.ways import Choice
 
 
-class SuperGATConv(ByNeighbourhood, pyg.SuperGATConv):
+class SuperGATConv(AnyLayer, pyg.SuperGATConv):
     """Kim & Oh 2021."""
 
     def choice(self) -> Choice:

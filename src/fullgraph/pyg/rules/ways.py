@@ -34,6 +34,7 @@ class Way(Enum):
     """How a layer gets at the rows of other ranks."""
 
     WALK = "walk"
+    BLOCKS = "block by block"
     NEIGHBOURHOODS = "by neighbourhood"
     AT_ONCE = "all at once"
     ROW_WISE = "row-wise"
@@ -66,7 +67,12 @@ def can_walk(conv: MessagePassing, edge_index: Any) -> bool:
 
 def is_plain_linear(module: Any) -> bool:
     """Whether a module is just the matrix and the bias it holds, so that these may be used without calling it."""
-    return type(module) in (pyg.Linear, torch.nn.Linear) and not any(getattr(module, hooks) for hooks in _MODULE_HOOKS)
+    return type(module) in (pyg.Linear, torch.nn.Linear) and not has_hooks(module)
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether somebody wants to know when a module is called."""
+    return any(getattr(module, hooks) for hooks in _MODULE_HOOKS)
 
 
 def weights_wanted(value: Any) -> bool:

@@ -1,0 +1,71 @@
+"""The tensors that a layer's own code works on, sorted by what their rows are, and their gradients in the same places.
+
+A layer that runs piece by piece needs each piece's share of every argument, and adds each piece's gradients up.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Tensors that a layer works on, sorted by what their rows are.
+
+    Attributes:
+        src: a row per owned source.
+        dst: a row per owned destination.
+        edge: a row per edge of the plan.
+        shared: anything else that may need a gradient: the layer's parameters, tables.
+    """
+
+    src: tuple[Any, ...]
+    dst: tuple[Any, ...]
+    edge: tuple[Any, ...]
+    shared: tuple[Any, ...]
+
+    @property
+    def all(self) -> tuple[Any, ...]:
+        """All of them, in this order."""
+        return (*self.src, *self.dst, *self.edge, *self.shared)
+
+    def like(self, tensors: Sequence[Any]) -> "Arguments":
+        """Other things in the same places."""
+        cuts = [len(self.src), len(self.dst), len(self.edge)]
+        a, b, c = cuts[0], cuts[0] + cuts[1], sum(cuts)
+        return Arguments(tuple(tensors[:a]), tuple(tensors[a:b]), tuple(tensors[b:c]), tuple(tensors[c:]))
+
+
+@dataclass(frozen=True)
+class GradientSums:
+    """Where the gradients of all pieces are added: one tensor for each argument that needs one.
+
+    Rows that are sources and destinations at once are one argument in two places: they have one gradient, not two.
+
+    Attributes:
+        needs: which arguments need one.
+        totals: the sums; an argument that needs none stands for itself.
+    """
+
+    needs: Arguments
+    totals: Arguments
+    _first: list[int]
+
+    @classmethod
+    def zeros(cls, whole: Arguments, needs: Sequence[bool], first: list[int]) -> "GradientSums":
+        """``first``: from `first_places` of the tensors that ``whole`` was saved from."""
+        sums: list[Any] = []
+        for place, (t, need) in enumerate(zip(whole.all, needs, strict=True)):
+            sums.append(t if not need else t.new_zeros(t.shape) if first[place] == place else sums[first[place]])
+        return cls(whole.like(needs), whole.like(sums), first)
+
+    def result(self) -> list[Any]:
+        """A gradient per argument; None where none is needed, or where it stands in an earlier place."""
+        pairs = enumerate(zip(self.totals.all, self.needs.all, strict=True))
+        return [total if need and self._first[place] == place else None for place, (total, need) in pairs]
+
+
+def first_places(tensors: Sequence[Any]) -> list[int]:
+    """Where each tensor came first."""
+    first = {id(t): place for place, t in reversed(list(enumerate(tensors)))}
+    return [first[id(t)] for t in tensors]
