@@ -102,3 +102,31 @@ class Twice(MessagePassing):
 
     def update(self, inputs: Tensor, x: Tensor) -> Tensor:
         return inputs * x.mean(dim=1, keepdim=True)
+
+
+class ByPlace(MessagePassing):
+    """Chooses rows of destinations by itself, and updates by numbers of rows."""
+
+    def __init__(self, num_in: int, num_out: int):
+        super().__init__(aggr="max")
+        self.lin = torch.nn.Linear(num_in, num_out)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.propagate(edge_index, x=self.lin(x), scale=x.sum(dim=1).sigmoid())
+
+    def message(self, x_j: Tensor, scale: Tensor, index: Tensor) -> Tensor:
+        return x_j * scale[index].view(-1, 1)
+
+
+class Shifted(MessagePassing):
+    """A message of the destination alone, an argument that is left out, and one that no edge changes."""
+
+    def __init__(self, num_in: int, num_out: int):
+        super().__init__(aggr="mean")
+        self.lin, self.shift = torch.nn.Linear(num_in, num_out), torch.nn.Parameter(torch.randn(num_out))
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.propagate(edge_index, x=x, shift=self.shift.tanh(), power=2)
+
+    def message(self, x_i: Tensor, shift: Tensor, power: int, scale: float = 0.5) -> Tensor:
+        return scale * (self.lin(x_i) + shift) ** power

@@ -1,13 +1,13 @@
 """The law for layers of users' own, of which no rule knows."""
 
-from typing import Any
-
 import pytest
-import torch
 
 import fullgraph as fg
+from fullgraph.pyg.explain import explained_layers
+from fullgraph.pyg.rules import Way
 from tests.equivalence import own_layers
-from tests.equivalence.cases import EDGE_LEAVES, F_IN, F_OUT, GRAPHS, NODE_LEAVES, Result, layer, run
+from tests.equivalence.cases import F_IN, F_OUT, GRAPHS, layer, run
+from tests.equivalence.comparison import assert_same, share_of_result
 from tests.ranks import run_ranks
 
 CASES = {
@@ -19,20 +19,15 @@ CASES = {
         layer(own_layers.Several, "several aggregations", num_in=F_IN, num_out=F_OUT),
         layer(own_layers.Twice, "one tensor in several places", "edge_attr", num_in=F_IN, num_out=F_OUT, num_edge=3),
         layer(own_layers.RunningNorm, "running normaliser", num_in=F_IN, num_out=F_OUT),
+        layer(own_layers.ByPlace, "rows by place", num_in=F_IN, num_out=F_OUT),
+        layer(own_layers.Shifted, "rows of no source", num_in=F_IN, num_out=F_OUT),
     )
 }
 
 
 def on_a_rank(world: fg.World, folder: str, name: str):
     data = fg.open(f"{folder}/awkward.fg", world, prefetch=0, round_rows=16, chunk_edges=80)
-    result = run(CASES[name], data, lambda module: fg.convert(module, data))
-    whole = Result(
-        fg.gather_rows(result.out, data),
-        {key: None if result.leaves[key] is None else fg.gather_rows(result.leaves[key], data) for key in NODE_LEAVES},
-        {key: world.all_reduce(grad.clone()) for key, grad in result.parameters.items()},
-        result.buffers,
-    )
-    return whole, data.edge_ids, {key: result.leaves[key] for key in EDGE_LEAVES}
+    return share_of_result(CASES[name], data)
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +40,14 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_layer_equals_plain_pyg(folder, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
-    close: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-9}
     for num_ranks in (1, 2, 4):
-        answers = run_ranks(num_ranks, on_a_rank, folder, name)
-        got = answers[0][0]
-        torch.testing.assert_close(got.out, wanted.out, **close)
-        torch.testing.assert_close(got.leaves["x"], wanted.leaves["x"], **close)
-        torch.testing.assert_close(got.parameters, wanted.parameters, **close)
-        torch.testing.assert_close(got.buffers, wanted.buffers, **close)
-        order = torch.argsort(torch.cat([ids for _, ids, _ in answers]))
-        for key in EDGE_LEAVES:
-            if wanted.leaves[key] is not None:
-                edges = torch.cat([leaves[key] for *_, leaves in answers])[order]
-                torch.testing.assert_close(edges, wanted.leaves[key], **close)
+        assert_same(run_ranks(num_ranks, on_a_rank, folder, name), wanted)
+
+
+def test_only_messages_of_single_edges_are_formed_block_by_block(folder):
+    data = fg.open(f"{folder}/awkward.fg")
+    ways = {name: explained_layers(case.build(), data)[0].way for name, case in CASES.items()}
+    looking_further = {"both ends and edges", "rows by place"}
+    assert ways.pop("running normaliser") is Way.AT_ONCE
+    assert {name for name, way in ways.items() if way is Way.NEIGHBOURHOODS} == looking_further
+    assert {way for name, way in ways.items() if name not in looking_further} == {Way.BLOCKS}

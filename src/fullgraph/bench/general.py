@@ -184,7 +184,7 @@ def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool
         data: Any = fg.open(path, world)
         build, without_neighbours = LAYERS[name]
         torch.manual_seed(0)
-        layer = build(data.num_features, size, degrees)
+        layer: Any = build(data.num_features, size, degrees)
         fg.prepare(layer, None, data)
         if stand_in:
             layer.propagate = without_neighbours

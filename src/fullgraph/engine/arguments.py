@@ -3,8 +3,9 @@
 A layer that runs piece by piece needs each piece's share of every argument, and adds each piece's gradients up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 
@@ -16,24 +17,28 @@ class Arguments:
         src: a row per owned source.
         dst: a row per owned destination.
         edge: a row per edge of the plan.
-        shared: anything else that may need a gradient: the layer's parameters, tables.
+        shared: anything else that the layer is given: tables, settings.
+        read: what the layer reads without being given it: its parameters.
     """
 
     src: tuple[Any, ...]
     dst: tuple[Any, ...]
     edge: tuple[Any, ...]
     shared: tuple[Any, ...]
+    read: tuple[Any, ...]
 
     @property
     def all(self) -> tuple[Any, ...]:
         """All of them, in this order."""
-        return (*self.src, *self.dst, *self.edge, *self.shared)
+        return (*self.src, *self.dst, *self.edge, *self.shared, *self.read)
 
-    def like(self, tensors: Sequence[Any]) -> "Arguments":
+    def like(self, tensors: Iterable[Any]) -> "Arguments":
         """Other things in the same places."""
-        cuts = [len(self.src), len(self.dst), len(self.edge)]
-        a, b, c = cuts[0], cuts[0] + cuts[1], sum(cuts)
-        return Arguments(tuple(tensors[:a]), tuple(tensors[a:b]), tuple(tensors[b:c]), tuple(tensors[c:]))
+        others = iter(tensors)
+        src, dst, edge, shared, read = (
+            tuple(islice(others, len(part))) for part in (self.src, self.dst, self.edge, self.shared, self.read)
+        )
+        return Arguments(src, dst, edge, shared, read)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ they would be several rows per destination and layer. Mode ``keep`` keeps them, 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,19 +40,24 @@ class Decomposition:
 
     Attributes:
         statistics: of the messages, all different.
-        finish: takes the statistics of some destinations, each ``[n, …]`` as a message is, and these destinations'
-            in-degrees, int64 ``[n]``; returns their rows. Differentiable, row by row; may read parameters.
-        linear: whether `finish` is linear in the statistics, with nothing learned in it.
+        formula: takes the statistics of some destinations, each ``[n, …]`` as a message is, and these destinations'
+            in-degrees, int64 ``[n]``; returns their rows. Differentiable, row by row; may read parameters. None: the
+            aggregation is its only statistic.
+        linear: whether ``formula`` is linear in the statistics, with nothing learned in it.
     """
 
     statistics: tuple[Statistic, ...]
-    finish: Callable[[Values, Tensor], Tensor]
-    linear: bool
+    formula: Callable[[Values, Tensor], Tensor] | None = None
+    linear: bool = True
 
     @property
     def remembers(self) -> bool:
         """Whether backward needs the statistics."""
         return not self.linear or any(statistic.remembers for statistic in self.statistics)
+
+    def finish(self, values: Values, degree: Tensor) -> Tensor:
+        """The aggregation of some destinations; see ``formula``."""
+        return values[self.statistics[0]] if self.formula is None else self.formula(values, degree)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def aggregate_by_block(
 
     Args:
         message: takes a piece and its edges' share of the arguments: a row per edge of the source, destination and edge
-            tensors, and the shared tensors whole. Returns a message per edge, ``[e, …]``, that depends on nothing but
+            tensors, and the others whole. Returns a message per edge, ``[e, …]``, that depends on nothing but
             that edge's rows. It must compute the same when called again; dropout may come from ``randomness``.
         decomposition: how messages are aggregated.
         plan: the edges.
@@ -138,7 +144,7 @@ class _ByBlock(torch.autograd.Function):
             ctx.kept = visits = list(visits)
         states = walker.states(visits, whole, like)
         ctx.states = states if ctx.kept is not None and walker.decomposition.remembers else None
-        ctx.walker, ctx.like, ctx.parameters = walker, like, arguments.shared
+        ctx.walker, ctx.like, ctx.read = walker, like, arguments.read
         ctx.places, ctx.first = arguments.like([None] * len(tensors)), first_places(arguments.all)
         ctx.save_for_backward(*tensors)
         values = walker.values(states, like)
@@ -149,7 +155,8 @@ class _ByBlock(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         walker: _Walker = ctx.walker
-        whole: Arguments = ctx.places.like(ctx.saved_tensors)
+        # Cut off from what made them: gradients of what is given stop here, those of what is read do not.
+        whole: Arguments = ctx.places.like([t.detach() for t in ctx.saved_tensors])
         sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
         rng_now = torch.get_rng_state()
         states = None if ctx.states is None else list(ctx.states)
@@ -159,14 +166,13 @@ class _ByBlock(torch.autograd.Function):
         adjoints = _adjoints(ctx, states, sums, grads[0])
         del states
         torch.set_rng_state(ctx.rng)
-        returned = [total for total, need in zip(sums.totals.src, sums.needs.src, strict=True) if need]
-        returns = Returns(walker.plan.forward.routes, returned)
+        returns = Returns(walker.plan.forward.routes, _needed(sums.totals.src, sums.needs.src))
         for number, block, rows in ctx.kept or walker.visits(whole.src):
-            into = returned if number is None else [t.new_zeros(t.shape) for t in _needed(rows, sums.needs.src)]
+            into = sums.totals.src if number is None else _zeros(rows, sums.needs.src)
             for piece in walker.pieces(block):
-                _differentiate(ctx, piece, _share(piece, rows, whole), adjoints, into, sums)
+                _differentiate(ctx, piece, rows, into, whole, adjoints, sums)
             if number is not None:
-                returns.post(number, into)
+                returns.post(number, _needed(into, sums.needs.src))
             del rows, into
         returns.finish()
         torch.set_rng_state(rng_now)
@@ -180,6 +186,7 @@ def _share(piece: Piece, rows: Sequence[Tensor], whole: Arguments) -> Arguments:
         tuple(piece.at_edges(t) for t in whole.dst),
         tuple(t.index_select(0, piece.edge_ids) for t in whole.edge),
         whole.shared,
+        whole.read,
     )
 
 
@@ -188,13 +195,16 @@ def _sample(plan: Plan, whole: Arguments) -> tuple[Piece, Arguments]:
     count = min(plan.num_edges, 1)
     ids = torch.arange(count, device=plan.halo.world.device)
     piece = Piece(rows=range(count), indptr=torch.arange(0, count + 1, device=ids.device), src=ids, edge_ids=ids)
-    share = whole.like(
-        [t.new_zeros((count, *t.shape[1:])) for t in (*whole.src, *whole.dst, *whole.edge)] + list(whole.shared)
-    )
-    return piece, share
+    rows = [t.new_zeros((count, *t.shape[1:])) for t in (*whole.src, *whole.dst, *whole.edge)]
+    return piece, whole.like([*rows, *whole.shared, *whole.read])
 
 
-def _needed(tensors: Sequence[Tensor], needs: Sequence[bool]) -> list[Tensor]:
+def _zeros(tensors: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor, ...]:
+    """Zeros of the same shapes where needed."""
+    return tuple(t.new_zeros(t.shape) if need else t for t, need in zip(tensors, needs, strict=True))
+
+
+def _needed(tensors: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
     return [t for t, need in zip(tensors, needs, strict=True) if need]
 
 
@@ -206,6 +216,8 @@ def _runs_of_rows(num_rows: int) -> list[slice]:
 def _finished(walker: _Walker, values: Values) -> Tensor:
     """The aggregation's output."""
     num_dst, degree, out = walker.plan.num_dst, walker.plan.in_degree, None
+    if walker.decomposition.formula is None:
+        return walker.decomposition.finish(values, degree)
     for rows in _runs_of_rows(num_dst):
         run = walker.decomposition.finish({s: value[rows] for s, value in values.items()}, degree[rows])
         if out is None:
@@ -216,68 +228,120 @@ def _finished(walker: _Walker, values: Values) -> Tensor:
 
 
 def _adjoints(ctx: Any, states: list[State] | None, sums: GradientSums, grad: Tensor) -> list[State]:
-    """Through the aggregation's function back to the statistics; parameters read on the way get their gradients."""
+    """What each statistic's messages need of the destinations to know their gradients."""
+    walker: _Walker = ctx.walker
+    if walker.decomposition.formula is None:
+        grads = [grad]
+    else:
+        grads = _through_formula(ctx, None if states is None else walker.values(states, ctx.like), sums, grad)
+    adjoints = []
+    for statistic in walker.decomposition.statistics:
+        state = states.pop(0) if states else ()  # each is freed before the next
+        adjoints.append(statistic.adjoint(state, flat(grads.pop(0))))
+        del state
+    return adjoints
+
+
+def _through_formula(ctx: Any, values: Values | None, sums: GradientSums, grad: Tensor) -> list[Tensor]:
+    """From the output's gradient to that of each statistic; parameters read on the way get theirs."""
     walker: _Walker = ctx.walker
     statistics, num_dst, degree = walker.decomposition.statistics, walker.plan.num_dst, walker.plan.in_degree
-    of_values = [ctx.like.new_empty((num_dst, *ctx.like.shape[1:])) for _ in statistics]
-    values = None if states is None else walker.values(states, ctx.like)
-    parameters = _needed(ctx.parameters, sums.needs.shared)
+    grads = [ctx.like.new_empty((num_dst, *ctx.like.shape[1:])) for _ in statistics]
+    parameters = _needed(ctx.read, sums.needs.read)
     for rows in _runs_of_rows(num_dst):
         # What is linear has the same gradient everywhere.
         run = {
-            statistic: (torch.zeros_like(grad_of[rows]) if values is None else values[statistic][rows]).detach()
-            for statistic, grad_of in zip(statistics, of_values, strict=True)
+            statistic: (torch.zeros_like(total[rows]) if values is None else values[statistic][rows]).detach()
+            for statistic, total in zip(statistics, grads, strict=True)
         }
         for value in run.values():
             value.requires_grad_()
         with torch.enable_grad():
             out = walker.decomposition.finish(run, degree[rows])
         found = torch.autograd.grad(out, [*run.values(), *parameters], grad[rows], allow_unused=True)
-        for total, part in zip(of_values, found, strict=False):
+        for total, part in zip(grads, found, strict=False):
             total[rows] = 0 if part is None else part
-        _add_shared(found[len(statistics) :], sums)
-    del values
-    adjoints = []
-    for statistic in statistics:
-        state = states.pop(0) if states else ()  # each is freed before the next
-        adjoints.append(statistic.adjoint(state, flat(of_values.pop(0))))
-        del state
-    return adjoints
+        _add(found[len(statistics) :], _needed(sums.totals.read, sums.needs.read))
+    return grads
 
 
 def _differentiate(
-    ctx: Any, piece: Piece, share: Arguments, adjoints: list[State], into: list[Tensor], sums: GradientSums
+    ctx: Any,
+    piece: Piece,
+    rows: Sequence[Tensor],
+    into: Sequence[Tensor],
+    whole: Arguments,
+    adjoints: list[State],
+    sums: GradientSums,
 ) -> None:
-    """Form a piece's messages again and add the gradients of all that they depend on."""
+    """Form a piece's messages again and add the gradients of all that they depend on; those of ``rows`` to ``into``."""
     walker, needs, totals = ctx.walker, sums.needs, sums.totals
-    # Parameters are read by the message itself, so gradients are asked for the originals.
-    leaves = share.like([t.detach() for t in (*share.src, *share.dst, *share.edge)] + list(ctx.parameters))
-    for leaf, need in zip((*leaves.src, *leaves.dst, *leaves.edge), needs.all, strict=False):
-        leaf.requires_grad_(need)
+    anchor = torch.zeros((), device=piece.src.device, requires_grad=True)
+    shared = tuple(t.detach().requires_grad_(need) for t, need in zip(whole.shared, needs.shared, strict=True))
+
+    def lift(
+        tensors: Iterable[Tensor],
+        needed: Sequence[bool],
+        places: Tensor,
+        add: Callable[[Tensor, Tensor], Any],
+        sums: Sequence[Tensor],
+    ) -> tuple[Any, ...]:
+        return tuple(
+            _Lift.apply(anchor, t, places, partial(add, total)) if need else t.index_select(0, places)
+            for t, need, total in zip(tensors, needed, sums, strict=True)
+        )
+
+    def to_sources(total: Tensor, grad: Tensor) -> None:
+        total.index_add_(0, piece.src, grad)
+
+    def to_destinations(total: Tensor, grad: Tensor) -> None:
+        piece.add(grad, total)
+
+    def to_edges(total: Tensor, grad: Tensor) -> None:
+        total.index_add_(0, piece.edge_ids, grad)
+
     with torch.enable_grad():
-        messages = flat(walker.formed(piece, leaves))
+        share = Arguments(
+            lift(rows, needs.src, piece.src, to_sources, into),
+            lift(map(piece.of, whole.dst), needs.dst, piece.dst, to_destinations, totals.dst),
+            lift(whole.edge, needs.edge, piece.edge_ids, to_edges, totals.edge),
+            shared,
+            ctx.read,
+        )
+        messages = flat(walker.formed(piece, share))
+        del share
         seeds: Seeds = []
         for statistic, adjoint in zip(walker.decomposition.statistics, adjoints, strict=True):
             seeds += [(out, grad) for out, grad in statistic.seeds(messages, piece, adjoint) if out.requires_grad]
-    wanted = _needed(leaves.all, needs.all)
-    if not seeds or not wanted:
+    if not seeds:
         return
-    found = torch.autograd.grad([out for out, _ in seeds], wanted, [grad for _, grad in seeds], allow_unused=True)
-    filled = iter(found)
-    parts = leaves.like([next(filled) if need else None for need in needs.all])
-    for total, part in zip(into, [p for p, need in zip(parts.src, needs.src, strict=True) if need], strict=True):
-        if part is not None:
-            total.index_add_(0, piece.src, part)
-    for total, part in zip(totals.dst, parts.dst, strict=True):
-        if part is not None:
-            piece.add(part, total)
-    for total, part in zip(totals.edge, parts.edge, strict=True):
-        if part is not None:
-            total.index_add_(0, piece.edge_ids, part)
-    _add_shared([p for p, need in zip(parts.shared, needs.shared, strict=True) if need], sums)
+    wanted = [anchor, *_needed(shared, needs.shared), *_needed(ctx.read, needs.read)]
+    outs, grads = zip(*seeds, strict=True)
+    del messages, seeds
+    _, *found = torch.autograd.grad(outs, wanted, grads, allow_unused=True)
+    _add(found, [*_needed(totals.shared, needs.shared), *_needed(totals.read, needs.read)])
 
 
-def _add_shared(parts: Sequence[Tensor | None], sums: GradientSums) -> None:
-    for total, part in zip(_needed(sums.totals.shared, sums.needs.shared), parts, strict=True):
+class _Lift(torch.autograd.Function):
+    """A row per edge, whose gradient is added to the rows' own as soon as it is there.
+
+    Left to autograd, the rows of all edges of a piece and their gradients would be in memory until the last of them is
+    formed. The anchor stands for the rows in autograd's eyes: a scalar that is asked for, and gets nothing.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, rows: Tensor, places: Tensor, add: Callable[[Tensor], None]) -> Tensor:
+        ctx.add = add
+        return rows.index_select(0, places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.add(grads[0])
+        return None, None, None, None
+
+
+def _add(parts: Sequence[Tensor | None], totals: Sequence[Tensor]) -> None:
+    for total, part in zip(totals, parts, strict=True):
         if part is not None:
             total += part

@@ -117,7 +117,7 @@ def run_by_neighbourhood(
 
     Args:
         layer: takes a neighbourhood and its share of the arguments: source rows as `Neighbourhood.gather` gives them,
-            rows of its destinations, rows of its edges, and the shared tensors whole; returns a row per destination,
+            rows of its destinations, rows of its edges, and the others whole; returns a row per destination,
             or per edge.
             It must compute the same when called again; dropout may come from ``randomness``.
         runs: from `neighbourhoods`.
@@ -160,7 +160,7 @@ class _ByNeighbourhood(torch.autograd.Function):
             del share
         randomness.call = max(ends)
         ctx.layer, ctx.runs, ctx.randomness, ctx.per_edge = layer, runs, randomness, per_edge
-        ctx.places, ctx.parameters = arguments.like([None] * len(tensors)), arguments.shared
+        ctx.places, ctx.read = arguments.like([None] * len(tensors)), arguments.read
         ctx.first = first_places(arguments.all)
         ctx.call, ctx.states = call, states
         ctx.save_for_backward(*tensors)
@@ -177,7 +177,11 @@ class _ByNeighbourhood(torch.autograd.Function):
         for run, state in zip(ctx.runs, ctx.states, strict=True):
             torch.set_rng_state(state)
             share = _share(run, whole)
-            share = whole.like([t.detach().requires_grad_(n) for t, n in zip(share.all, needs.all, strict=True)])
+            given = (*share.src, *share.dst, *share.edge, *share.shared)
+            leaves = [t.detach().requires_grad_(n) for t, n in zip(given, needs.all, strict=False)]
+            # Parameters are read by the layer itself, so gradients are asked for the originals.
+            share = whole.like([*leaves, *ctx.read])
+            del given, leaves
             place = run.edges if ctx.per_edge else run.rows
             found = _gradients(ctx, run, share, whole, needs, grads[0][place.start : place.stop])
             for total, grad, need in zip(totals.src, found.src, needs.src, strict=True):
@@ -189,7 +193,9 @@ class _ByNeighbourhood(torch.autograd.Function):
             for total, grad, need in zip(totals.edge, found.edge, needs.edge, strict=True):
                 if need:
                     total.index_add_(0, run.edge_ids, grad)
-            for total, grad, need in zip(totals.shared, found.shared, needs.shared, strict=True):
+            for total, grad, need in zip(
+                (*totals.shared, *totals.read), (*found.shared, *found.read), (*needs.shared, *needs.read), strict=True
+            ):
                 if need:
                     total += grad
             del share, found
@@ -213,6 +219,7 @@ def _share(run: Neighbourhood, arguments: Arguments) -> Arguments:
         tuple(t[run.rows.start : run.rows.stop] for t in arguments.dst),
         tuple(t.index_select(0, run.edge_ids) for t in arguments.edge),
         arguments.shared,
+        arguments.read,
     )
 
 
@@ -220,13 +227,11 @@ def _gradients(
     ctx: Any, run: Neighbourhood, share: Arguments, whole: Arguments, needs: Arguments, grad: Tensor
 ) -> Arguments:
     """The gradients of one run's share; zeros where nothing depends on it, or where the run is empty."""
-    # Parameters are read by the layer itself, so gradients are asked for the originals.
-    inputs = Arguments(share.src, share.dst, share.edge, ctx.parameters)
-    wanted = [t for t, n in zip(inputs.all, needs.all, strict=True) if n]
+    wanted = [t for t, n in zip(share.all, needs.all, strict=True) if n]
     found: Sequence[Tensor | None] = [None] * len(wanted)
     if len(run.rows) and wanted:
         with torch.enable_grad(), ctx.randomness.repeating(ctx.call):
-            out = ctx.layer(run, inputs)
+            out = ctx.layer(run, share)
         found = torch.autograd.grad(out, wanted, grad, allow_unused=True)
     filled = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
-    return whole.like([next(filled) if n else t for t, n in zip(inputs.all, needs.all, strict=True)])
+    return whole.like([next(filled) if n else t for t, n in zip(share.all, needs.all, strict=True)])

@@ -102,7 +102,7 @@ class Extremum(Statistic):
 
     def adjoint(self, state, grad):
         value, count = state
-        return value, shares_of_ties(grad, value, count)
+        return value, shares_of_ties(grad.contiguous(), value, count)
 
     def seeds(self, messages, piece, adjoint):
         value, share = map(piece.of, adjoint)

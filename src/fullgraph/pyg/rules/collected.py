@@ -40,7 +40,8 @@ class Collected:
             tuple(found[SOURCE]),
             (*found[DESTINATION], *found[NODE]),
             tuple(found[EDGE]),
-            (*found[CONSTANT], *parameters),
+            tuple(found[CONSTANT]),
+            tuple(parameters),
         )
 
     @property
@@ -67,6 +68,7 @@ class Collected:
             (*(t.index_select(0, run.dst) for t in share.dst[: self._num_dst]), *share.dst[self._num_dst :]),
             share.edge,
             share.shared,
+            share.read,
         )
         num_rows = len(run.rows)
         return self.of(at_edges) | {

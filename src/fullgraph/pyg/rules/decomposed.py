@@ -48,12 +48,12 @@ def _mean(total: Tensor, degree: Tensor) -> Tensor:
     return total / _columns(degree.clamp(min=1), total)
 
 
-def _alone(statistic: Statistic, *, linear: bool) -> Callable[[Any], Decomposition]:
-    return lambda module: Decomposition((statistic,), lambda values, degree: values[statistic], linear)
+def _alone(statistic: Statistic) -> Callable[[Any], Decomposition]:
+    return lambda module: Decomposition((statistic,))
 
 
 def _of_mean(module: aggr.Aggregation) -> Decomposition:
-    return Decomposition((_SUM,), lambda values, degree: _mean(values[_SUM], degree), linear=True)
+    return Decomposition((_SUM,), lambda values, degree: _mean(values[_SUM], degree))
 
 
 def _of_var(module: aggr.VarAggregation) -> Decomposition:
@@ -83,8 +83,7 @@ def _per_channel(learned: Any, channels: int) -> Any:
 
 
 def _of_softmax(module: aggr.SoftmaxAggregation) -> Decomposition:
-    t = _Learned(module, "t")
-    return _alone(SoftmaxSum(t, module.learn or not module.semi_grad), linear=False)(module)
+    return Decomposition((SoftmaxSum(_Learned(module, "t"), module.learn or not module.semi_grad),))
 
 
 def _of_power_mean(module: aggr.PowerMeanAggregation) -> Decomposition:
@@ -164,11 +163,11 @@ _SCALERS: dict[str, Callable[[Any, Tensor], Any]] = {
 }
 
 _RULES: dict[type, Callable[[Any], Decomposition | None]] = {
-    aggr.SumAggregation: _alone(_SUM, linear=True),
+    aggr.SumAggregation: _alone(_SUM),
     aggr.MeanAggregation: _of_mean,
-    aggr.MaxAggregation: _alone(Extremum(largest=True), linear=True),
-    aggr.MinAggregation: _alone(Extremum(largest=False), linear=True),
-    aggr.MulAggregation: _alone(Product(), linear=True),
+    aggr.MaxAggregation: _alone(Extremum(largest=True)),
+    aggr.MinAggregation: _alone(Extremum(largest=False)),
+    aggr.MulAggregation: _alone(Product()),
     aggr.VarAggregation: _of_var,
     aggr.StdAggregation: _of_std,
     aggr.SoftmaxAggregation: _of_softmax,
