@@ -23,7 +23,7 @@ class EngineConfig:
         prefetch: rounds in flight beside the one being computed (0: fetch, compute, fetch, …).
         round_rows: most rows that one round brings from one rank. A round of 32,768 rows of 256 float32 is 32 MiB.
             Fewer, where a walk would have no more than ``prefetch + 1`` rounds, all of them in flight at once.
-        chunk_edges: most edges of the neighbourhoods that a layer without a walk of its own works on at a time.
+        chunk_edges: most edges that a layer runs its own code on at a time: of a block, or of complete neighbourhoods.
         wire_dtype: how float32 rows travel: ``float32`` whole; ``bfloat16`` in half the bytes, rounded to 8 bits;
             ``int8`` in a quarter, rounded at random to multiples of a scale per row, which changes what is learned.
         recompute: what backward makes again instead of keeping it. ``none``: nothing; ``elementwise``: norms,

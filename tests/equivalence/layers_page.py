@@ -29,11 +29,14 @@ What a layer does follows from its class and configuration alone; `fg.explain(mo
 layer
 
 - *walks*: other ranks' rows come round by round, each row once ([how](how-it-works.md#rounds));
-- or runs *by neighbourhood*: its own code works on at most `chunk_edges` edges at a time, and again in backward;
+- or runs *block by block*: its own message is formed on the way, at most `chunk_edges` edges at a time, and again in
+  backward;
+- or runs *by neighbourhood*: all of its own code works on complete neighbourhoods, at most `chunk_edges` edges at a
+  time, and again in backward;
 - or takes all boundary rows *all at once*, with what PyG stores per edge.
 
-The first two ways are for modes `sar` and `keep`, and need bounded memory. [Your own
-model](your-model.md#which-layers-walk) tells what else leads to the third.
+The first three ways are for modes `sar` and `keep`, and need bounded memory. [Your own
+model](your-model.md#which-layers-walk) tells what else leads to the last.
 
 ## Compared
 

@@ -8,10 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric.nn import models
+from torch_geometric.nn.resolver import aggregation_resolver
 
 import fullgraph as fg
 from fullgraph.config import MODES
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
+from tests.equivalence.own_layers import EdgeMLP
 from tests.equivalence.test_law import GraphConvs
 from tests.ranks import run_ranks
 
@@ -95,3 +97,29 @@ def test_bytes_sent_equal_the_formula(path, name, mode, num_ranks):
         # One flat sum of gradients and a flag per parameter; the loss (float32) and its number of rows (int64); and
         # whether what layer 0 needs of other ranks is remembered (two int32).
         assert reduced == (0 if num_ranks == 1 else (num_parameters + num_tensors) * FLOAT + FLOAT + 8 + 8)
+
+
+def bytes_of_own_messages(world: fg.World, path: str, mode: str, aggr: str):
+    data = fg.open(path, world, mode=mode, round_rows=6, chunk_edges=20)
+    layer, x = EdgeMLP(NUM_FEATURES, HIDDEN), data.x.float().requires_grad_()
+    layer.aggr_module = aggregation_resolver(aggr)
+    fg.convert(layer, data)
+    before = world.traffic.rows_bytes
+    layer(x, data.edge_index).sum().backward()
+    return world.traffic.rows_bytes - before, data.node_ids
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize(("mode", "aggr", "forward_walks"), [("sar", "sum", 2), ("sar", "max", 3), ("keep", "max", 1)])
+def test_rows_of_own_messages_travel_once_per_walk(path, mode, aggr, forward_walks, num_ranks):
+    answers = run_ranks(num_ranks, bytes_of_own_messages, path, mode, aggr)
+    owner = np.empty(awkward_graph().num_nodes, int)
+    for rank, (_, node_ids) in enumerate(answers):
+        owner[node_ids.numpy()] = rank
+    src, dst = awkward_graph().edge_index.numpy()
+    crosses = owner[src] != owner[dst]
+    pairs = {(v, owner[v], q) for v, q in zip(src[crosses], owner[dst[crosses]], strict=True)}
+    for rank, (sent, _) in enumerate(answers):
+        boundary = sum(home == rank for _, home, _ in pairs)
+        halo = sum(reader == rank for *_, reader in pairs)
+        assert sent == (forward_walks * boundary + halo) * NUM_FEATURES * FLOAT

@@ -1,4 +1,4 @@
-"""How much memory layers without a walk need beside their activations: a layer's own code, some edges at a time.
+"""How much memory layers need that run their own code, some edges at a time, beside their activations.
 
 The activations are what the layer holds per node anyway. They are measured too, on the same layer with a stand-in that
 gives rows of the same width without looking at neighbours.
@@ -23,7 +23,6 @@ from fullgraph.comm.launch import launch
 from fullgraph.config import EngineConfig
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE
-from fullgraph.pyg.rules import Way
 from fullgraph.train.memory import PeakMemory
 
 MOST_EXTRA = 256 * 2**20
@@ -48,10 +47,11 @@ COLUMNS = (
 _ABOUT = """\
 One layer, forward and backward, float32, with gradients of its input, in mode `sar` with the default of
 {chunk_edges:,} edges at a time. `PNAConv`: four aggregations, three scalers. `edge MLP`: a user's own layer, whose
-message is a network of two linear layers over both ends' rows, summed. Both give {hidden} columns.
+message is a network of two linear layers over both ends' rows, summed. Both give {hidden} columns, and run block by
+block: a row of another rank comes once per walk.
 
 Peak growth is the high-water mark of a rank's resident memory over that just before; the graph, its features and the
-neighbourhoods are in memory by then. Activations are the peak growth of the same layer with a stand-in for its
+blocks are in memory by then. Activations are the peak growth of the same layer with a stand-in for its
 propagation, which gives rows of the same width without looking at neighbours. Each figure is from a process of its own,
 and of the rank that has most.
 
@@ -173,8 +173,8 @@ def run(request: Request) -> Report:
     verdicts = (_same_losses(losses),)
     if not request.quick:
         verdicts = (_bounded(extras), *verdicts)
-    table = Table(title="Layers that run their own code on neighbourhoods", columns=COLUMNS, rows=tuple(rows))
-    return Report(title="Memory of layers without a walk", about=about, verdicts=verdicts, tables=(table,))
+    table = Table(title="Layers that run their own code block by block", columns=COLUMNS, rows=tuple(rows))
+    return Report(title="Memory of layers that run their own code", about=about, verdicts=verdicts, tables=(table,))
 
 
 def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool) -> RankUse:
@@ -184,14 +184,12 @@ def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool
         data: Any = fg.open(path, world)
         build, without_neighbours = LAYERS[name]
         torch.manual_seed(0)
-        layer: Any = build(data.num_features, size, degrees)
+        layer = build(data.num_features, size, degrees)
         fg.prepare(layer, None, data)
         if stand_in:
             layer.propagate = without_neighbours
-        elif layer.choice().way is Way.BLOCKS:
-            _ = data.edge_index.plan.forward
         else:
-            _ = data.edge_index.neighbourhoods
+            data.edge_index.plan.build(backward=False)
         x = data.x.requires_grad_()
         everything = torch.ones(data.num_nodes, dtype=torch.bool)
         sent = world.traffic.rows_bytes

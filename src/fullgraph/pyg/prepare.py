@@ -29,7 +29,7 @@ def convert(model: Module, data: BaseData) -> Module:
     """Make the layers of ``model`` sequential and exact on the graph of ``data``, in place.
 
     Layers keep their parameters, ``state_dict`` keys and ``repr``, and their behaviour on an ordinary ``edge_index``.
-    A layer without a rule runs its own code on complete neighbourhoods, some edges at a time; see `explain`.
+    A layer without a rule runs its own code on some edges at a time; see `explain`.
     Converting twice changes nothing.
 
     Args:
