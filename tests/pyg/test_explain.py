@@ -22,7 +22,8 @@ def test_a_line_per_layer_and_nothing_changes(data):
             "c": pyg.GCNConv(6, 4, flow="target_to_source"),
             "d": torch.nn.InstanceNorm1d(4),
             "e": torch.nn.Dropout(),
-            "f": torch.nn.Linear(4, 4),
+            "f": pyg.EdgeConv(torch.nn.Linear(12, 4), aggr="median"),
+            "g": torch.nn.Linear(4, 4),
         }
     )
     classes = [type(module) for module in model.modules()]
