@@ -25,8 +25,8 @@ CASES = {
 }
 
 
-def on_a_rank(world: fg.World, folder: str, name: str):
-    data = fg.open(f"{folder}/awkward.fg", world, prefetch=0, round_rows=16, chunk_edges=80)
+def on_a_rank(world: fg.World, folder: str, name: str, mode: str):
+    data = fg.open(f"{folder}/awkward.fg", world, mode=mode, prefetch=0, round_rows=16, chunk_edges=80)
     return share_of_result(CASES[name], data)
 
 
@@ -40,8 +40,8 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("name", CASES)
 def test_layer_equals_plain_pyg(folder, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
-    for num_ranks in (1, 2, 4):
-        assert_same(run_ranks(num_ranks, on_a_rank, folder, name), wanted)
+    for num_ranks, mode in ((1, "sar"), (2, "sar"), (4, "sar"), (1, "keep"), (4, "keep")):
+        assert_same(run_ranks(num_ranks, on_a_rank, folder, name, mode), wanted)
 
 
 def test_only_messages_of_single_edges_are_formed_block_by_block(folder):

@@ -155,8 +155,7 @@ class _ByBlock(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         walker: _Walker = ctx.walker
-        # Cut off from what made them: gradients of what is given stop here, those of what is read do not.
-        whole: Arguments = ctx.places.like([t.detach() for t in ctx.saved_tensors])
+        whole: Arguments = ctx.places.like(ctx.saved_tensors)
         sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
         rng_now = torch.get_rng_state()
         states = None if ctx.states is None else list(ctx.states)
@@ -279,6 +278,7 @@ def _differentiate(
     anchor = torch.zeros((), device=piece.src.device, requires_grad=True)
     shared = tuple(t.detach().requires_grad_(need) for t, need in zip(whole.shared, needs.shared, strict=True))
 
+    # All that is given is cut off from what made it; gradients go on from there when all of them are together.
     def lift(
         tensors: Iterable[Tensor],
         needed: Sequence[bool],
@@ -287,7 +287,7 @@ def _differentiate(
         sums: Sequence[Tensor],
     ) -> tuple[Any, ...]:
         return tuple(
-            _Lift.apply(anchor, t, places, partial(add, total)) if need else t.index_select(0, places)
+            _Lift.apply(anchor, t.detach(), places, partial(add, total)) if need else t.index_select(0, places)
             for t, need, total in zip(tensors, needed, sums, strict=True)
         )
 
