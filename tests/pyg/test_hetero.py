@@ -9,7 +9,7 @@ from torch_geometric.data import HeteroData
 import fullgraph as fg
 from fullgraph.errors import FullgraphError, GraphMismatch, InputError, UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
-from tests.equivalence.hetero import CITES, NONE, RELATIONS, SIZES, WIDTHS, WRITES, awkward_hetero
+from tests.equivalence.hetero import CITES, NONE, RELATIONS, SIZES, WIDTHS, WRITES, TwoLayers, awkward_hetero
 from tests.ranks import run_ranks
 
 
@@ -251,3 +251,14 @@ def test_curve_with_dropout_is_the_same_on_any_number_of_ranks(path, mode, num_r
         assert share == accuracy
         assert table[0].endswith(f"mode {mode}")
         assert sum("GATConv  " in line and " walk " in line for line in table) == 5
+
+
+def test_to_hetero_with_bases_is_refused_when_it_runs(path):
+    data, whole = fg.open(path), awkward_hetero()
+    kinds, relations = [kind for kind in SIZES if kind != "idle"], RELATIONS[:-1]
+    model = pyg.to_hetero_with_bases(TwoLayers("sage"), (kinds, relations), num_bases=2, in_channels={"x": 6}).double()
+    with torch.no_grad():  # which sets its lazy layers' sizes, and works on the whole graph
+        model({kind: whole[kind].x for kind in kinds}, {relation: whole[relation].edge_index for relation in relations})
+    fg.convert(model, data)
+    with pytest.raises(UnsupportedOperation, match=r"no global meaning, because its sources may live on other ranks"):
+        model({kind: data[kind].x for kind in kinds}, {relation: data[relation].edge_index for relation in relations})
