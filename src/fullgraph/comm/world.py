@@ -62,7 +62,7 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     backend: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
-    post: Callable[[list[dist.P2POp]], list[dist.Work]] = dist.batch_isend_irecv
+    post: Callable[[list[dist.P2POp]], list[dist.Work]] = field(default_factory=lambda: dist.batch_isend_irecv)
 
     @property
     def wire_device(self) -> torch.device:
