@@ -23,6 +23,8 @@ LAYERS = {
     "dot-product attention": lambda: pyg.TransformerConv(WIDTH, WIDTH // HEADS, heads=HEADS),
     "attention of both ends": lambda: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS),
     "sum with trained weights": lambda: pyg.GraphConv(WIDTH, WIDTH),
+    "own message, sum or mean": lambda: pyg.EdgeConv(torch.nn.Linear(2 * WIDTH, WIDTH), aggr="mean"),
+    "own message, other aggregation": lambda: pyg.EdgeConv(torch.nn.Linear(2 * WIDTH, WIDTH), aggr="max"),
     "attention with edge attributes": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2),
 }
 EDGE_ARRAYS = {"sum with trained weights": "edge_weight", "attention with edge attributes": "edge_attr"}

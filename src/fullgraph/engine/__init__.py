@@ -21,9 +21,11 @@ from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
 from fullgraph.engine.streamed import Source, StreamedRows
+from fullgraph.engine.structure import STRUCTURE
 from fullgraph.engine.sums import sum_over_ranks
 
 __all__ = [
+    "STRUCTURE",
     "Additive",
     "Arguments",
     "BothEnds",

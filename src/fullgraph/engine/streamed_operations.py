@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.engine.streamed import StreamedRows
+from fullgraph.engine.structure import STRUCTURE
 from fullgraph.errors import UnsupportedOperation
 
 
@@ -139,44 +140,4 @@ _MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([_T.detach, torch.detach, _T.clone, torch.clone, _T.__deepcopy__], _itself),
     _T.__repr__: _described,
 }
-_STRUCTURE: set[Any] = {
-    _T.size,
-    _T.dim,
-    _T.ndimension,
-    _T.numel,
-    torch.numel,
-    _T.nelement,
-    _T.element_size,
-    _T.get_device,
-    _T.is_floating_point,
-    torch.is_floating_point,
-    _T.is_complex,
-    torch.is_complex,
-    _T.is_inference,
-    _T.__len__,
-    _T.__hash__,
-    *(
-        getattr(_T, name).__get__
-        for name in (
-            "shape",
-            "dtype",
-            "device",
-            "layout",
-            "ndim",
-            "is_cuda",
-            "is_cpu",
-            "is_sparse",
-            "is_sparse_csr",
-            "is_quantized",
-            "is_mkldnn",
-            "is_meta",
-            "is_nested",
-            "is_leaf",
-            "requires_grad",
-            "grad",
-            "grad_fn",
-            "_version",
-            "itemsize",
-        )
-    ),
-}
+_STRUCTURE = STRUCTURE | {_T.is_inference}

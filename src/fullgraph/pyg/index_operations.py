@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fullgraph import engine
 from fullgraph.engine import with_halo, without_halo
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.callers import check_caller
@@ -244,53 +245,15 @@ MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([_T.unbind, torch.unbind], _unbind),
     **dict.fromkeys([_T.select, torch.select], _select),
 }
-STRUCTURE: set[Any] = {
-    _T.size,
-    _T.dim,
-    _T.ndimension,
-    _T.numel,
-    torch.numel,
-    _T.nelement,
-    _T.element_size,
+STRUCTURE = engine.STRUCTURE | {
     _T.stride,
     _T.storage_offset,
     _T.untyped_storage,
     _T.data_ptr,
-    _T.get_device,
     _T.is_contiguous,
-    _T.is_floating_point,
-    torch.is_floating_point,
-    _T.is_complex,
-    torch.is_complex,
     _T.is_shared,
     _T.type,
-    _T.__len__,
     _T.__repr__,
-    _T.__hash__,
     _T.as_subclass,
-    *(
-        getattr(_T, name).__get__
-        for name in (
-            "shape",
-            "dtype",
-            "device",
-            "layout",
-            "ndim",
-            "is_cuda",
-            "is_cpu",
-            "is_sparse",
-            "is_sparse_csr",
-            "is_quantized",
-            "is_mkldnn",
-            "is_meta",
-            "is_nested",
-            "is_leaf",
-            "requires_grad",
-            "grad",
-            "grad_fn",
-            "_version",
-            "nbytes",
-            "itemsize",
-        )
-    ),
+    _T.nbytes.__get__,  # pyright: ignore[reportAttributeAccessIssue]
 }
