@@ -49,6 +49,8 @@ def test_every_rank_has_a_shaped_link_which_is_gone_in_the_end():
                 assert "tbf" in shown
                 assert "rate 1Gbit" in shown
             assert links.name in made_here()
-    except InputError as error:
-        pytest.skip(str(error))
+    except InputError as error:  # without the rights for it, that is what must be said
+        if not str(error).startswith(("shaped links need root", "shaped links need Linux")):
+            raise
+        return
     assert links.name not in made_here()

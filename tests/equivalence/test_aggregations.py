@@ -10,6 +10,7 @@ from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.rules import Way
 from tests.equivalence.cases import DEGREES, F_IN, GRAPHS, Case, layer, run
 from tests.equivalence.comparison import assert_same, share_of_result
+from tests.equivalence.cut import cut_once
 from tests.ranks import run_ranks
 
 WIDTH = 4
@@ -68,25 +69,23 @@ CASES = {
 }  # fmt: skip
 
 
-def on_a_rank(world: fg.World, folder: str, name: str, mode: str):
+def on_a_rank(world: fg.World, path: str, name: str, mode: str):
     # So few edges at a time that the hub's lie in many pieces.
-    data = fg.open(f"{folder}/awkward.fg", world, mode=mode, prefetch=1, round_rows=5, chunk_edges=7)
+    data = fg.open(path, world, mode=mode, prefetch=1, round_rows=5, chunk_edges=7)
     assert explained_layers(CASES[name].build(), data)[0].way is Way.BLOCKS
     return share_of_result(CASES[name], data)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    fg.partition(GRAPHS["awkward"](), folder / "awkward.fg", num_parts=4)
-    return str(folder)
+def path(tmp_path_factory):
+    return cut_once(tmp_path_factory.mktemp("graphs"), GRAPHS["awkward"]())("metis", 4)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_aggregation_equals_plain_pyg(folder, name):
+def test_aggregation_equals_plain_pyg(path, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
     for num_ranks, mode in ((1, "sar"), (2, "keep"), (4, "sar"), (4, "keep")):
-        assert_same(run_ranks(num_ranks, on_a_rank, folder, name, mode), wanted)
+        assert_same(run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
 
 
 class Halved(aggr.SumAggregation):
@@ -116,6 +115,6 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_other_aggregations_get_whole_neighbourhoods(folder, name):
-    data = fg.open(f"{folder}/awkward.fg")
+def test_other_aggregations_get_whole_neighbourhoods(path, name):
+    data = fg.open(path)
     assert explained_layers(WHOLE[name](), data)[0].way is Way.NEIGHBOURHOODS

@@ -8,6 +8,7 @@ from fullgraph.pyg.rules import Way
 from tests.equivalence import own_layers
 from tests.equivalence.cases import F_IN, F_OUT, GRAPHS, layer, run
 from tests.equivalence.comparison import assert_same, share_of_result
+from tests.equivalence.cut import cut_once
 from tests.ranks import run_ranks
 
 CASES = {
@@ -25,27 +26,25 @@ CASES = {
 }
 
 
-def on_a_rank(world: fg.World, folder: str, name: str, mode: str):
-    data = fg.open(f"{folder}/awkward.fg", world, mode=mode, prefetch=0, round_rows=16, chunk_edges=80)
+def on_a_rank(world: fg.World, path: str, name: str, mode: str):
+    data = fg.open(path, world, mode=mode, prefetch=0, round_rows=16, chunk_edges=80)
     return share_of_result(CASES[name], data)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    fg.partition(GRAPHS["awkward"](), folder / "awkward.fg", num_parts=4)
-    return str(folder)
+def path(tmp_path_factory):
+    return cut_once(tmp_path_factory.mktemp("graphs"), GRAPHS["awkward"]())("metis", 4)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_layer_equals_plain_pyg(folder, name):
+def test_layer_equals_plain_pyg(path, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
     for num_ranks, mode in ((1, "sar"), (2, "sar"), (4, "sar"), (1, "keep"), (4, "keep")):
-        assert_same(run_ranks(num_ranks, on_a_rank, folder, name, mode), wanted)
+        assert_same(run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
 
 
-def test_only_messages_of_single_edges_are_formed_block_by_block(folder):
-    data = fg.open(f"{folder}/awkward.fg")
+def test_only_messages_of_single_edges_are_formed_block_by_block(path):
+    data = fg.open(path)
     ways = {name: explained_layers(case.build(), data)[0].way for name, case in CASES.items()}
     looking_further = {"both ends and edges", "rows by place"}
     assert ways.pop("running normaliser") is Way.AT_ONCE
