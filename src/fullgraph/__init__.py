@@ -9,6 +9,7 @@ model and its optimizer exact on it. The loop stays the user's own.
 
 from fullgraph import environment, errors  # noqa: F401  isort: skip  `environment` first: torch reads it once
 from fullgraph.comm import World, init
+from fullgraph.comm.trace import trace
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
 from fullgraph.pyg import transforms
@@ -51,5 +52,6 @@ __all__ = [
     "prepare",
     "prune",
     "sum_gradients",
+    "trace",
     "transforms",
 ]

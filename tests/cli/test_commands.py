@@ -40,7 +40,9 @@ def test_from_a_file_to_predictions(tmp_path, monkeypatch, capsys):
     assert _run("partition", source, "small.fg", "--num-parts", 2) == 0
     assert _run("info", "small.fg", "--plot", "small.png") == 0
     assert (tmp_path / "small.png").read_bytes().startswith(b"\x89PNG")
-    assert _run("train", "small.fg", "--num-ranks", 2, "--run", "run", "--model", "gat", "--heads", 2, *SMALL) == 0
+    gat = ["--model", "gat", "--heads", 2, "--trace", "trace.json"]
+    assert _run("train", "small.fg", "--num-ranks", 2, "--run", "run", *gat, *SMALL) == 0
+    assert {each["pid"] for each in json.loads(Path("trace.json").read_text())["traceEvents"]} == {0, 1}
     assert _run("predict", "small.fg", "run", "--out", "pred.npz", "--num-ranks", 2) == 0
     out = capsys.readouterr().out
     assert "wrote small.fg" in out

@@ -161,3 +161,34 @@ def test_features_left_on_disk_train_to_the_same_losses(model, graph, tmp_path):
     train(graph, tmp_path / "in memory", config, World())
     run_ranks(2, _train, graph, tmp_path / "on disk", replace(config, stream=True))
     assert _losses(tmp_path / "on disk") == pytest.approx(_losses(tmp_path / "in memory"), rel=1e-9)
+
+
+def _traced(world: World, graph: Path, run: Path, epochs: int, trace: Path) -> None:
+    train(graph, run, replace(CONFIG, epochs=epochs), world, trace=trace)
+
+
+@pytest.mark.parametrize(("epochs", "traced"), [(4, 3), (2, 2)])
+def test_one_epoch_is_traced_on_all_ranks(graph, tmp_path, epochs, traced):
+    trace = tmp_path / "trace.json"
+    run_ranks(2, _traced, graph, tmp_path / "run", epochs, trace)
+    names = [(each["pid"], each["name"]) for each in json.loads(trace.read_text())["traceEvents"]]
+    for rank in (0, 1):
+        assert [name for pid, name in names if pid == rank and name.startswith("epoch ")] == [f"epoch {traced}"]
+        assert names.count((rank, "evaluation")) == 1
+        assert names.count((rank, "walk: sum, forward")) == 2  # of layer 1, in training and in evaluation
+        assert names.count((rank, "walk: sum, backward")) == 1
+    assert _losses(tmp_path / "run") == pytest.approx(
+        _losses_of_untraced(graph, tmp_path / "untraced", epochs), abs=1e-12
+    )
+
+
+def _losses_of_untraced(graph: Path, run: Path, epochs: int) -> list[float]:
+    train(graph, run, replace(CONFIG, epochs=epochs), World())
+    return _losses(run)
+
+
+def test_a_trace_that_cannot_be_written_is_refused_before_anything_is_made(graph, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="the trace cannot be written"):
+        train(graph, tmp_path / "run", CONFIG, World(), trace=tmp_path / "file" / "trace.json")
+    assert not (tmp_path / "run").exists()

@@ -34,6 +34,7 @@ def train(
     partition_seed: Annotated[int, typer.Option(help="seed of the partitioning of a data set")] = 0,
     run: Annotated[Path | None, typer.Option("--run", "--run-folder", help=RUN_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --run")] = False,
+    trace: Annotated[Path | None, typer.Option(help="write what all ranks do in the third epoch, for Perfetto")] = None,
     **options: Any,
 ) -> None:
     """Train a model on the whole graph SOURCE and write a run folder.
@@ -45,7 +46,7 @@ def train(
     config = _config({name: value for name, value in options.items() if value is not None}, run if resume else None)
     run = run or Path("runs") / f"{Path(source).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     if "WORLD_SIZE" in os.environ:
-        _train_as_started(source, run, config, resume, num_ranks, num_parts, method, partition_seed)
+        _train_as_started(source, run, config, resume, trace, num_ranks, num_parts, method, partition_seed)
         return
     num_ranks = 1 if num_ranks is None else num_ranks
     if num_ranks < 1:
@@ -53,13 +54,13 @@ def train(
     graph = partitioned(source, num_parts=num_parts or num_ranks, method=method, seed=partition_seed)
     again = f"to go on from the last checkpoint: fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
     try:
-        summary = launch(_train_rank, graph, run, config, resume, num_ranks=num_ranks)[0]
+        summary = launch(_train_rank, graph, run, config, resume, trace, num_ranks=num_ranks)[0]
     except PeerLost as error:
         raise PeerLost(f"{error}\n{again}") from None
     except KeyboardInterrupt:
         print(f"stopped; {again}", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
-    _show(summary, run)
+    _show(summary, run, trace)
 
 
 def _config(given: dict[str, Any], resumed: Path | None) -> TrainConfig:
@@ -72,10 +73,10 @@ def _config(given: dict[str, Any], resumed: Path | None) -> TrainConfig:
     return TrainConfig.from_dict({**TrainConfig.values_from_json(path.read_text(encoding="utf-8"), path), **given})
 
 
-def _train_rank(graph: Path, run: Path, config: TrainConfig, resume: bool) -> Summary:
+def _train_rank(graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:
     world = _join(config)
     try:
-        return _train_in(world, graph, run, config, resume)
+        return _train_in(world, graph, run, config, resume, trace)
     finally:
         world.close()
 
@@ -85,6 +86,7 @@ def _train_as_started(
     run: Path,
     config: TrainConfig,
     resume: bool,
+    trace: Path | None,
     num_ranks: int | None,
     num_parts: int | None,
     method: str,
@@ -104,10 +106,10 @@ def _train_as_started(
                 return None
             return partitioned(source, num_parts=parts, method=method, seed=partition_seed)
 
-        graph, run = world.gather_objects((world.together(graph_of_rank_zero), run))[0]
-        summary = _train_in(world, graph, run, config, resume)
+        graph, run, trace = world.gather_objects((world.together(graph_of_rank_zero), run, trace))[0]
+        summary = _train_in(world, graph, run, config, resume, trace)
         if world.rank == 0:
-            _show(summary, run)
+            _show(summary, run, trace)
     finally:
         world.close()
 
@@ -119,12 +121,12 @@ def _join(config: TrainConfig) -> World:
     )
 
 
-def _train_in(world: World, graph: Path, run: Path, config: TrainConfig, resume: bool) -> Summary:
+def _train_in(world: World, graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:
     watchers = [ProgressBar()] if world.rank == 0 else []
-    return train_model(graph, run, config, world, resume=resume, watchers=watchers)
+    return train_model(graph, run, config, world, resume=resume, watchers=watchers, trace=trace)
 
 
-def _show(summary: Summary, run: Path) -> None:
+def _show(summary: Summary, run: Path, trace: Path | None) -> None:
     def percent(value: float | None) -> str:
         return "—" if value is None else f"{100 * value:.2f} %"
 
@@ -139,6 +141,8 @@ def _show(summary: Summary, run: Path) -> None:
     table.add_row("peak memory growth by rank", mebibytes(summary.peak_memory_bytes_per_rank))
     table.add_row("sent per epoch by rank", mebibytes(summary.bytes_sent_per_epoch_per_rank))
     table.add_row("run folder", str(run))
+    if trace is not None:
+        table.add_row("trace, for https://ui.perfetto.dev", str(trace))
     Console().print(table)
 
 

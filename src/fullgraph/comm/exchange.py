@@ -7,6 +7,7 @@ Nothing here waits for all ranks: a round needs only its two peers.
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fullgraph.comm.schedule import Round, ring_schedule
+from fullgraph.comm.spans import Work, span
 from fullgraph.comm.wire import Wire, wire_for
 from fullgraph.comm.world import World
 
@@ -97,7 +99,12 @@ class Routes:
 
 
 def fetch(
-    routes: Routes, payload: Sequence[Tensor], account: Account = "rows_bytes", *, exact: bool = False
+    routes: Routes,
+    payload: Sequence[Tensor],
+    account: Account = "rows_bytes",
+    *,
+    exact: bool = False,
+    purpose: str = "rows",
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Bring the rows of ``payload`` that this rank needs, one round at a time.
 
@@ -108,6 +115,7 @@ def fetch(
         payload: tensors with one row per owned node, all moved in the same rounds.
         account: the traffic counter that pays.
         exact: whether rows travel whole, whatever ``routes.wire_dtype`` says.
+        purpose: what a trace calls this walk.
 
     Returns:
         An iterator over ``(round number, received rows of each payload tensor)``. Rows are those of
@@ -121,6 +129,8 @@ def fetch(
     start = time.perf_counter()
     under_way: deque[_Posted] = deque()
     waiting = iter(routes.rounds)
+    walk, own_rows = ExitStack(), ExitStack()
+    walk.enter_context(span(f"walk: {purpose}"))
 
     def post_next() -> bool:
         following = next(waiting, None)
@@ -130,11 +140,17 @@ def fetch(
 
     for _ in range(routes.prefetch):
         post_next()
+    own_rows.enter_context(span("own rows"))
 
     def rounds() -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-        for number in range(len(routes.rounds)):
+        own_rows.close()
+        for number, round_ in enumerate(routes.rounds):
             post_next()
-            yield number, under_way.popleft().complete(routes.world)
+            posted = under_way.popleft()
+            posted.wait(routes.world)
+            with span(f"round {number}: rows of rank {round_.receive_from}"):
+                yield number, posted.rows()
+        walk.close()
         routes.world.traffic.walked_seconds += time.perf_counter() - start
 
     return rounds()
@@ -201,17 +217,23 @@ def return_all(routes: Routes, rows: Tensor, total: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Posted:
-    works: list[dist.Work]
+    works: Sequence[Work]
     sent: list[Tensor]  # held until the works are done
     messages: list[tuple[Wire, tuple[Tensor, ...], Tensor]]  # as they arrive, and the rows that they will become
     device: torch.device
     awaited: str
 
     def complete(self, world: World) -> tuple[Tensor, ...]:
+        self.wait(world)
+        return self.rows()
+
+    def wait(self, world: World) -> None:
         with world.awaiting(self.awaited):
             for work in self.works:
                 work.wait()
         self.sent.clear()
+
+    def rows(self) -> tuple[Tensor, ...]:
         rows = []
         while self.messages:  # a message is freed before the next one becomes rows
             wire, message, into = self.messages.pop(0)
@@ -255,8 +277,11 @@ def _post(
     sent_bytes = sum(t.numel() * t.element_size() for t in outgoing)
     setattr(world.traffic, account, getattr(world.traffic, account) + sent_bytes)
     awaited = f"rows of rank {receive_from} (and sending to rank {send_to})"
-    with world.awaiting(awaited):
+    posted = time.time_ns()
+    with world.awaiting(awaited, doing="posting"):
         works = world.post(operations) if operations else []
+    if world.traffic.transfers is not None and works:
+        works = world.traffic.transfers.recorded(works, awaited, posted)
     return _Posted(works, outgoing, messages, world.device, awaited)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fullgraph import errors
 from fullgraph.comm.allocator import map_large_blocks
+from fullgraph.comm.spans import Transfers, span
 from fullgraph.errors import FullgraphError, InputError, PeerLost
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class Traffic:
         setup_bytes: structure and constants sent once: boundary lists, edges, constant edge weights.
         waited_seconds: spent waiting for other ranks, for rows, sums and structure.
         walked_seconds: spent in walks over rounds, computing or waiting for rows.
+        transfers: the rounds that travelled, while they are recorded (`comm.trace`); else None.
     """
 
     rows_bytes: int = 0
@@ -42,6 +44,7 @@ class Traffic:
     setup_bytes: int = 0
     waited_seconds: float = 0.0
     walked_seconds: float = 0.0
+    transfers: Transfers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,11 +140,12 @@ class World:
                 )
 
     @contextmanager
-    def awaiting(self, what: str):
+    def awaiting(self, what: str, doing: str = "waiting for"):
         """Turn the backend's failure while waiting for other ranks into a `PeerLost` that says what was awaited."""
         start = time.perf_counter()
         try:
-            yield
+            with span(f"{doing} {what}"):
+                yield
             self.traffic.waited_seconds += time.perf_counter() - start
         except RuntimeError as error:
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

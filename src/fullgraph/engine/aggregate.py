@@ -64,9 +64,9 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
     return out.div_(degree)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None) -> Tensor:
+def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None, purpose: str) -> Tensor:
     """Sum ``x`` ``[n, F]`` along one direction of a plan; weights are looked up by the blocks' edge ids."""
-    incoming = fetch(walk.routes, (x,))
+    incoming = fetch(walk.routes, (x,), purpose=purpose)
     out = x.new_empty((walk.local.num_rows, x.shape[1]))
     _add(walk.local, x, out, local_weight, overwrites=True)
     for number, (rows,) in incoming:
@@ -88,14 +88,14 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
         ctx.plan, ctx.weight = plan, weight
-        return walk_sum(plan.forward, x.contiguous(), weight, weight)
+        return walk_sum(plan.forward, x.contiguous(), weight, weight, "sum, forward")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         plan, weight = ctx.plan, ctx.weight
         there = None if weight is None else plan.edge_values_at_sources(weight)
-        return walk_sum(plan.backward, grads[0].contiguous(), weight, there), None, None
+        return walk_sum(plan.backward, grads[0].contiguous(), weight, there, "sum, backward"), None, None
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -106,7 +106,7 @@ class _WeightedSum(torch.autograd.Function):
         x, walk = x.contiguous(), plan.forward
         ctx.plan, ctx.kept = plan, {}
         ctx.save_for_backward(x, weight)
-        incoming = fetch(walk.routes, (x,))
+        incoming = fetch(walk.routes, (x,), purpose="sum with trained weights, forward")
         out = x.new_empty((plan.num_dst, x.shape[1]))
         _add(walk.local, x, out, weight, overwrites=True)
         for number, (rows,) in incoming:
@@ -124,7 +124,11 @@ class _WeightedSum(torch.autograd.Function):
         plan: Plan = ctx.plan
         x, weight = ctx.saved_tensors
         grad, walk = grads[0].contiguous(), plan.forward
-        incoming = iter(ctx.kept.items()) if plan.halo.config.mode == "keep" else fetch(walk.routes, (x,))
+        incoming = (
+            iter(ctx.kept.items())
+            if plan.halo.config.mode == "keep"
+            else fetch(walk.routes, (x,), purpose="sum with trained weights, backward")
+        )
         grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
         returns = Returns(walk.routes, (grad_x,)) if ctx.needs_input_grad[0] else None
         _weighted_backward(walk.local, x, weight, grad, grad_x, grad_weight)

@@ -96,7 +96,7 @@ class _ReversingAttention(torch.autograd.Function):
         terms = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
         state = OnlineSoftmax(plan.num_dst, score.values(src))
         walk = plan.forward
-        incoming = _incoming(walk, src, held)
+        incoming = _incoming(walk, src, held, "attention, forward")
         score.forward(walk.local, src, dst, (), state, terms)
         for number, rows in incoming:
             block = walk.blocks[number]
@@ -116,7 +116,7 @@ class _ReversingAttention(torch.autograd.Function):
         src, dst, _ = _split(score, tensors)
         outcome = _outcome(grads[0], out, logsumexp)
         walk = plan.backward
-        incoming = fetch(walk.routes, (*outcome, *dst))
+        incoming = fetch(walk.routes, (*outcome, *dst), purpose="attention, backward")
         grads_src, grads_dst = _zeros(src), _zeros(dst)
         here = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
         score.backward(walk.local, src, dst, (), outcome, grads_src, grads_dst, here)
@@ -152,7 +152,7 @@ class _RefetchingAttention(torch.autograd.Function):
         terms = EdgeTerms(bias, None, here)
         state = OnlineSoftmax(plan.num_dst, score.values(src))
         walk = plan.forward
-        incoming = _incoming(walk, src, held)
+        incoming = _incoming(walk, src, held, "attention, forward")
         score.forward(walk.local, src, dst, shared, state, terms)
         ctx.kept = {}
         for number, rows in incoming:
@@ -176,7 +176,7 @@ class _RefetchingAttention(torch.autograd.Function):
         outcome = _outcome(grads[0], out, logsumexp)
         walk = plan.forward
         kept = plan.halo.config.mode == "keep" and ctx.held is None
-        incoming = iter(ctx.kept.items()) if kept else _incoming(walk, src, ctx.held)
+        incoming = iter(ctx.kept.items()) if kept else _incoming(walk, src, ctx.held, "attention, backward")
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
@@ -224,8 +224,10 @@ class _MergedAttention(torch.autograd.Function):
         return None, None, None, grad_bias, *grads_src, *grads_here
 
 
-def _incoming(walk: Walk, src: tuple[Tensor, ...], held: HeldRows | None) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    return fetch(walk.routes, src) if held is None else held.rounds(walk.routes)
+def _incoming(
+    walk: Walk, src: tuple[Tensor, ...], held: HeldRows | None, purpose: str
+) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    return fetch(walk.routes, src, purpose=purpose) if held is None else held.rounds(walk.routes)
 
 
 def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -75,11 +75,11 @@ class _Walker:
         with self.randomness.repeating(self.call):
             return self.message(piece, share)
 
-    def visits(self, src: Sequence[Tensor]) -> Iterator[Visit]:
+    def visits(self, src: Sequence[Tensor], purpose: str) -> Iterator[Visit]:
         """Own rows and then each round's: its number, its block and its rows."""
         walk = self.plan.forward
         exact = any(statistic.compares for statistic in self.decomposition.statistics)
-        incoming = fetch(walk.routes, src, exact=exact)
+        incoming = fetch(walk.routes, src, exact=exact, purpose=purpose)
         yield None, walk.local, tuple(src)
         for number, rows in incoming:
             yield number, walk.blocks[number], rows
@@ -139,7 +139,7 @@ class _ByBlock(torch.autograd.Function):
             last = randomness.call
         randomness.call = last  # a rank without edges has drawn as often as others
         ctx.rng = torch.get_rng_state()
-        ctx.kept, visits = None, walker.visits(whole.src)
+        ctx.kept, visits = None, walker.visits(whole.src, "messages, forward")
         if walker.plan.halo.config.mode == "keep":
             ctx.kept = visits = list(visits)
         states = walker.states(visits, whole, like)
@@ -161,12 +161,12 @@ class _ByBlock(torch.autograd.Function):
         states = None if ctx.states is None else list(ctx.states)
         if walker.decomposition.remembers and states is None:
             torch.set_rng_state(ctx.rng)
-            states = walker.states(walker.visits(whole.src), whole, ctx.like)
+            states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
         adjoints = _adjoints(ctx, states, sums, grads[0])
         del states
         torch.set_rng_state(ctx.rng)
         returns = Returns(walker.plan.forward.routes, _needed(sums.totals.src, sums.needs.src))
-        for number, block, rows in ctx.kept or walker.visits(whole.src):
+        for number, block, rows in ctx.kept or walker.visits(whole.src, "messages, backward"):
             into = sums.totals.src if number is None else _zeros(rows, sums.needs.src)
             for piece in walker.pieces(block):
                 _differentiate(ctx, piece, rows, into, whole, adjoints, sums)

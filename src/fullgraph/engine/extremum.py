@@ -48,7 +48,7 @@ class _Extremum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: Plan, largest: bool) -> Tensor:
         x, walk = x.contiguous(), plan.forward
-        incoming = fetch(walk.routes, (x,), exact=True)
+        incoming = fetch(walk.routes, (x,), exact=True, purpose="extremum, forward")
         value, count = nothing_seen(x, plan.num_dst, largest)
         _absorb(walk.local, x, value, count, largest)
         for number, (rows,) in incoming:
@@ -66,7 +66,7 @@ class _Extremum(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
         walk, share = ctx.plan.backward, shares_of_ties(grads[0], value, count)
-        incoming = fetch(walk.routes, (value, share), exact=True)
+        incoming = fetch(walk.routes, (value, share), exact=True, purpose="extremum, backward")
         grad_x = torch.zeros_like(x)
         _give(walk.local, x, value, share, grad_x)
         for number, (values, shares) in incoming:

@@ -15,6 +15,7 @@ from fullgraph.graph.checksum import checksum_of_file
 from fullgraph.graph.graph import Graph, NodeType
 from fullgraph.graph.layout import MANIFEST, edge_file, node_file
 from fullgraph.graph.manifest import ArrayEntry, FileEntry, Manifest, NodeEntry, RelationEntry, is_graph_folder
+from fullgraph.replacing import flush_folder
 
 FEATURE_DTYPES = ("float16", "bfloat16", "float32")
 
@@ -72,7 +73,7 @@ def write_partitioned(
         )
         _write_text(folder / MANIFEST, manifest.to_text())
         for subfolder, _, _ in os.walk(folder, topdown=False):
-            _sync_folder(Path(subfolder))
+            flush_folder(Path(subfolder))
         _move_into_place(folder, path, overwrite)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -240,14 +241,6 @@ def _write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _move_into_place(folder: Path, path: Path, overwrite: bool) -> None:
     aside = path.parent / f".{path.name}.replaced-{secrets.token_hex(4)}"
     if overwrite and path.exists():
@@ -260,5 +253,5 @@ def _move_into_place(folder: Path, path: Path, overwrite: bool) -> None:
         raise InputError(
             f"the target appeared while the graph was being written; choose another path: {path}"
         ) from error
-    _sync_folder(path.parent)
+    flush_folder(path.parent)
     shutil.rmtree(aside, ignore_errors=True)

@@ -10,8 +10,8 @@ from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.pyg.functional import gather_rows
 from fullgraph.pyg.own_rows import own_model_state
 from fullgraph.pyg.prepare import prepare
+from fullgraph.replacing import replacing
 from fullgraph.train import checkpoint as checkpoints
-from fullgraph.train import files
 from fullgraph.train.inputs import load_inputs
 
 
@@ -55,5 +55,5 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
     if logits is not None:
         rows = logits.cpu().numpy()
         node_ids = np.arange(len(rows), dtype=np.int64)
-        with files.replacing(out) as file:
+        with replacing(out) as file:
             np.savez(file, node_ids=node_ids, logits=rows, pred=rows.argmax(axis=1).astype(np.int64))

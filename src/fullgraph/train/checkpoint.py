@@ -13,6 +13,7 @@ import torch
 
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
+from fullgraph.replacing import replacing
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
 
@@ -52,7 +53,7 @@ class Checkpoint:
 def save(checkpoint: Checkpoint, run: Path) -> None:
     """Write the run's checkpoint in place of the one before."""
     fields = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
-    with files.replacing(run / files.CHECKPOINT) as file:
+    with replacing(run / files.CHECKPOINT) as file:
         torch.save({"version": VERSION, **fields, "config": asdict(checkpoint.config)}, file)
 
 

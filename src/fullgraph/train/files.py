@@ -1,45 +1,7 @@
-"""The files of a run folder, and writing one so that a reader sees the old file or the new one, never half of one."""
-
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
+"""The files of a run folder."""
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 CHECKPOINT = "checkpoint.pt"
 TENSORBOARD = "tensorboard"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write to, which takes the place of ``path`` when the block ends without an error.
-
-    It is written beside ``path`` under a temporary name, flushed to the disk and renamed; after an error it is removed.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write ``text`` (UTF-8) to ``path`` as `replacing` does."""
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

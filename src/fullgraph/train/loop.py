@@ -6,6 +6,7 @@ Nothing is printed here; `Watcher`s on rank 0 are told after each epoch.
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from fullgraph.comm import trace as traces
+from fullgraph.comm.spans import span
 from fullgraph.comm.world import World
 from fullgraph.errors import FullgraphError, InputError
 from fullgraph.graph import PartitionedGraph
 from fullgraph.pyg.functional import accuracy, mean_loss
 from fullgraph.pyg.own_rows import own_model_state, own_optimizer_state, whole_model_state, whole_optimizer_state
 from fullgraph.pyg.prepare import prepare
+from fullgraph.replacing import replace_text
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
 from fullgraph.train.checkpoint import Checkpoint
@@ -28,6 +32,9 @@ from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
 from fullgraph.train.schedule import SCHEDULES
 from fullgraph.train.summary import Summary, summarize, write_summary
+
+TRACED_EPOCH = 3
+"""Which epoch is traced: the first ones build what all others use."""
 
 
 @dataclass(kw_only=True)
@@ -52,6 +59,7 @@ def train(
     *,
     resume: bool = False,
     watchers: Sequence[Watcher] = (),
+    trace: Path | None = None,
 ) -> Summary:
     """Train one model on a partitioned graph; every rank calls this with the same arguments.
 
@@ -61,6 +69,7 @@ def train(
             and ``summary.json`` there. It must not hold a run yet, unless ``resume``.
         resume: go on from the run's checkpoint, on any number of ranks.
         watchers: told on rank 0 how training goes.
+        trace: a file for the trace of one epoch, the third that is trained here or the last, or None (`comm.trace`).
 
     Returns:
         The summary, the same on every rank.
@@ -71,6 +80,7 @@ def train(
     """
     for each in fields(config):
         world.agree(f"training option {each.name}", getattr(config, each.name))
+    world.agree("trace", trace)
     stored = world.together(lambda: PartitionedGraph.open(graph))
     config = with_target(config, stored, graph)
     earlier = checkpoints.load_everywhere(run, world) if resume else None
@@ -98,6 +108,7 @@ def train(
     if done >= config.epochs or _is_patience_over(done, best, config):
         raise InputError(f"the run has finished; to go on, give more --epochs or --patience than its: {done} epochs")
 
+    tracing = nullcontext() if trace is None else traces.trace(trace, world)
     world.together(lambda: _make_run_folder(run, config, resume=resume) if world.rank == 0 else None)
 
     def save(epoch: int) -> None:
@@ -132,7 +143,8 @@ def train(
     memory = PeakMemory(world.device)
     try:
         for epoch in range(done + 1, config.epochs + 1):
-            metrics = _epoch(epoch, inputs, optimizer, scheduler, config, world)
+            with tracing if epoch == min(done + TRACED_EPOCH, config.epochs) else nullcontext(), span(f"epoch {epoch}"):
+                metrics = _epoch(epoch, inputs, optimizer, scheduler, config, world)
             trained.append(metrics)
             if metrics.eval_seconds > 0:
                 best.consider(metrics, model)
@@ -168,7 +180,7 @@ def _make_run_folder(run: Path, config: TrainConfig, *, resume: bool) -> None:
         )
     try:
         run.mkdir(parents=True, exist_ok=True)
-        files.replace_text(run / files.CONFIG, config.to_json())
+        replace_text(run / files.CONFIG, config.to_json())
     except OSError as error:
         raise InputError(f"the run folder cannot be written ({error.strerror}); give another --run: {run}") from error
 
@@ -200,7 +212,8 @@ def _epoch(
 
     rows, start = world.traffic.rows_bytes, _now(world.device)
     evaluated = epoch % config.eval_every == 0 or epoch == config.epochs
-    evaluation = evaluate(inputs) if evaluated else Evaluation()
+    with span("evaluation"):
+        evaluation = evaluate(inputs) if evaluated else Evaluation()
     eval_seconds = _now(world.device) - start if evaluated else 0.0
     ranks = world.gather_objects((seconds, eval_seconds, sent, reduced, world.traffic.rows_bytes - rows))
     seconds_by_rank, eval_seconds_by_rank, sent_by_rank, reduced_by_rank, eval_sent_by_rank = map(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from fullgraph.replacing import replace_text
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
 
@@ -78,7 +79,7 @@ class MetricsFile:
     def begin(self, config: TrainConfig, done: int) -> None:
         """Keep the lines of the epochs that the checkpoint holds; later ones will be trained again."""
         kept = [line for line in read_metrics(self._path.parent) if line["epoch"] <= done] if done else []
-        files.replace_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        replace_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def epoch(self, metrics: EpochMetrics) -> None:
         with self._path.open("a", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fullgraph.replacing import replace_text
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
 from fullgraph.train.metrics import EpochMetrics
@@ -92,7 +93,7 @@ def summarize(
 
 def write_summary(summary: Summary, run: Path) -> None:
     """Write ``summary.json`` into the run folder."""
-    files.replace_text(run / files.SUMMARY, json.dumps(asdict(summary), indent=2) + "\n")
+    replace_text(run / files.SUMMARY, json.dumps(asdict(summary), indent=2) + "\n")
 
 
 def read_summary(run: Path) -> Summary:
