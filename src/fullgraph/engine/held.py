@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm import Routes, fetch_all
+from fullgraph.comm.spans import span
 from fullgraph.engine.constants import Standing
 from fullgraph.engine.identity import could_be_constant
 from fullgraph.engine.plan import Plan
@@ -34,8 +35,9 @@ class HeldRows:
 
     def rounds(self, routes: Routes) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         """What `comm.fetch` would bring, had the source tensors travelled."""
-        for number in range(len(routes.rounds)):
-            yield number, self.sources(routes.of_round(number, self.rows))
+        for number, round_ in enumerate(routes.rounds):
+            with span(f"round {number}: held rows of rank {round_.receive_from}"):
+                yield number, self.sources(routes.of_round(number, self.rows))
 
     def extend(self, src: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Source tensors of own and halo rows, as `with_halo` would give them; gradients stay on this rank."""
