@@ -157,18 +157,18 @@ def rows_sent(world: fg.World, path: str, width: int, dropout: float, held_mib: 
         optimizer.step()
         sent.append((world.traffic.rows_bytes - before) / 8)
     plan = data.edge_index.plan
-    return sent, plan.forward.routes.num_sent, plan.backward.routes.num_sent
+    return sent, plan.summing.forward.routes.num_sent, plan.summing.backward.routes.num_sent
 
 
 @pytest.mark.parametrize("width", [1, 4])
 def test_constant_rows_travel_at_most_twice_and_changing_rows_as_narrow_as_they_can(path, width):
-    for sent, boundary, reverse in run_ranks(3, rows_sent, path, width, 0.0):
-        wide = boundary * NUM_FEATURES * width
-        narrow = (boundary + reverse) * NUM_CLASSES
+    for sent, rows, reverse in run_ranks(3, rows_sent, path, width, 0.0):
+        wide = rows * NUM_FEATURES * width
+        narrow = (rows + reverse) * NUM_CLASSES
         assert sent == ([wide, 0, 0, 0] if width == 1 else [narrow, wide, 0, 0])
-    for sent, boundary, reverse in run_ranks(3, rows_sent, path, width, 0.0, 0):
-        wide, narrow = boundary * NUM_FEATURES * width, (boundary + reverse) * NUM_CLASSES
+    for sent, rows, reverse in run_ranks(3, rows_sent, path, width, 0.0, 0):
+        wide, narrow = rows * NUM_FEATURES * width, (rows + reverse) * NUM_CLASSES
         assert sent == ([wide, 0, 0, 0] if width == 1 else [narrow] * 4), "without room for the sum of wide rows"
-    for sent, boundary, reverse in run_ranks(3, rows_sent, path, width, 0.5):
-        wide, narrow = boundary * NUM_FEATURES * width, (boundary + reverse) * NUM_CLASSES
+    for sent, rows, reverse in run_ranks(3, rows_sent, path, width, 0.5):
+        wide, narrow = rows * NUM_FEATURES * width, (rows + reverse) * NUM_CLASSES
         assert sent == [wide if width == 1 else narrow] * 4

@@ -189,7 +189,7 @@ def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool
         if stand_in:
             layer.propagate = without_neighbours
         else:
-            data.edge_index.plan.build(backward=False)
+            data.edge_index.plan.build(sums=False, backward=False)
         x = data.x.requires_grad_()
         everything = torch.ones(data.num_nodes, dtype=torch.bool)
         sent = world.traffic.rows_bytes

@@ -16,10 +16,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from fullgraph import ops
 from fullgraph.comm.schedule import Round, ring_schedule
 from fullgraph.comm.spans import Work, span
 from fullgraph.comm.wire import Wire, wire_for
 from fullgraph.comm.world import World
+from fullgraph.graph.block import Block
 
 Account = Literal["rows_bytes", "setup_bytes"]
 
@@ -29,7 +31,7 @@ SHORT_ROUND = 1024
 
 @dataclass(frozen=True)
 class Routes:
-    """Which of its rows this rank sends to each rank, and how many it receives from each; fixed when a graph opens.
+    """What this rank sends to each rank, and how many rows it receives from each; fixed when a graph opens.
 
     Attributes:
         world: the ranks.
@@ -39,6 +41,8 @@ class Routes:
         round_rows: most rows of one round.
         prefetch: rounds in flight beside the one in use.
         wire_dtype: how rows travel, see `comm.wire`.
+        send_sums: per rank, where sums travel in place of rows: a block whose rows are the sums that it needs and
+            whose columns are this rank's rows; `send_rows` is then empty.
     """
 
     world: World
@@ -48,6 +52,7 @@ class Routes:
     round_rows: int
     prefetch: int
     wire_dtype: str = "float32"
+    send_sums: tuple[Block, ...] | None = None
 
     @classmethod
     def connect(
@@ -60,18 +65,63 @@ class Routes:
         """
         asked = tuple(swap(world, needed))
         counts = tuple(0 if rank == world.rank else len(rows) for rank, rows in enumerate(needed))
-        longest = max(world.gather_objects(max(counts)))
+        return cls._cut(world, asked, counts, round_rows, prefetch, wire_dtype, None)
+
+    @classmethod
+    def connect_sums(
+        cls,
+        world: World,
+        send_sums: tuple[Block, ...],
+        receive_counts: tuple[int, ...],
+        round_rows: int,
+        prefetch: int,
+        wire_dtype: str = "float32",
+    ) -> "Routes":
+        """Routes of sums that both ends know already. Collective."""
+        return cls._cut(world, (), receive_counts, round_rows, prefetch, wire_dtype, send_sums)
+
+    @classmethod
+    def _cut(
+        cls,
+        world: World,
+        send_rows: tuple[Tensor, ...],
+        receive_counts: tuple[int, ...],
+        round_rows: int,
+        prefetch: int,
+        wire_dtype: str,
+        send_sums: tuple[Block, ...] | None,
+    ) -> "Routes":
+        longest = max(world.gather_objects(max(receive_counts)))
         several = -(-longest * (world.num_ranks - 1) // (prefetch + 2))
         round_rows = min(round_rows, max(several, SHORT_ROUND))
-        return cls(world, asked, counts, longest, round_rows, prefetch, wire_dtype)
+        return cls(world, send_rows, receive_counts, longest, round_rows, prefetch, wire_dtype, send_sums)
+
+    @property
+    def send_counts(self) -> list[int]:
+        """Rows that each rank receives from this one, ``[num_ranks]``."""
+        return [len(r) for r in self.send_rows] if self.send_sums is None else [b.num_rows for b in self.send_sums]
 
     @cached_property
     def rounds(self) -> list[Round]:
         """The schedule of this rank."""
-        counts = [len(rows) for rows in self.send_rows]
         return ring_schedule(
-            self.world.rank, self.world.num_ranks, counts, self.receive_counts, self.round_rows, self.longest
+            self.world.rank, self.world.num_ranks, self.send_counts, self.receive_counts, self.round_rows, self.longest
         )
+
+    @cached_property
+    def _sums_of_rounds(self) -> dict[Round, Block]:
+        assert self.send_sums is not None
+        return {r: self.send_sums[r.send_to].rows(r.send.start, r.send.stop) for r in self.rounds}
+
+    def outgoing(self, round_: Round, x: Tensor, weight: Tensor | None = None) -> Tensor:
+        """What a round sends of ``x`` ``[num_own, …]``: its rows, or sums of them, which may have weights."""
+        if self.send_sums is None:
+            return x.index_select(0, self.send_rows[round_.send_to][round_.send.start : round_.send.stop])
+        block = self._sums_of_rounds[round_]
+        out = x.new_empty((block.num_rows, x.shape[1]))
+        edge_ids = None if weight is None else block.edge_ids
+        ops.spmm(block.indptr, block.indices, x, out, weight=weight, edge_ids=edge_ids, overwrites=True)
+        return out
 
     @cached_property
     def receive_offsets(self) -> list[int]:
@@ -95,7 +145,7 @@ class Routes:
     @property
     def num_sent(self) -> int:
         """Rows that this rank sends in one walk over all rounds: its boundary rows, once per rank that needs them."""
-        return sum(len(rows) for rows in self.send_rows)
+        return sum(self.send_counts)
 
 
 def fetch(
@@ -105,6 +155,7 @@ def fetch(
     *,
     exact: bool = False,
     purpose: str = "rows",
+    weight: Tensor | None = None,
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Bring the rows of ``payload`` that this rank needs, one round at a time.
 
@@ -116,6 +167,7 @@ def fetch(
         account: the traffic counter that pays.
         exact: whether rows travel whole, whatever ``routes.wire_dtype`` says.
         purpose: what a trace calls this walk.
+        weight: of the entries of ``routes.send_sums``, by edge id; None for 1.
 
     Returns:
         An iterator over ``(round number, received rows of each payload tensor)``. Rows are those of
@@ -135,7 +187,7 @@ def fetch(
     def post_next() -> bool:
         following = next(waiting, None)
         if following is not None:
-            under_way.append(_post_fetch(routes, following, payload, account))
+            under_way.append(_post_fetch(routes, following, payload, account, weight))
         return following is not None
 
     for _ in range(routes.prefetch):
@@ -161,7 +213,7 @@ def fetch_all(routes: Routes, payload: Tensor, account: Account = "rows_bytes") 
     world = routes.world
     received = payload.new_empty((routes.num_received, *payload.shape[1:]), device=world.wire_device)
     under_way = [
-        _post_fetch(routes, round_, (payload,), account, into=[routes.of_round(number, received)])
+        _post_fetch(routes, round_, (payload,), account, None, into=[routes.of_round(number, received)])
         for number, round_ in enumerate(routes.rounds)
     ]
     for posted in under_way:
@@ -242,13 +294,17 @@ class _Posted:
 
 
 def _post_fetch(
-    routes: Routes, round_: Round, payload: Sequence[Tensor], account: Account, into: Sequence[Tensor] | None = None
+    routes: Routes,
+    round_: Round,
+    payload: Sequence[Tensor],
+    account: Account,
+    weight: Tensor | None,
+    into: Sequence[Tensor] | None = None,
 ) -> _Posted:
-    rows = routes.send_rows[round_.send_to][round_.send.start : round_.send.stop]
     return _post(
         routes,
         send_to=round_.send_to,
-        sent=[t.index_select(0, rows) for t in payload] if len(round_.send) else (),
+        sent=[routes.outgoing(round_, t, weight) for t in payload] if len(round_.send) else (),
         receive_from=round_.receive_from,
         empty=into or [t.new_empty((len(round_.receive), *t.shape[1:])) for t in payload],
         account=account,

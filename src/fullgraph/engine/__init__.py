@@ -15,7 +15,7 @@ from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_
 from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm, normalised
 from fullgraph.engine.pieces import Piece
-from fullgraph.engine.plan import Plan, Walk
+from fullgraph.engine.plan import Plan
 from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
@@ -23,6 +23,7 @@ from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic
 from fullgraph.engine.streamed import Source, StreamedRows
 from fullgraph.engine.structure import STRUCTURE
 from fullgraph.engine.sums import sum_over_ranks
+from fullgraph.engine.walk import Walk
 
 __all__ = [
     "STRUCTURE",

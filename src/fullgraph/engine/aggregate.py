@@ -2,8 +2,9 @@
 
 SAR's case 1 (Mostafa 2022, §3): where a message is linear in the source row, backward needs no source rows. We go one
 step further: the gradient of an owned source row is a sum over its *destinations*, so backward walks the reversed graph
-and every rank finishes its own rows; nothing is fetched again and nothing is sent back. Only a weight that itself
-needs a gradient asks for the source rows a second time.
+and every rank finishes its own rows; nothing is fetched again and nothing is sent back. And sums may be formed in part
+where their rows are, so that fewer rows travel (`engine.summing`). Only a weight that itself needs a gradient asks for
+the source rows, and a second time in backward.
 """
 
 from math import prod
@@ -16,8 +17,10 @@ from torch.autograd.function import once_differentiable
 from fullgraph import ops
 from fullgraph.comm import Returns, fetch
 from fullgraph.engine.halo import with_halo
-from fullgraph.engine.plan import Plan, Walk
+from fullgraph.engine.plan import Plan
 from fullgraph.engine.streamed import StreamedRows
+from fullgraph.engine.summing import Summing, WalkWeights
+from fullgraph.engine.walk import Walk
 from fullgraph.graph.block import Block
 
 Reduction = Literal["sum", "mean"]
@@ -64,15 +67,15 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
     return out.div_(degree)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def walk_sum(walk: Walk, x: Tensor, local_weight: Tensor | None, foreign_weight: Tensor | None, purpose: str) -> Tensor:
-    """Sum ``x`` ``[n, F]`` along one direction of a plan; weights are looked up by the blocks' edge ids."""
-    incoming = fetch(walk.routes, (x,), purpose=purpose)
+def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str) -> Tensor:
+    """Sum ``x`` ``[n, F]`` along one direction of `Summing`."""
+    incoming = fetch(walk.routes, (x,), weight=weights.sent, purpose=purpose)
     out = x.new_empty((walk.local.num_rows, x.shape[1]))
-    _add(walk.local, x, out, local_weight, overwrites=True)
+    _add(walk.local, x, out, weights.local, overwrites=True)
     for number, (rows,) in incoming:
         block = walk.blocks[number]
         if block is not None:
-            _add(block, rows, out, foreign_weight)
+            _add(block, rows, out, weights.received)
         del rows  # before the next round is posted
     return out
 
@@ -88,14 +91,14 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
         ctx.plan, ctx.weight = plan, weight
-        return walk_sum(plan.forward, x.contiguous(), weight, weight, "sum, forward")
+        return _walk(plan.summing.forward, x.contiguous(), plan.summing.weights(weight), "sum, forward")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        plan, weight = ctx.plan, ctx.weight
-        there = None if weight is None else plan.edge_values_at_sources(weight)
-        return walk_sum(plan.backward, grads[0].contiguous(), weight, there, "sum, backward"), None, None
+        summing: Summing = ctx.plan.summing
+        weights = summing.weights(ctx.weight).turned
+        return _walk(summing.backward, grads[0].contiguous(), weights, "sum, backward"), None, None
 
 
 class _WeightedSum(torch.autograd.Function):

@@ -19,8 +19,9 @@ from fullgraph import ops
 from fullgraph.comm import Returns, fetch
 from fullgraph.engine.halo import with_halo
 from fullgraph.engine.held import HeldRows
-from fullgraph.engine.plan import Plan, Walk
+from fullgraph.engine.plan import Plan
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
+from fullgraph.engine.walk import Walk
 from fullgraph.graph.block import Block
 
 

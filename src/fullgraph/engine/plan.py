@@ -4,7 +4,6 @@ Forward, source rows come to the owner of the destination. Backward is the same 
 destinations come to the owner of the source, so that it can form the gradient of its own rows by itself.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from weakref import ref
 
@@ -14,23 +13,9 @@ from torch import Tensor
 from fullgraph.comm import Routes, fetch_all, swap
 from fullgraph.engine.constants import Constants
 from fullgraph.engine.halo import Halo, connect
+from fullgraph.engine.summing import Crossing, Summing
+from fullgraph.engine.walk import Walk, blocks_of_rounds
 from fullgraph.graph.block import Block
-
-
-@dataclass(frozen=True)
-class Walk:
-    """One direction of a plan.
-
-    Attributes:
-        local: edges between rows of this rank; no rows are copied for it.
-        blocks: one block per round of ``routes``; its columns are the rows that the round receives. None where a round
-            brings nothing.
-        routes: how the rows travel.
-    """
-
-    local: Block
-    blocks: tuple[Block | None, ...]
-    routes: Routes
 
 
 class Plan:
@@ -73,28 +58,29 @@ class Plan:
         return Block.from_edges(self._dst, self._src, None, num_rows=self.num_dst, num_cols=self.halo.num_extended)
 
     @cached_property
+    def _local(self) -> Block:
+        """The edges between own rows."""
+        if self.halo.world.num_ranks == 1:
+            return self.merged
+        ids = torch.nonzero(self._src < self.halo.num_own).squeeze(1)
+        return Block.from_edges(self._dst[ids], self._src[ids], ids, num_rows=self.num_dst, num_cols=self.halo.num_own)
+
+    @cached_property
     def forward(self) -> Walk:
         """Sources walk to destinations."""
         if self.halo.world.num_ranks == 1:
             return Walk(self.merged, (), self.halo.routes)
         owner, position = self._owner_and_position()
-        ids = torch.arange(self.num_edges, device=self._src.device)
-        own = owner < 0
-        local = Block.from_edges(
-            self._dst[own], self._src[own], ids[own], num_rows=self.num_dst, num_cols=self.halo.num_own
-        )
-        foreign = ~own
-        blocks = _blocks_of_rounds(
-            self.halo.routes, owner[foreign], position[foreign], self._dst[foreign], ids[foreign], self.num_dst
-        )
-        return Walk(local, blocks, self.halo.routes)
+        ids = torch.nonzero(owner >= 0).squeeze(1)
+        blocks = blocks_of_rounds(self.halo.routes, owner[ids], position[ids], self._dst[ids], ids, self.num_dst)
+        return Walk(self._local, blocks, self.halo.routes)
 
     @cached_property
     def backward(self) -> Walk:
         """Destinations walk to sources. Collective the first time: edges are told to the owners of their sources."""
         world = self.halo.world
         if world.num_ranks == 1:
-            return Walk(self.forward.local.transposed, (), self.halo.routes)
+            return Walk(self._local.transposed, (), self.halo.routes)
         told = [torch.stack([self._own_id(rank, ids), self._dst[ids]], dim=1) for rank, ids in enumerate(self._foreign)]
         heard = swap(world, [edges.to(torch.int32) for edges in told])
         owners, positions, rows, needed = [], [], [], []
@@ -107,15 +93,27 @@ class Plan:
         routes = connect(world, needed, self.halo.config)
         owner = torch.cat(owners)
         ids = torch.arange(len(owner), device=owner.device)
-        blocks = _blocks_of_rounds(routes, owner, torch.cat(positions), torch.cat(rows), ids, self.halo.num_own)
-        return Walk(self.forward.local.transposed, blocks, routes)
+        blocks = blocks_of_rounds(routes, owner, torch.cat(positions), torch.cat(rows), ids, self.halo.num_own)
+        return Walk(self._local.transposed, blocks, routes)
 
-    def build(self, *, backward: bool) -> None:
-        """Build what the engine will walk over now, rather than in the first epoch. Collective."""
+    @cached_property
+    def summing(self) -> Summing:
+        """The walks of sums, for which fewer rows travel. Collective the first time."""
+        crossing = [Crossing(ids, self._own_id(rank, ids), self._dst[ids]) for rank, ids in enumerate(self._foreign)]
+        return Summing(self.halo.world, self.halo.config, self._local, crossing, self.num_edges)
+
+    def build(self, *, sums: bool, backward: bool) -> None:
+        """Build what the engine will walk over now, rather than in the first epoch. Collective.
+
+        Args:
+            sums: whether it is for sums, with weights that need no gradient if any.
+            backward: whether there will be a backward.
+        """
+        walks = self.summing if sums else self
         if self.halo.config.mode == "halo":
             _ = self.merged.transposed if backward else self.merged
         else:
-            _ = self.backward if backward else self.forward
+            _ = (walks.forward, walks.backward) if backward else walks.forward
 
     def edge_values_at_sources(self, values: Tensor) -> Tensor:
         """Values of the edges from this rank's rows to other ranks: ``[num_edges, …]`` to ``[num_out_edges, …]``.
@@ -159,23 +157,3 @@ class Plan:
         owner = torch.searchsorted(self.halo.offsets, foreign, right=True) - 1
         position = torch.where(owner < 0, self._src, foreign - self.halo.offsets[owner.clamp(min=0)])
         return owner, position
-
-
-def _blocks_of_rounds(
-    routes: Routes, owner: Tensor, position: Tensor, rows: Tensor, ids: Tensor, num_rows: int
-) -> tuple[Block | None, ...]:
-    """Cut edges into one block per round that receives, by the owner of their column and its place among its rows."""
-    first_round = torch.zeros(routes.world.num_ranks, dtype=torch.int64)
-    for number in reversed(range(len(routes.rounds))):
-        if len(routes.rounds[number].receive):
-            first_round[routes.rounds[number].receive_from] = number
-    number = first_round.to(owner.device)[owner] + position // routes.round_rows
-    counts = torch.bincount(number, minlength=len(routes.rounds)).tolist()
-    groups = torch.argsort(number, stable=True).split(counts)
-    columns = position % routes.round_rows
-    return tuple(
-        Block.from_edges(rows[g], columns[g], ids[g], num_rows=num_rows, num_cols=len(round_.receive))
-        if len(round_.receive)
-        else None
-        for g, round_ in zip(groups, routes.rounds, strict=True)
-    )

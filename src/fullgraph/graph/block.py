@@ -61,6 +61,12 @@ class Block:
             _turned_from=ref(self),
         )
 
+    def rows(self, start: int, stop: int) -> "Block":
+        """Rows ``start … stop - 1`` as a block of their own, on the same memory but for ``indptr``."""
+        first, last = int(self.indptr[start]), int(self.indptr[stop])
+        edge_ids = None if self.edge_ids is None else self.edge_ids[first:last]
+        return Block(self.indptr[start : stop + 1] - first, self.indices[first:last], edge_ids, self.num_cols)
+
     @property
     def degree(self) -> Tensor:
         """Edges per row, int64 ``[num_rows]``."""

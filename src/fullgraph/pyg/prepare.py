@@ -87,7 +87,7 @@ def prepare(
     for module, index in _layers_with_index(model, data):
         walked = module.walked_index(index)
         if walked is not None:
-            walked.plan.build(backward=optimizer is not None)
+            walked.plan.build(sums=module.forms_sums, backward=optimizer is not None)
     graph.randomness.load({"seed": seed, "step": 0, "call": 0})
     if optimizer is not None:
         if getattr(optimizer, "gradient_sum", None) is not None:

@@ -62,6 +62,10 @@ class Aggregating(AnyLayer):
         otherwise = "; with edge weights block by block" if name in ("max", "min") and takes_weights else ""
         return Choice(Way.WALK, f"{name} of source rows{otherwise}")
 
+    @property
+    def forms_sums(self) -> bool:
+        return type(self.aggr_module) in _REDUCTIONS
+
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
         given = {name: value for name, value in kwargs.items() if value is not None}
         x = given.pop("x", None)

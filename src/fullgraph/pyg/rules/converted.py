@@ -26,6 +26,11 @@ class Converted(Module):
         """The edges that this layer walks over when it is given ``edge_index``; None if it takes no edges."""
         return None
 
+    @property
+    def forms_sums(self) -> bool:
+        """Whether what it does on these edges is a sum of source rows, which may be formed in part where they are."""
+        return False
+
     def choice(self) -> Choice | None:
         """How this layer runs and why, from its class and configuration alone; None if it is no layer of its own."""
         return None
