@@ -52,7 +52,7 @@ NUM_ROWS = {
     "scaling": 3,
     "streaming": 2,
     "train": 15,
-    "wire": 12,
+    "wire": 9,
 }
 
 
