@@ -58,39 +58,28 @@ class Routes:
     def connect(
         cls, world: World, needed: Sequence[Tensor], round_rows: int, prefetch: int, wire_dtype: str = "float32"
     ) -> "Routes":
-        """Ask every rank for its rows ``needed[rank]`` (int64, its local ids); learn what it asks for. Collective.
-
-        A walk whose rounds are all in flight at once would hold the whole halo, beside what it is added to, and that is
-        more than mode ``halo`` needs. So there are more rounds than that, unless they would be short.
-        """
+        """Ask every rank for its rows ``needed[rank]`` (int64, its local ids); learn what it asks for. Collective."""
         asked = tuple(swap(world, needed))
         counts = tuple(0 if rank == world.rank else len(rows) for rank, rows in enumerate(needed))
-        return cls._cut(world, asked, counts, round_rows, prefetch, wire_dtype, None)
+        return cls.cut(world, counts, round_rows, prefetch, wire_dtype, send_rows=asked)
 
     @classmethod
-    def connect_sums(
+    def cut(
         cls,
         world: World,
-        send_sums: tuple[Block, ...],
-        receive_counts: tuple[int, ...],
-        round_rows: int,
-        prefetch: int,
-        wire_dtype: str = "float32",
-    ) -> "Routes":
-        """Routes of sums that both ends know already. Collective."""
-        return cls._cut(world, (), receive_counts, round_rows, prefetch, wire_dtype, send_sums)
-
-    @classmethod
-    def _cut(
-        cls,
-        world: World,
-        send_rows: tuple[Tensor, ...],
         receive_counts: tuple[int, ...],
         round_rows: int,
         prefetch: int,
         wire_dtype: str,
-        send_sums: tuple[Block, ...] | None,
+        *,
+        send_rows: tuple[Tensor, ...] = (),
+        send_sums: tuple[Block, ...] | None = None,
     ) -> "Routes":
+        """Routes of what both ends know already, in rounds. Collective.
+
+        A walk whose rounds are all in flight at once would hold the whole halo, beside what it is added to, and that is
+        more than mode ``halo`` needs. So there are more rounds than that, unless they would be short.
+        """
         longest = max(world.gather_objects(max(receive_counts)))
         several = -(-longest * (world.num_ranks - 1) // (prefetch + 2))
         round_rows = min(round_rows, max(several, SHORT_ROUND))

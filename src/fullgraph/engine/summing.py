@@ -78,7 +78,7 @@ class Summing:
         self._incoming_edges = torch.cat([f.receive[2] for f in factors])
         self._incoming = _blocks([f.receive[:2] for f in factors], local.num_rows)
         self._outgoing = _blocks([entries.long().unbind(1) for entries in heard], local.num_cols)
-        self._last: tuple[ref[Tensor], int, WalkWeights] | None = None
+        self._last: tuple[ref[Tensor], int, Tensor, Tensor] | None = None
 
     @cached_property
     def forward(self) -> Walk:
@@ -95,14 +95,13 @@ class Summing:
         if weight is None:
             return WalkWeights(None, None, None)
         if self._last is not None:
-            last, version, weights = self._last
+            last, version, sent, received = self._last
             if last() is weight and version == weight._version:
-                return weights
+                return WalkWeights(weight.detach(), sent, received)
         values = torch.cat([weight.detach(), weight.new_ones(1, *weight.shape[1:])])
-        outgoing = fetch_all(self._edge_routes, values, "setup_bytes")
-        weights = WalkWeights(weight.detach(), outgoing, values[self._incoming_edges])
-        self._last = (ref(weight), weight._version, weights)
-        return weights
+        sent, received = fetch_all(self._edge_routes, values, "setup_bytes"), values[self._incoming_edges]
+        self._last = (ref(weight), weight._version, sent, received)
+        return WalkWeights(weight.detach(), sent, received)
 
     @cached_property
     def _edge_routes(self) -> Routes:
@@ -112,7 +111,7 @@ class Summing:
 
     def _walk(self, local: Block, sent: tuple[Block, ...], received: tuple[Block, ...]) -> Walk:
         config, counts = self._config, tuple(block.num_rows for block in received)
-        routes = Routes.connect_sums(self._world, sent, counts, config.round_rows, config.prefetch, config.wire_dtype)
+        routes = Routes.cut(self._world, counts, config.round_rows, config.prefetch, config.wire_dtype, send_sums=sent)
         blocks = (
             received[r.receive_from].rows(r.receive.start, r.receive.stop).transposed if len(r.receive) else None
             for r in routes.rounds
