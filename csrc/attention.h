@@ -2,7 +2,7 @@
 //
 // What is computed per edge and head lies in planes [heads][chunk], so that loops over edges are contiguous and vectorise, and
 // nothing larger than chunk × heads exists. Chunks start at the row's first edge (or a hub segment's): the order of every sum is
-// fixed by the block alone.
+// fixed by the block alone. Rows with few edges are done several at a time where the score allows it, see attention_light.h.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +33,13 @@ struct Edges {
     std::int64_t plane() const { return num_heads * chunk_entries; }
 };
 
+// Asks for `width` numbers from `from` on.
+template <class T>
+FULLGRAPH_INLINE void prefetch_numbers(const T* from, std::int64_t width) {
+    const char* line = reinterpret_cast<const char*>(from);
+    for (std::int64_t byte = 0; byte < width * static_cast<std::int64_t>(sizeof(T)); byte += 64) __builtin_prefetch(line + byte);
+}
+
 // One chunk: its entries, and for each what is looked up more than once. Entries from `count` to `padded` repeat the last one, so
 // that whole vectors of edges can be computed; whoever sums over edges gives them the weight 0.
 //
@@ -54,8 +61,7 @@ struct Chunk {
     // Asks for `width` numbers of edge e's row one chunk ahead.
     template <class T>
     FULLGRAPH_INLINE void prefetch(const T* rows, std::int64_t stride, std::int64_t width, std::int64_t e) const {
-        const char* row_ahead = reinterpret_cast<const char*>(rows + ahead[e] * stride);
-        for (std::int64_t byte = 0; byte < width * static_cast<std::int64_t>(sizeof(T)); byte += 64) __builtin_prefetch(row_ahead + byte);
+        prefetch_numbers(rows + ahead[e] * stride, width);
     }
     template <class T>
     FULLGRAPH_INLINE void prefetch_all(const T* rows, std::int64_t stride, std::int64_t width) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "attention_scores.h"
+#include "attention_light.h"
 #include "attention_tasks.h"
 
 namespace fullgraph {
@@ -61,6 +62,61 @@ FULLGRAPH_INLINE void weigh(const Activation activation, const Chunk& chunk, T* 
     std::fill(kept + chunk.count, kept + padded, T(0));
 }
 
+// All gradients of an additive score, for light rows.
+template <class S, class T>
+FULLGRAPH_INLINE void return_light_rows(const S& shape, const ToSource<T, Additive>& k, const LightRows& rows,
+                                        Scratch<T>& scratch, T* __restrict apart) {
+    const Edges<T>& edges = k.edges;
+    const std::int64_t heads = edges.num_heads, width = edges.width(), padded = rows.padded(shape, heads);
+    T *__restrict slope = scratch.plane(0), *__restrict weight = scratch.plane(1), *__restrict delta = scratch.plane(2);
+    T *__restrict inner = scratch.plane(3), *__restrict factor = scratch.plane(4);
+    rows.prefetch_columns(k.numbers, k.stride, 3 * heads);
+    rows.prefetch_columns(apart, heads, heads);
+    gather(rows, heads, k.numbers, k.stride, weight);
+    gather(rows, heads, k.numbers + heads, k.stride, delta);
+    raw_scores(rows, edges, k.score.row_score, k.numbers + 2 * heads, k.stride, slope);
+    const auto activation = k.score.activation();
+    for (std::int64_t i = 0; i < padded; ++i) {
+        const T raw = slope[i], w = exponential(activation.logit(raw) - weight[i]);
+        weight[i] = w;
+        slope[i] = activation.slope(raw) * w;
+    }
+    fill_dots(shape, rows, heads, k.message, k.grad, inner);
+    if (edges.edge_keys) {
+        keep_factors(rows, edges, factor);
+        for (std::int64_t i = 0; i < padded; ++i) {
+            weight[i] *= factor[i];
+            inner[i] *= factor[i];
+        }
+    }
+    T* __restrict d = slope;
+    for (std::int64_t i = 0; i < padded; ++i) d[i] = slope[i] * (inner[i] - delta[i]);
+    for (std::int64_t r = 0; r < rows.num_rows; ++r) {
+        each_head<T>(heads, [&]<class V>(std::int64_t h, V) FULLGRAPH_LAMBDA_INLINE {
+            T* grad_row = k.grad_row.rows + rows.row[r] * heads + h;
+            V sum = load<V>(d + rows.first[r] * heads + h);
+            for (std::int64_t e = rows.first[r] + 1; e < rows.first[r + 1]; ++e) sum += load<V>(d + e * heads + h);
+            store(grad_row, load<V>(grad_row) + sum);
+        });
+        for (std::int64_t e = rows.first[r]; e < rows.first[r + 1]; ++e) {
+            each_head<T>(heads, [&]<class V>(std::int64_t h, V) FULLGRAPH_LAMBDA_INLINE {
+                T* grad_column = apart + rows.column[e] * heads + h;
+                store(grad_column, load<V>(grad_column) + load<V>(d + e * heads + h));
+                if (!k.grad_bias) return;
+                T* grad_bias = k.grad_bias + edges.csr.edge(rows.begin + e) * heads + h;
+                store(grad_bias, load<V>(grad_bias) + load<V>(d + e * heads + h));
+            });
+        }
+        add_few(
+            shape, rows, r, heads, weight, [](std::int64_t) FULLGRAPH_LAMBDA_INLINE { return T(1); },
+            [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE { return k.grad + rows.column[e] * width; },
+            k.grad_message.rows + rows.row[r] * width);
+        rows.prefetch_columns_of(r, k.grad, width);
+        rows.prefetch_row(r, k.message, width);
+        rows.prefetch_row(r, k.grad_message.rows, width);
+    }
+}
+
 template <int bytes, class T, template <class> class Score, template <class, template <class> class> class Direction>
 FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task, Scratch<T>& scratch, T* apart) {
     constexpr bool to_source = Direction<T, Score>::to_source;
@@ -75,6 +131,14 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
         using S = std::remove_cvref_t<decltype(shape)>;
         using V = typename S::V;
         for (std::int64_t row = task.first; row < task.last; ++row) {
+            if constexpr (to_columns) {
+                while (row < task.last && is_light(edges.csr, row)) {
+                    const LightRows rows(edges.csr, row, task.last);
+                    if (rows.num_entries > 0) return_light_rows(shape, k, rows, scratch, apart);
+                    row = rows.next;
+                }
+                if (row == task.last) break;
+            }
             T* grad_row = k.grad_row.at(task, row);
             const std::int64_t end = task.end(edges.csr, row);
             for (std::int64_t begin = task.begin(edges.csr, row); begin < end; begin += chunk_entries) {
@@ -185,7 +249,7 @@ void run_all(Kernel k, T* apart, std::int64_t apart_size, std::int64_t num_group
     std::vector<T> copies(apart && num_groups > 1 ? static_cast<std::size_t>(num_groups * apart_size) : 0, T(0));
     const auto copy_of = [&](std::int64_t group) { return copies.empty() ? apart : copies.data() + group * apart_size; };
     tasks.run(edges.entry_work(), num_threads, apart ? num_groups : tasks.size(), [&](const Task& task, std::int64_t group) {
-        Scratch<T> scratch(3, edges.plane(), edges.channels);
+        Scratch<T> scratch(5, edges.plane(), edges.channels);
         run(k, task, scratch, apart ? copy_of(group) : nullptr);
     });
     combine(segments, k.grad_row);

@@ -21,7 +21,7 @@ void gatv2_to_destination(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), grad_x_dst.data()};
     run_all<T>(ToDestination<T, Gatv2>{edges, score, x_src.data(), logsumexp.data(), grad.data(), delta.data(),
                                  {score.grad_row, nullptr, score.grad_width(edges)}, data_or_null(grad_bias)},
-               grad_att.data(), edges.width(), num_row_tasks, num_threads);
+               grad_att.data(), edges.width(), most_row_tasks, num_threads);
 }
 
 template <class T>

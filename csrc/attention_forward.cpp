@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "attention_scores.h"
+#include "attention_light.h"
 #include "attention_tasks.h"
 
 namespace fullgraph {
@@ -49,15 +50,73 @@ FULLGRAPH_INLINE void weigh(const Activation activation, const Chunk& chunk, std
     total += sum;
 }
 
+// The same for light rows: what a row has is scaled to its new maximum while its messages are added.
+template <class S, class T>
+FULLGRAPH_INLINE void attend_light_rows(const S& shape, const Forward<T, Additive>& k, const LightRows& rows, Scratch<T>& scratch) {
+    const Edges<T>& edges = k.edges;
+    const std::int64_t heads = edges.num_heads, width = edges.width(), padded = rows.padded(shape, heads);
+    T *__restrict weight = scratch.plane(0), *__restrict scale = scratch.plane(1), *__restrict factor = scratch.plane(2);
+    rows.prefetch_columns(k.score.column_score, heads, heads);
+    raw_scores(rows, edges, k.score.row_score, k.score.column_score, heads, weight);
+    const auto activation = k.score.activation();
+    for (std::int64_t i = 0; i < padded; ++i) weight[i] = activation.logit(weight[i]);
+    for (std::int64_t r = 0; r < rows.num_rows; ++r) {
+        T* maximum = k.maximum.rows + rows.row[r] * heads;
+        each_head<T>(heads, [&]<class V>(std::int64_t h, V) FULLGRAPH_LAMBDA_INLINE {
+            const V before = load<V>(maximum + h);
+            V highest = before;
+            for (std::int64_t e = rows.first[r]; e < rows.first[r + 1]; ++e) {
+                const V logit = load<V>(weight + e * heads + h);
+                highest = logit > highest ? logit : highest;
+            }
+            store(maximum + h, highest);
+            store(scale + r * heads + h, highest > before ? before - highest : V{});
+            for (std::int64_t e = rows.first[r]; e < rows.first[r + 1]; ++e) {
+                store(weight + e * heads + h, load<V>(weight + e * heads + h) - highest);
+            }
+        });
+    }
+    for (std::int64_t i = 0; i < padded; ++i) weight[i] = exponential(weight[i]);
+    for (std::int64_t i = 0; i < padded; ++i) scale[i] = exponential(scale[i]);  // no more rows than entries
+    for (std::int64_t r = 0; r < rows.num_rows; ++r) {
+        T* total = k.total.rows + rows.row[r] * heads;
+        each_head<T>(heads, [&]<class V>(std::int64_t h, V) FULLGRAPH_LAMBDA_INLINE {
+            V sum = load<V>(total + h) * load<V>(scale + r * heads + h);
+            for (std::int64_t e = rows.first[r]; e < rows.first[r + 1]; ++e) sum += load<V>(weight + e * heads + h);
+            store(total + h, sum);
+        });
+    }
+    if (edges.edge_keys) {
+        keep_factors(rows, edges, factor);
+        for (std::int64_t i = 0; i < padded; ++i) weight[i] *= factor[i];
+    }
+    for (std::int64_t r = 0; r < rows.num_rows; ++r) {
+        add_few(
+            shape, rows, r, heads, weight, [&](std::int64_t h) FULLGRAPH_LAMBDA_INLINE { return scale[r * heads + h]; },
+            [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE { return k.message + rows.column[e] * width; },
+            k.acc.rows + rows.row[r] * width);
+        rows.prefetch_columns_of(r, k.message, width);
+        rows.prefetch_row(r, k.acc.rows, width);
+    }
+}
+
 template <int bytes, class T, template <class> class Score>
 FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, Scratch<T>& scratch, T*) {
     const Edges<T>& edges = k.edges;
     const std::int64_t heads = edges.num_heads, channels = edges.channels, width = edges.width();
-    T *weight = scratch.plane(0), *factor = scratch.plane(1);  // factor: a line
+    T *weight = scratch.plane(0), *factor = scratch.plane(1);
     const HeldMemory<T> memory{scratch.held(), scratch.held_size};
     with_shape<bytes, T>(channels, [&](const auto& shape) FULLGRAPH_LAMBDA_INLINE {
         using S = std::remove_cvref_t<decltype(shape)>;
         for (std::int64_t row = task.first; row < task.last; ++row) {
+            if constexpr (!Score<T>::reads_rows) {
+                while (row < task.last && is_light(edges.csr, row)) {
+                    const LightRows rows(edges.csr, row, task.last);
+                    if (rows.num_entries > 0) attend_light_rows(shape, k, rows, scratch);
+                    row = rows.next;
+                }
+                if (row == task.last) break;
+            }
             T *maximum = k.maximum.at(task, row), *total = k.total.at(task, row), *acc = k.acc.at(task, row);
             const std::int64_t end = task.end(edges.csr, row);
             for (std::int64_t begin = task.begin(edges.csr, row); begin < end; begin += chunk_entries) {
@@ -157,7 +216,7 @@ void run_all(const Edges<T>& edges, const Score<T>& score, const T* message, T* 
     const Forward<T, Score> k{edges, score, message, {maximum, highest.data(), heads}, {total, sums.data(), heads},
                               {acc, partial_acc, width}};
     tasks.run(edges.entry_work(), num_threads, tasks.size(), [&](const Task& task, std::int64_t) {
-        Scratch<T> scratch(1, edges.plane(), edges.channels);
+        Scratch<T> scratch(3, edges.plane(), edges.channels);
         run(k, task, scratch, nullptr);
     });
     for (std::int64_t hub = 0; hub < segments.num_hubs(); ++hub) {

@@ -15,7 +15,8 @@
 
 namespace fullgraph {
 
-constexpr std::int64_t num_row_tasks = 256;
+// Ranges of rows: at most so many, and each with so many rows and entries that starting it costs nothing beside them.
+constexpr std::int64_t most_row_tasks = 256, least_task_load = 1024;
 
 struct Task {
     std::int64_t first, last;  // rows
@@ -39,7 +40,10 @@ struct Destination {
 
 class Tasks {
 public:
-    explicit Tasks(const Csr& csr) : csr_(csr), segments_(csr), ranges_(csr, num_row_tasks) {}
+    explicit Tasks(const Csr& csr)
+        : csr_(csr),
+          segments_(csr),
+          ranges_(csr, std::clamp<std::int64_t>((csr.num_entries() + csr.num_rows) / least_task_load, 1, most_row_tasks)) {}
 
     const Segments& segments() const { return segments_; }
     std::int64_t size() const { return segments_.size() + ranges_.size(); }

@@ -74,6 +74,20 @@ def test_a_hub_that_several_threads_share_equals_its_twin(score: type[Problem], 
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("width", [3, 32, 47])
+@pytest.mark.parametrize("num_heads", [1, 4, 6])
+@pytest.mark.parametrize("score", SCORES)
+def test_many_rows_with_few_edges_equal_their_twin(score: type[Problem], num_heads: int, width: int) -> None:
+    """So many that kernels take them in several portions, with longer rows and rows without edges in between."""
+    block = block_of([*range(20), 0, 0, 1, 2, 1, 33, 1, 3] * 12, 150, 0, named=True)
+    for dtype in DTYPES:
+        problem = score(block, num_heads, width, dtype, bias=num_heads > 1, p=0.3)
+        assert_close(problem.forward(ops), problem.forward(twins))
+        for got, want in zip(problem.backward(ops), problem.backward(twins), strict=True):
+            tolerance = (1e-12 if dtype == torch.float64 else 2e-5) * (1 + float(want.abs().max()))
+            torch.testing.assert_close(got, want, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize("width", [9, 32])
 @pytest.mark.parametrize("hub", HUBS)
 @pytest.mark.parametrize("score", SCORES)
