@@ -23,11 +23,19 @@ SHAPE = (F_IN, 8, LAYERS, F_OUT)
 LABELLED = [3, 50, 51, 119]
 
 
-def sparse_graph() -> Data:
-    """120 nodes with two in-edges on average, self-loops and repeated edges; node 119 has no edge at all."""
+SPARSE, DENSE = 220, 1500
+
+
+def graph_of(num_drawn: int = SPARSE) -> Data:
+    """120 nodes, self-loops and repeated edges; node 119 has no edge at all.
+
+    Of the four labelled nodes the sparse graph, with two in-edges per node on average, reaches a few others; the dense
+    one nearly all in two steps.
+    """
     rng = torch.Generator().manual_seed(11)
     edge_index = torch.cat(
-        [torch.randint(0, 118, (2, 220), generator=rng), torch.tensor([[3, 3, 7, 7, 118], [3, 3, 50, 50, 51]])], dim=1
+        [torch.randint(0, 118, (2, num_drawn), generator=rng), torch.tensor([[3, 3, 7, 7, 118], [3, 3, 50, 50, 51]])],
+        dim=1,
     )
     num_edges = edge_index.size(1)
     mask = torch.zeros(NUM_NODES, dtype=torch.bool)
@@ -109,7 +117,12 @@ def build(name: str) -> torch.nn.Module:
 
 @pytest.fixture(scope="module")
 def graph_file(tmp_path_factory):
-    return cut_once(tmp_path_factory.mktemp("graphs"), sparse_graph())
+    return cut_once(tmp_path_factory.mktemp("graphs"), graph_of(SPARSE))
+
+
+@pytest.fixture(scope="module")
+def dense_file(tmp_path_factory):
+    return cut_once(tmp_path_factory.mktemp("graphs"), graph_of(DENSE))
 
 
 @dataclass(frozen=True)
@@ -152,16 +165,16 @@ def pruned_answer(world: fg.World, path: str, mode: str, name: str) -> Answer:
 def plain():
     known = {}
 
-    def run(name: str) -> Answer:
-        if name not in known:
-            known[name] = plain_answer(name)
-        return known[name]
+    def run(name: str, num_drawn: int = SPARSE) -> Answer:
+        if (name, num_drawn) not in known:
+            known[name, num_drawn] = plain_answer(name, num_drawn)
+        return known[name, num_drawn]
 
     return run
 
 
-def plain_answer(name: str) -> Answer:
-    data, model, case = sparse_graph(), build(name), CASES[name]
+def plain_answer(name: str, num_drawn: int) -> Answer:
+    data, model, case = graph_of(num_drawn), build(name), CASES[name]
     data.x.requires_grad_()
     values = {key: data[key].requires_grad_() for key in case.values}
     out = model(data.x, data.edge_index, **values)
@@ -181,10 +194,10 @@ def assert_near(got: Tensor, wanted: Tensor) -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-14)
 
 
-def check(answers: list[Answer], wanted: Answer) -> None:
+def check(answers: list[Answer], wanted: Answer, *, reads_all: bool = False) -> None:
     assert sorted(i for a in answers for i in a.out) == LABELLED
     reads = {i for a in answers for i in a.x}
-    assert len(reads) < NUM_NODES / 2
+    assert len(reads) == NUM_NODES if reads_all else len(reads) < NUM_NODES / 2
     for answer in answers:
         assert answer.loss == pytest.approx(wanted.loss, rel=1e-12)
         for i, row in answer.out.items():
@@ -210,6 +223,35 @@ def test_outputs_loss_and_gradients_equal_plain_pyg(graph_file, plain, name, mod
 @pytest.mark.parametrize("name", [name for name in CASES if name not in MAIN])
 def test_weights_attributes_skips_and_other_aggregations(graph_file, plain, name, mode, num_ranks):
     check(run_ranks(num_ranks, pruned_answer, graph_file("metis", num_ranks), mode, name), plain(name))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", [*MAIN, "gcn, weighted", "gat, attributes", "all layers side by side"])
+def test_a_graph_of_which_nearly_all_is_reached(dense_file, plain, name, mode, num_ranks):
+    answers = run_ranks(num_ranks, pruned_answer, dense_file("random", num_ranks), mode, name)
+    check(answers, plain(name, DENSE), reads_all=True)
+
+
+def structure(world: fg.World, path: str):
+    """Of a pruned graph and its layers: rows by level, whether the graph's own walks were built, and its own x used."""
+    data = fg.open(path, world)
+    pruned = fg.prune(data, data.train_mask, LAYERS)
+    model = models.GraphSAGE(*SHAPE).double()
+    fg.prepare(model, torch.optim.Adam(model.parameters()), pruned)
+    model(pruned.x, pruned.edge_index).sum().backward()
+    shared = "plan" in data.edge_index.__dict__
+    return pruned.rows_by_level, shared, pruned.x is data.x
+
+
+def test_layers_that_compute_all_rows_share_the_walk_of_the_graph(graph_file, dense_file):
+    for rows, shares_walk, shares_x in run_ranks(2, structure, dense_file("random", 2)):
+        assert rows[:2] == (NUM_NODES, NUM_NODES)
+        assert len(LABELLED) < rows[2] < NUM_NODES / 2
+        assert (shares_walk, shares_x) == (True, True)
+    for rows, shares_walk, shares_x in run_ranks(2, structure, graph_file("random", 2)):
+        assert rows[0] < NUM_NODES / 2
+        assert (shares_walk, shares_x) == (False, False)
 
 
 class Dropped(torch.nn.Module):
@@ -298,7 +340,7 @@ def with_norm(world: fg.World, path: str, mode: str):
 @pytest.mark.parametrize("num_ranks", [1, 2, 4])
 @pytest.mark.parametrize("mode", MODES)
 def test_computed_statistics_are_those_of_the_rows_that_the_layer_computed(graph_file, mode, num_ranks):
-    data, model = sparse_graph(), normed()
+    data, model = graph_of(), normed()
     is_computed = data.train_mask.clone()
     is_computed[data.edge_index[0][data.train_mask[data.edge_index[1]]]] = True
     rows = model.first(data.x, data.edge_index)

@@ -25,7 +25,7 @@ class Plan:
     """
 
     def __init__(self, halo: Halo, src: Tensor, dst: Tensor, num_dst: int):
-        """``src``: int64 ``[num_edges]`` extended ids; ``dst``: int64 ``[num_edges]`` own rows, below ``num_dst``."""
+        """``src``: int ``[num_edges]`` extended ids; ``dst``: int ``[num_edges]`` own rows, below ``num_dst``."""
         self.halo, self.num_dst = halo, num_dst
         self._src, self._dst = src, dst
         self._divisors: dict[torch.dtype, Tensor] = {}
@@ -40,6 +40,13 @@ class Plan:
     def num_edges(self) -> int:
         """Edges into this rank's destinations."""
         return len(self._src)
+
+    @cached_property
+    def narrows(self) -> bool:
+        """Whether there are fewer destinations than sources, those of all ranks. Collective the first time."""
+        sizes = torch.tensor([self.num_dst, self.halo.num_own], device=self._src.device)
+        num_dst, num_src = self.halo.world.all_reduce(sizes).tolist()
+        return num_dst < num_src
 
     @cached_property
     def in_degree(self) -> Tensor:
@@ -153,7 +160,7 @@ class Plan:
 
     def _owner_and_position(self) -> tuple[Tensor, Tensor]:
         """Per edge, the rank that owns its source (-1: this one) and the row's place among those needed from it."""
-        foreign = self._src - self.halo.num_own
+        foreign = self._src.long() - self.halo.num_own
         owner = torch.searchsorted(self.halo.offsets, foreign, right=True) - 1
         position = torch.where(owner < 0, self._src, foreign - self.halo.offsets[owner.clamp(min=0)])
         return owner, position

@@ -1,12 +1,13 @@
 """``fullgraph.prune``: the part of a graph that a loss over some nodes depends on, for an unmodified model."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.data.data import BaseData
 
+from fullgraph.engine import StreamedRows
 from fullgraph.errors import InputError
 from fullgraph.pyg.data import PartitionedData, indices
 from fullgraph.pyg.index import RemoteIndex
@@ -22,7 +23,8 @@ class PrunedData(PartitionedData):
 
     Attributes:
         edge_index: for the model alone; each layer walks over the edges that it needs.
-        x: ``[n, F]``, the rows that the first layer reads, if the graph has ``x``.
+        x: ``[n, F]``, the rows that the first layer reads, if the graph has ``x``; the same tensor as the graph's
+            where these are all rows.
         y: ``[m, …]``, the labels of the wanted nodes that this rank owns, if there are any; the model's output has
             these rows.
         mask: bool ``[m]``, all true: what `mean_loss` and `accuracy` take beside ``y``.
@@ -71,7 +73,9 @@ def prune(data: PartitionedData, mask: Tensor, num_layers: int, *, batch_norm: P
     pruned.input_rows, pruned.output_rows = levels.rows[0], levels.rows[-1]
     pruned.num_nodes, pruned.rows_by_level = len(pruned.input_rows), levels.num_rows
     if "x" in data:
-        pruned.x = data.x[pruned.input_rows]  # pyright: ignore[reportOptionalSubscript]
+        x: Any = data.x
+        reads_all = levels.num_rows[0] == data.num_global_nodes and not isinstance(x, StreamedRows)
+        pruned.x = x if reads_all else x[pruned.input_rows]
     if "y" in data:
         pruned.y = data.y[pruned.output_rows]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue]
     pruned.mask = torch.ones(len(pruned.output_rows), dtype=torch.bool, device=wanted.device)

@@ -176,7 +176,8 @@ class GCNConv(_SomeRows, pyg.GCNConv):
         return super().why_not_pruned(given) or (None if is_sum else "its aggregation is neither a sum nor a mean")
 
     def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        return edge_index.with_self_loops if self.normalize and self.add_self_loops else edge_index
+        adds = self.normalize and self.add_self_loops and not isinstance(edge_index, LevelIndex)
+        return edge_index.with_self_loops if adds else edge_index
 
     def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
         if not can_walk(self, edge_index) or isinstance(x, tuple | list):

@@ -53,19 +53,29 @@ class Prunable(Converted):
         given = call.arguments
         level = self._level(followed, given)
         index: PrunedIndex = given["edge_index"]
-        values = next((name for name in _EDGE_VALUES if given.get(name) is not None), None)
-        x = given["x"]
-        walked, whole_values = self.on_whole_graph(x, index.whole, given[values] if values else None)
-        edges = followed.levels.restricted(walked, level)
-        given["edge_index"] = edges
-        given["x"] = (x, followed.narrowed(x, level + 1)) if self.takes_pairs else x
-        if whole_values is not None:
-            given[values or "edge_weight"] = edges.chosen(whole_values)
+        if followed.levels.layers[level] is None:
+            given["edge_index"] = index.whole
+        else:
+            self._restrict(given, index, followed, level)
         rows = followed.levels.node_ids[level + 1]
         with followed.paused(), self.rank_graph.rows_are(rows, None, alone=False):
             out = super().__call__(*call.args[1:], **call.kwargs)
         assert len(out) == len(rows)
         return followed.put(out, level + 1)
+
+    def _restrict(self, given: dict[str, Any], index: PrunedIndex, followed: RowLevels, level: int) -> None:
+        """Put what belongs to the rows of the next level in the place of what the layer is given. Collective."""
+        values = next((name for name in _EDGE_VALUES if given.get(name) is not None), None)
+        x = given["x"]
+        walked, whole_values = self.on_whole_graph(x, index.whole, given[values] if values else None)
+        edges = followed.levels.restricted(walked, level)
+        given["edge_index"] = edges
+        if self.walked_index(edges) is not None:
+            # Later, when there are more activations, there is less memory to build in.
+            edges.plan.build(backward=x.requires_grad)
+        given["x"] = (x, followed.narrowed(x, level + 1)) if self.takes_pairs else x
+        if whole_values is not None:
+            given[values or "edge_weight"] = edges.chosen(whole_values)
 
     def _level(self, followed: RowLevels, given: dict[str, Any]) -> int:
         """The level of the rows that the layer is given; the same answer, or the same error, on all ranks."""
