@@ -8,9 +8,10 @@ from fullgraph.graph import Graph
 from fullgraph.pyg.partition import partition
 
 NUM_NODES, NUM_CLASSES, NUM_FEATURES = 120, 3, 8
+NUM_TRAINED = 40
 
 
-def arrays(seed: int = 0) -> dict[str, np.ndarray]:
+def arrays(seed: int = 0, num_trained: int = NUM_TRAINED) -> dict[str, np.ndarray]:
     """``edge_index``, ``x``, ``y`` and index sets of three noisy communities with 6 in-edges per node on average."""
     rng = np.random.default_rng(seed)
     y = rng.integers(NUM_CLASSES, size=NUM_NODES)
@@ -22,7 +23,7 @@ def arrays(seed: int = 0) -> dict[str, np.ndarray]:
         "edge_index": np.stack([src, dst])[:, kept],
         "x": x.astype(np.float32),
         "y": y,
-        "train_idx": order[:40],
+        "train_idx": order[:num_trained],
         "val_idx": order[40:80],
         "test_idx": order[80:],
     }
@@ -34,9 +35,11 @@ def write_npz(path: Path) -> Path:
     return path
 
 
-def write_graph(path: Path, *, num_parts: int, without: tuple[str, ...] = (), seed: int = 0) -> Path:
+def write_graph(
+    path: Path, *, num_parts: int, without: tuple[str, ...] = (), seed: int = 0, num_trained: int = NUM_TRAINED
+) -> Path:
     """The graph partitioned; ``without`` names node arrays to leave out."""
-    values = arrays(seed)
+    values = arrays(seed, num_trained)
     masks = {f"{name}_mask": np.isin(np.arange(NUM_NODES), values[f"{name}_idx"]) for name in ("train", "val", "test")}
     nodes = {"x": values["x"], "y": values["y"], **masks}
     graph = Graph.homogeneous(

@@ -29,6 +29,26 @@ def test_json_round_trip(tmp_path):
         ({"mode": "fast"}, "mode must be one of sar, keep, halo: 'fast'"),
         ({"model": "gat", "hidden": 10, "heads": 4}, "hidden must be a multiple of heads, which is 4: 10"),
         ({"heads": 2}, "heads is for the models gat and hgt, but the model is gcn; leave heads at 1: 2"),
+        ({"pruned_norm": "all"}, "pruned_norm must be one of refuse, computed: 'all'"),
+        (
+            {"prune": True, "norm": "batch"},
+            (
+                "with prune, the statistics of norm batch are those of the computed rows and not of all, so losses differ; "
+                "choose: pruned_norm computed to have it so, norm none, or no prune; pruned_norm is: refuse"
+            ),
+        ),
+        (
+            {"norm": "batch", "pruned_norm": "computed"},
+            "pruned_norm is for norm batch with prune, but norm is batch and prune is False; leave it out: computed",
+        ),
+        (
+            {"prune": True, "pruned_norm": "computed"},
+            "pruned_norm is for norm batch with prune, but norm is none and prune is True; leave it out: computed",
+        ),
+        (
+            {"model": "rgcn", "prune": True},
+            "prune is for graphs of one type, but the model is rgcn; leave it out: True",
+        ),
         ({"jump": "cat", "num_layers": 1}, "jump needs at least 2 layers to choose from; num_layers is: 1"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
+from fullgraph.pyg.prune import PRUNED_NORMS
 
 MODELS = ("gcn", "sage", "gin", "gat", "rgcn", "hgt")
 TYPED_MODELS = ("rgcn", "hgt")
@@ -33,6 +34,7 @@ RESUME_MAY_CHANGE = frozenset(
         "recompute",
         "held_mib",
         "stream",
+        "prune",
         "checkpoint_every",
         "backend",
         "device",
@@ -90,6 +92,10 @@ class TrainConfig:
     )
     held_mib: int = _option(64, "most MiB of unchanging rows of other ranks that are held, per tensor")
     stream: bool = _option(False, "leave the features on disk and read them a few MiB at a time")
+    prune: bool = _option(False, "train on the rows that the loss depends on alone; evaluation is on all")
+    pruned_norm: str = _option(
+        "refuse", "norm batch with prune: refuse, or computed (statistics of the rows computed, so other losses)"
+    )
     backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
     device: str = _option("auto", "device: auto, cpu, cuda, …")
 
@@ -102,6 +108,7 @@ class TrainConfig:
         _one_of("jump", self.jump, JUMPS)
         _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("dtype", self.dtype, DTYPES)
+        _one_of("pruned_norm", self.pruned_norm, PRUNED_NORMS)
         for name in ("hidden", "num_layers", "heads", "epochs", "eval_every", "step_epochs"):
             _at_least(name, getattr(self, name), 1)
         for name in ("split", "patience", "checkpoint_every", "seed", "weight_decay"):
@@ -121,6 +128,7 @@ class TrainConfig:
                 f"heads is for the models gat and hgt, but the model is {self.model}; leave heads at 1: {self.heads}"
             )
         self._check_typed()
+        self._check_pruned()
         if self.jump != "none" and self.num_layers < 2:
             raise InputError(f"jump needs at least 2 layers to choose from; num_layers is: {self.num_layers}")
         _ = self.engine  # which checks its own fields
@@ -130,12 +138,31 @@ class TrainConfig:
             if self.target != "auto":
                 raise InputError(f"target is for the models {' and '.join(TYPED_MODELS)}; leave it out: {self.target}")
             return
-        for name, unused in (("norm", "none"), ("jump", "none"), ("input_dropout", 0.0), ("stream", False)):
+        for name, unused in (
+            ("norm", "none"),
+            ("jump", "none"),
+            ("input_dropout", 0.0),
+            ("stream", False),
+            ("prune", False),
+        ):
             if getattr(self, name) != unused:
                 raise InputError(
                     f"{name} is for graphs of one type, but the model is {self.model}; leave it out: "
                     f"{getattr(self, name)}"
                 )
+
+    def _check_pruned(self) -> None:
+        has_pruned_norm = self.prune and self.norm == "batch"
+        if has_pruned_norm and self.pruned_norm == "refuse":
+            raise InputError(
+                "with prune, the statistics of norm batch are those of the computed rows and not of all, so losses differ; "
+                f"choose: pruned_norm computed to have it so, norm none, or no prune; pruned_norm is: {self.pruned_norm}"
+            )
+        if not has_pruned_norm and self.pruned_norm != "refuse":
+            raise InputError(
+                f"pruned_norm is for norm batch with prune, but norm is {self.norm} and prune is {self.prune}; leave "
+                f"it out: {self.pruned_norm}"
+            )
 
     @property
     def engine(self) -> EngineConfig:

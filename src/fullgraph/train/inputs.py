@@ -16,6 +16,7 @@ from fullgraph.pyg.data import PartitionedData, indices
 from fullgraph.pyg.embedding import NodeEmbedding
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
+from fullgraph.pyg.prune import prune
 from fullgraph.pyg.typed_models import LAYERS, Typed
 from fullgraph.train.config import TYPED_MODELS, TrainConfig
 
@@ -190,6 +191,18 @@ def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int
         edge_arguments={},
         edge_dim=None,
     )
+
+
+def trained_inputs(inputs: Inputs, config: TrainConfig) -> Inputs:
+    """What epochs train on: ``inputs``, or of these only what the loss depends on, with ``train`` as the only mask.
+
+    Collective. The model is the same object.
+    """
+    if not config.prune:
+        return inputs
+    pruned = prune(inputs.data, inputs.masks["train"], config.num_layers, batch_norm=config.pruned_norm)  # pyright: ignore[reportArgumentType]
+    arguments = pruned.x, pruned.edge_index
+    return replace(inputs, data=pruned, masks={"train": pruned.mask}, arguments=arguments)
 
 
 def _store(data: Any, kind: NodeType) -> Any:

@@ -27,7 +27,7 @@ from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
 from fullgraph.train.checkpoint import Checkpoint
 from fullgraph.train.config import TrainConfig
-from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, num_classes_of, with_target
+from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, num_classes_of, trained_inputs, with_target
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
 from fullgraph.train.schedule import SCHEDULES
@@ -92,8 +92,8 @@ def train(
     inputs = load_inputs(graph, config, world, num_classes=num_classes)
     check_trainable(inputs, patience=config.patience)
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    model = inputs.model
-    prepare(model, optimizer, inputs.data, seed=config.seed)
+    model, trained_on = inputs.model, trained_inputs(inputs, config)
+    prepare(model, optimizer, trained_on.data, seed=config.seed)
     scheduler = SCHEDULES[config.schedule](optimizer, config)
     done, best = 0, _Best()
     if earlier is not None:
@@ -144,7 +144,7 @@ def train(
     try:
         for epoch in range(done + 1, config.epochs + 1):
             with tracing if epoch == min(done + TRACED_EPOCH, config.epochs) else nullcontext(), span(f"epoch {epoch}"):
-                metrics = _epoch(epoch, inputs, optimizer, scheduler, config, world)
+                metrics = _epoch(epoch, trained_on, inputs, optimizer, scheduler, config, world)
             trained.append(metrics)
             if metrics.eval_seconds > 0:
                 best.consider(metrics, model)
@@ -187,6 +187,7 @@ def _make_run_folder(run: Path, config: TrainConfig, *, resume: bool) -> None:
 
 def _epoch(
     epoch: int,
+    trained_on: Inputs,
     inputs: Inputs,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
@@ -197,7 +198,8 @@ def _epoch(
     lr = optimizer.param_groups[0]["lr"]
     inputs.model.train()
     optimizer.zero_grad()
-    loss = mean_loss(F.cross_entropy, inputs.forward(), inputs.labels, inputs.masks["train"], inputs.data)
+    mask = trained_on.masks["train"]
+    loss = mean_loss(F.cross_entropy, trained_on.forward(), trained_on.labels, mask, trained_on.data)
     train_loss = float(loss.detach())
     if not math.isfinite(train_loss):  # the mean over all ranks, so that every rank stops here
         raise FullgraphError(
