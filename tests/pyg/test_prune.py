@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 from torch_geometric import nn as pyg
 from torch_geometric.data import HeteroData
@@ -229,33 +228,9 @@ def test_a_trained_norm_is_not_refused_in_evaluation(path):
     torch.testing.assert_close(model(pruned.x, pruned.edge_index), whole, rtol=1e-10, atol=1e-12)
 
 
-class Multiplied(TorchDispatchMode):
-    """The rows of every product with a matrix of this shape, transposed."""
-
-    def __init__(self, matrix: Any):
-        super().__init__()
-        self.shape, self.rows = matrix.t().shape, []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten.mm.default and args[1].shape == self.shape:
-            self.rows.append(len(args[0]))
-        return func(*args, **(kwargs or {}))
-
-
-def test_a_square_layer_sums_before_it_multiplies_where_that_leaves_fewer_rows(path):
-    data, layer = fg.open(path), pyg.SAGEConv(NUM_FEATURES, NUM_FEATURES, root_weight=False, bias=False).double()
-    fg.prepare(layer, None, data)
-    pruned = fg.prune(data, torch.tensor([3]), 1)
-    for graph, num_rows in ((pruned, 1), (data, data.num_nodes)):
-        x = graph.x.clone().requires_grad_()
-        with Multiplied(layer.lin_l.weight) as multiplied:
-            layer(x, graph.edge_index)
-        assert multiplied.rows == [num_rows]
-
-
 def test_the_edges_of_a_level_are_kept_in_four_bytes_an_end(path):
     data = fg.open(path)
-    levels = fg.prune(data, torch.tensor([3]), 1).edge_index.levels
+    levels = fg.prune(data, torch.tensor([3]), 1).edge_index.levels  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
     edges = levels.restricted(data.edge_index, 0)
     num_edges = int((data.edge_index.plain[1] == 3).sum())
     assert edges.shape == edges.plain.shape == (2, num_edges)

@@ -33,8 +33,8 @@ def test_json_round_trip(tmp_path):
         (
             {"prune": True, "norm": "batch"},
             (
-                "with prune, the statistics of norm batch are those of the computed rows and not of all, so losses differ; "
-                "choose: pruned_norm computed to have it so, norm none, or no prune; pruned_norm is: refuse"
+                "with prune, the statistics of norm batch are those of the computed rows and not of all, so losses "
+                "differ; choose: pruned_norm computed to have it so, norm none, or no prune; pruned_norm is: refuse"
             ),
         ),
         (

@@ -48,8 +48,7 @@ def linear_sum(
         if standing != Standing.NEW or is_narrow:
             compute = partial(walked_sum, x, plan, weight, reduction)
             return F.linear(constants.once(compute, reduction, x, weight, standing=standing), matrix)
-    elif width_in < width_out or (width_in == width_out and plan.narrows):
+    elif width_in < width_out:
         return F.linear(walked_sum(x, plan, weight, reduction), matrix)
-    # Where both orders send as much, this one keeps less, unless there are fewer sums than inputs: the input, which the
-    # layer's other half keeps too.
+    # Where both orders send as much, this one keeps less: the input, which the layer's other half keeps too.
     return walked_sum(F.linear(x, matrix), plan, weight, reduction)

@@ -42,13 +42,6 @@ class Plan:
         return len(self._src)
 
     @cached_property
-    def narrows(self) -> bool:
-        """Whether there are fewer destinations than sources, those of all ranks. Collective the first time."""
-        sizes = torch.tensor([self.num_dst, self.halo.num_own], device=self._src.device)
-        num_dst, num_src = self.halo.world.all_reduce(sizes).tolist()
-        return num_dst < num_src
-
-    @cached_property
     def in_degree(self) -> Tensor:
         """Edges into each owned destination, int64 ``[num_dst]``."""
         return torch.bincount(self._dst, minlength=self.num_dst)

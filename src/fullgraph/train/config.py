@@ -155,8 +155,9 @@ class TrainConfig:
         has_pruned_norm = self.prune and self.norm == "batch"
         if has_pruned_norm and self.pruned_norm == "refuse":
             raise InputError(
-                "with prune, the statistics of norm batch are those of the computed rows and not of all, so losses differ; "
-                f"choose: pruned_norm computed to have it so, norm none, or no prune; pruned_norm is: {self.pruned_norm}"
+                "with prune, the statistics of norm batch are those of the computed rows and not of all, so losses "
+                "differ; choose: pruned_norm computed to have it so, norm none, or no prune; pruned_norm is: "
+                f"{self.pruned_norm}"
             )
         if not has_pruned_norm and self.pruned_norm != "refuse":
             raise InputError(

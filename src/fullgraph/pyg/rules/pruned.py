@@ -72,7 +72,7 @@ class Prunable(Converted):
         given["edge_index"] = edges
         if self.walked_index(edges) is not None:
             # Later, when there are more activations, there is less memory to build in.
-            edges.plan.build(backward=x.requires_grad)
+            edges.plan.build(sums=self.forms_sums, backward=x.requires_grad)
         given["x"] = (x, followed.narrowed(x, level + 1)) if self.takes_pairs else x
         if whole_values is not None:
             given[values or "edge_weight"] = edges.chosen(whole_values)
