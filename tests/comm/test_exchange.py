@@ -137,3 +137,69 @@ def walking(world: World):
 def test_a_walk_counts_its_time():
     for walked, waited in run_ranks(2, walking):
         assert walked >= waited > 0
+
+
+def heard_of_a_longer_message(world: World, length: int):
+    place = torch.full((length,), 7.0)
+    if world.rank == 0:
+        dist.isend(torch.ones(length // 3), 1).wait()
+        dist.isend(torch.full((2,), 5.0), 1).wait()
+        return None
+    following = torch.zeros(2)
+    works = [dist.irecv(place, 0), dist.irecv(following, 0)]
+    for work in works:
+        work.wait()
+    return int((place[: length // 3] == 1).sum()), int((place[length // 3 :] == 7).sum()), following.tolist()
+
+
+@pytest.mark.parametrize("length", [9, 3_000_000])
+def test_gloo_takes_a_message_that_is_shorter_than_its_place(length):
+    """What rows without zeros rely on: what is behind the message stays, and the next message is not touched."""
+    _, heard = run_ranks(2, heard_of_a_longer_message, length)
+    assert heard == (length // 3, length - length // 3, [5.0, 5.0])
+
+
+SPARSE_COLUMNS = 24
+
+
+def sparse_rows_of(rank: int) -> torch.Tensor:
+    rows = torch.randn(20, SPARSE_COLUMNS, generator=torch.Generator().manual_seed(rank))
+    return rows.relu()
+
+
+def fetched_packed(world: World, round_rows: int, backend: str):
+    routes = Routes.connect(replace(world, backend=backend), needs(world.rank, world.num_ranks), round_rows, 1)
+    mine, dense, traffic = sparse_rows_of(world.rank), sparse_rows_of(world.rank) + 1, world.traffic
+    before = traffic.rows_bytes
+    by_rounds = [rows for _, rows in fetch(routes, (mine, dense), packs=True)]
+    middle = traffic.rows_bytes
+    whole = fetch_all(routes, mine, packs=True)
+    sent = [
+        (
+            len(round_.send),
+            int((mine[routes.send_rows[round_.send_to][round_.send.start : round_.send.stop]] != 0).sum()),
+        )
+        for round_ in routes.rounds
+    ]
+    return by_rounds, whole, (middle - before, traffic.rows_bytes - middle), sent
+
+
+@pytest.mark.parametrize("round_rows", [2, 100])
+@pytest.mark.parametrize("num_ranks", [2, 3])
+@pytest.mark.parametrize("backend", ["gloo", "another"])
+def test_rows_with_zeros_travel_packed_and_arrive_whole(num_ranks, round_rows, backend):
+    for rank, (by_rounds, whole, sent_bytes, sent) in enumerate(
+        run_ranks(num_ranks, fetched_packed, round_rows, backend)
+    ):
+        wanted = torch.cat([sparse_rows_of(q)[ids] for q, ids in enumerate(needs(rank, num_ranks))])
+        assert torch.equal(whole, wanted)
+        assert sorted(torch.cat([rows for rows, _ in by_rounds]).tolist()) == sorted(wanted.tolist())
+        assert sorted(torch.cat([rows for _, rows in by_rounds]).tolist()) == sorted((wanted + 1).tolist())
+        messages = [(SPARSE_COLUMNS * rows, count) for rows, count in sent if rows]
+        whole_bytes = sum(4 * total for total, _ in messages)
+        packed_bytes = sum(8 + 8 * -(-total // 64) + 4 * count for total, count in messages)
+        if backend == "gloo":
+            assert packed_bytes < whole_bytes
+            assert sent_bytes == (packed_bytes + whole_bytes + 8 * len(messages), packed_bytes)
+        else:
+            assert sent_bytes == (2 * whole_bytes, whole_bytes)

@@ -143,6 +143,7 @@ def fetch(
     account: Account = "rows_bytes",
     *,
     exact: bool = False,
+    packs: bool = False,
     purpose: str = "rows",
     weight: Tensor | None = None,
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
@@ -154,7 +155,8 @@ def fetch(
         routes: who needs which rows.
         payload: tensors with one row per owned node, all moved in the same rounds.
         account: the traffic counter that pays.
-        exact: whether rows travel whole, whatever ``routes.wire_dtype`` says.
+        exact: whether rows travel with all digits, whatever ``routes.wire_dtype`` says.
+        packs: whether rows may have many zeros, which need not travel: activations do, gradients do not.
         purpose: what a trace calls this walk.
         weight: of the entries of ``routes.send_sums``, by edge id; None for 1.
 
@@ -176,7 +178,7 @@ def fetch(
     def post_next() -> bool:
         following = next(waiting, None)
         if following is not None:
-            under_way.append(_post_fetch(routes, following, payload, account, weight))
+            under_way.append(_post_fetch(routes, following, payload, account, weight, packs=packs))
         return following is not None
 
     for _ in range(routes.prefetch):
@@ -197,12 +199,15 @@ def fetch(
     return rounds()
 
 
-def fetch_all(routes: Routes, payload: Tensor, account: Account = "rows_bytes") -> Tensor:
-    """Bring all rows of ``payload`` that this rank needs at once, in rank order: ``[num_received, …]``."""
+def fetch_all(routes: Routes, payload: Tensor, account: Account = "rows_bytes", *, packs: bool = False) -> Tensor:
+    """Bring all rows of ``payload`` that this rank needs at once, in rank order: ``[num_received, …]``.
+
+    ``packs`` is as in `fetch`.
+    """
     world = routes.world
     received = payload.new_empty((routes.num_received, *payload.shape[1:]), device=world.wire_device)
     under_way = [
-        _post_fetch(routes, round_, (payload,), account, None, into=[routes.of_round(number, received)])
+        _post_fetch(routes, round_, (payload,), account, None, into=[routes.of_round(number, received)], packs=packs)
         for number, round_ in enumerate(routes.rounds)
     ]
     for posted in under_way:
@@ -288,7 +293,9 @@ def _post_fetch(
     payload: Sequence[Tensor],
     account: Account,
     weight: Tensor | None,
+    *,
     into: Sequence[Tensor] | None = None,
+    packs: bool = False,
 ) -> _Posted:
     return _post(
         routes,
@@ -297,6 +304,7 @@ def _post_fetch(
         receive_from=round_.receive_from,
         empty=into or [t.new_empty((len(round_.receive), *t.shape[1:])) for t in payload],
         account=account,
+        packs=packs,
     )
 
 
@@ -308,12 +316,15 @@ def _post(
     receive_from: int,
     empty: Sequence[Tensor],
     account: Account,
+    packs: bool = False,
 ) -> _Posted:
     world = routes.world
-    outgoing = [t.to(world.wire_device) for rows in sent for t in wire_for(rows, routes.wire_dtype).encode(rows)]
+    packs = packs and world.backend == "gloo"  # whose receives may be longer than what is sent
+    wires = [wire_for(rows, routes.wire_dtype, packs=packs) for rows in sent]
+    outgoing = [t.to(world.wire_device) for wire, rows in zip(wires, sent, strict=True) for t in wire.encode(rows)]
     messages = []
     for rows in empty:
-        wire, arriving = wire_for(rows, routes.wire_dtype), rows.to(world.wire_device)
+        wire, arriving = wire_for(rows, routes.wire_dtype, packs=packs), rows.to(world.wire_device)
         messages.append((wire, wire.buffers(arriving), arriving))
     # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message. Receives come
     # first: gloo tells the sender of one through the queue of what is sent there, where rows would hold the word up.

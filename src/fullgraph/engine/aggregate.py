@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.comm import Returns, fetch
-from fullgraph.engine.halo import with_halo
+from fullgraph.engine.halo import with_halo, without_halo
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.streamed import StreamedRows
 from fullgraph.engine.summing import Summing, WalkWeights
@@ -50,7 +50,7 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
     """`sum_neighbours`, computed every time; the result is the caller's own."""
     flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     if plan.halo.config.mode == "halo":
-        out = _MergedSum.apply(with_halo(flat, plan.halo), weight, plan.merged)
+        out = _MergedSum.apply(with_halo(flat, plan.halo, packs=True), weight, plan.merged)
     elif weight is not None and weight.requires_grad:
         out = _WeightedSum.apply(flat, weight, plan)
     else:
@@ -67,9 +67,9 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
     return out.div_(degree)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str) -> Tensor:
-    """Sum ``x`` ``[n, F]`` along one direction of `Summing`."""
-    incoming = fetch(walk.routes, (x,), weight=weights.sent, purpose=purpose)
+def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, *, packs: bool = False) -> Tensor:
+    """Sum ``x`` ``[n, F]`` along one direction of `Summing`; ``packs`` and ``purpose`` are as in `fetch`."""
+    incoming = fetch(walk.routes, (x,), packs=packs, weight=weights.sent, purpose=purpose)
     out = x.new_empty((walk.local.num_rows, x.shape[1]))
     _add(walk.local, x, out, weights.local, overwrites=True)
     for number, (rows,) in incoming:
@@ -78,6 +78,17 @@ def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str) -> Tensor:
             _add(block, rows, out, weights.received)
         del rows  # before the next round is posted
     return out
+
+
+def summed_back(grad: Tensor, plan: Plan, weight: Tensor | None) -> Tensor:
+    """The adjoint of the sum, for weights without a gradient: ``[num_dst, F]`` to ``[num_own, F]``. Collective."""
+    grad = grad.contiguous()
+    if plan.halo.config.mode == "halo":
+        extended = grad.new_empty((plan.merged.num_cols, grad.shape[1]))
+        _add(plan.merged.transposed, grad, extended, weight, overwrites=True)
+        return without_halo(extended, plan.halo)
+    summing: Summing = plan.summing
+    return _walk(summing.backward, grad, summing.weights(weight).turned, "sum, backward")
 
 
 def _add(block: Block, x: Tensor, out: Tensor, weight: Tensor | None, *, overwrites: bool = False) -> None:
@@ -91,14 +102,13 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
         ctx.plan, ctx.weight = plan, weight
-        return _walk(plan.summing.forward, x.contiguous(), plan.summing.weights(weight), "sum, forward")
+        weights = plan.summing.weights(weight)
+        return _walk(plan.summing.forward, x.contiguous(), weights, "sum, forward", packs=True)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        summing: Summing = ctx.plan.summing
-        weights = summing.weights(ctx.weight).turned
-        return _walk(summing.backward, grads[0].contiguous(), weights, "sum, backward"), None, None
+        return summed_back(grads[0], ctx.plan, ctx.weight), None, None
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -109,7 +119,7 @@ class _WeightedSum(torch.autograd.Function):
         x, walk = x.contiguous(), plan.forward
         ctx.plan, ctx.kept = plan, {}
         ctx.save_for_backward(x, weight)
-        incoming = fetch(walk.routes, (x,), purpose="sum with trained weights, forward")
+        incoming = fetch(walk.routes, (x,), packs=True, purpose="sum with trained weights, forward")
         out = x.new_empty((plan.num_dst, x.shape[1]))
         _add(walk.local, x, out, weight, overwrites=True)
         for number, (rows,) in incoming:
@@ -130,7 +140,7 @@ class _WeightedSum(torch.autograd.Function):
         incoming = (
             iter(ctx.kept.items())
             if plan.halo.config.mode == "keep"
-            else fetch(walk.routes, (x,), purpose="sum with trained weights, backward")
+            else fetch(walk.routes, (x,), packs=True, purpose="sum with trained weights, backward")
         )
         grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
         returns = Returns(walk.routes, (grad_x,)) if ctx.needs_input_grad[0] else None

@@ -79,7 +79,7 @@ class _Walker:
         """Own rows and then each round's: its number, its block and its rows."""
         walk = self.plan.forward
         exact = any(statistic.compares for statistic in self.decomposition.statistics)
-        incoming = fetch(walk.routes, src, exact=exact, purpose=purpose)
+        incoming = fetch(walk.routes, src, exact=exact, packs=True, purpose=purpose)
         yield None, walk.local, tuple(src)
         for number, rows in incoming:
             yield number, walk.blocks[number], rows

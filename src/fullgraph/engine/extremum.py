@@ -38,7 +38,7 @@ def extremum_neighbours(x: Tensor, plan: Plan, *, largest: bool) -> Tensor:
 def _walked_extremum(x: Tensor, plan: Plan, largest: bool) -> Tensor:
     flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     if plan.halo.config.mode == "halo":
-        out = _MergedExtremum.apply(with_halo(flat, plan.halo), plan.merged, largest)
+        out = _MergedExtremum.apply(with_halo(flat, plan.halo, packs=True), plan.merged, largest)
     else:
         out = _Extremum.apply(flat, plan, largest)
     return out if x.dim() == 2 else out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportReturnType, reportOptionalMemberAccess]
@@ -48,7 +48,7 @@ class _Extremum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, plan: Plan, largest: bool) -> Tensor:
         x, walk = x.contiguous(), plan.forward
-        incoming = fetch(walk.routes, (x,), exact=True, purpose="extremum, forward")
+        incoming = fetch(walk.routes, (x,), exact=True, packs=True, purpose="extremum, forward")
         value, count = nothing_seen(x, plan.num_dst, largest)
         _absorb(walk.local, x, value, count, largest)
         for number, (rows,) in incoming:

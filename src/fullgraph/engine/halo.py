@@ -61,9 +61,12 @@ def connect(world: World, needed: Sequence[Tensor], config: EngineConfig) -> Rou
     return Routes.connect(world, needed, config.round_rows, config.prefetch, config.wire_dtype)
 
 
-def with_halo(x: Tensor, halo: Halo) -> Tensor:
-    """Own and halo rows of ``x``: ``[num_own, …]`` to ``[num_extended, …]``, differentiable. Collective."""
-    return _Extend.apply(x, halo)  # pyright: ignore[reportReturnType]
+def with_halo(x: Tensor, halo: Halo, *, packs: bool = False) -> Tensor:
+    """Own and halo rows of ``x``: ``[num_own, …]`` to ``[num_extended, …]``, differentiable. Collective.
+
+    ``packs`` is as in `fetch`.
+    """
+    return _Extend.apply(x, halo, packs)  # pyright: ignore[reportReturnType]
 
 
 def without_halo(x: Tensor, halo: Halo) -> Tensor:
@@ -71,8 +74,8 @@ def without_halo(x: Tensor, halo: Halo) -> Tensor:
     return _Reduce.apply(x, halo)  # pyright: ignore[reportReturnType]
 
 
-def _extend(x: Tensor, halo: Halo) -> Tensor:
-    return torch.cat([x, fetch_all(halo.routes, x)]) if halo.world.num_ranks > 1 else x.clone()
+def _extend(x: Tensor, halo: Halo, packs: bool) -> Tensor:
+    return torch.cat([x, fetch_all(halo.routes, x, packs=packs)]) if halo.world.num_ranks > 1 else x.clone()
 
 
 def _reduce(x: Tensor, halo: Halo) -> Tensor:
@@ -82,13 +85,13 @@ def _reduce(x: Tensor, halo: Halo) -> Tensor:
 
 class _Extend(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, halo: Halo) -> Tensor:
+    def forward(ctx: Any, x: Tensor, halo: Halo, packs: bool) -> Tensor:
         ctx.halo = halo
-        return _extend(x, halo)
+        return _extend(x, halo, packs)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return without_halo(grads[0], ctx.halo), None
+        return without_halo(grads[0], ctx.halo), None, None
 
 
 class _Reduce(torch.autograd.Function):

@@ -66,5 +66,5 @@ def held_rows(x: Tensor, plan: Plan, sources: Sources, num_columns: int) -> Held
     # of any layer looks constant, fetches its rounds.
     if standing == Standing.NEW and (not torch.is_grad_enabled() or x.size(1) > num_columns):
         return None
-    rows = plan.constants.once(lambda: fetch_all(halo.routes, x), "halo", x, standing=standing)
+    rows = plan.constants.once(lambda: fetch_all(halo.routes, x, packs=True), "halo", x, standing=standing)
     return HeldRows(rows, sources)

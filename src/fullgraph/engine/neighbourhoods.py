@@ -51,7 +51,7 @@ class Neighbourhood:
 
     def gather(self, x: Tensor) -> Tensor:
         """The rows of all sources, ``[num_src, …]``. Collective."""
-        return torch.cat([x.index_select(0, self.own), fetch_all(self.routes, x)])
+        return torch.cat([x.index_select(0, self.own), fetch_all(self.routes, x, packs=True)])
 
     def give_back(self, grad: Tensor, total: Tensor) -> None:
         """The adjoint of `gather`: add to the owners' ``total``, in place. Collective."""

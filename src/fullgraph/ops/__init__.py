@@ -1,12 +1,13 @@
-"""Kernels by name: every sum, extremum, attention and dropout that the engine uses, the same on any device.
+"""Kernels by name: every sum, extremum, attention, dropout and packing that the engine uses, the same on any device.
 
 A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] into the columns, and optionally
 ``edge_ids`` int64 [nnz], the row of an edge array that belongs to each entry (without it, entry e is edge e; an id
 occurs once in a block). The values of all three must be in range: no op reads them twice to check.
 
-Every op but `dropout` adds into tensors that the caller gives, so that blocks can be absorbed one after another; rows
+The ops over blocks add into tensors that the caller gives, so that blocks can be absorbed one after another; rows
 without entries stay as they are. float32 and float64 on a CPU run the C++ kernels, which hold nothing of the size of
-the edges (spmm takes bfloat16 rows too); any other dtype or device runs the naive twin in `fullgraph.ops.reference`.
+the edges (spmm and packing take bfloat16 too); any other dtype or device runs the naive twin in
+`fullgraph.ops.reference`.
 Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own;
 `fullgraph.ops.registered` and `registered_attention` have the ones that autograd and torch.compile follow.
 """
@@ -22,6 +23,7 @@ from fullgraph.ops.attention_v2 import attention_v2_backward_dst, attention_v2_b
 from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.masking import dropout
+from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
 from fullgraph.ops.sums import sddmm, spmm
 
 __all__ = [
@@ -37,6 +39,10 @@ __all__ = [
     "dropout",
     "extremum",
     "extremum_backward",
+    "mark_nonzero",
+    "num_marks",
+    "pack_nonzero",
     "sddmm",
     "spmm",
+    "unpack_nonzero",
 ]

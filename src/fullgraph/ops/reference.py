@@ -6,6 +6,7 @@ them. Those of attention are in `fullgraph.ops.reference_attention`.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.ops.keep import keep_scale, threshold
@@ -91,6 +92,24 @@ def keep_mask(key: int, row_ids: Tensor, columns: Tensor, p: float) -> Tensor:
     return _shift_right(z, 40) >= threshold(p)
 
 
+def mark_nonzero(x: Tensor) -> tuple[Tensor, int]:
+    is_there = _as_integers(x) != 0
+    words = F.pad(is_there, (0, -is_there.numel() % 64)).view(-1, 64).long()
+    return (words << torch.arange(64, device=x.device)).sum(1), int(is_there.sum())
+
+
+def pack_nonzero(x: Tensor, bits: Tensor, count: int) -> Tensor:
+    values = x.view(-1)[_marked(bits, x.numel())]
+    assert len(values) == count
+    return values
+
+
+def unpack_nonzero(bits: Tensor, x: Tensor) -> None:
+    numbers, is_there = _as_integers(x), _marked(bits, x.numel())
+    values = numbers[: int(is_there.sum())].clone()
+    numbers.zero_()[is_there] = values
+
+
 def _signed(bits: int) -> int:
     return bits - (1 << 64) if bits >= 1 << 63 else bits
 
@@ -109,3 +128,11 @@ def _entry_ids(indices: Tensor, edge_ids: Tensor | None) -> Tensor:
 
 def _per_entry(edge_array: Tensor, indices: Tensor, edge_ids: Tensor | None) -> Tensor:
     return edge_array[_entry_ids(indices, edge_ids)]
+
+
+def _as_integers(x: Tensor) -> Tensor:
+    return x.view(-1).view({2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()])
+
+
+def _marked(bits: Tensor, length: int) -> Tensor:
+    return ((bits.unsqueeze(1) >> torch.arange(64, device=bits.device)) & 1).view(-1)[:length].bool()

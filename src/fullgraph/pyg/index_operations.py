@@ -106,7 +106,7 @@ def _read_rows(x: Tensor, key: Any) -> Any:
 
 def _rows_by_id(x: Tensor, dim: int, ids: RemoteIds) -> Tensor:
     _check_rows(x, dim, ids)
-    rows = with_halo(x.movedim(dim, 0).contiguous(), ids.relation.halo)
+    rows = with_halo(x.movedim(dim, 0).contiguous(), ids.relation.halo, packs=True)
     return rows[ids.plain].movedim(0, dim) if ids.dim() == 1 else rows[ids.plain]
 
 

@@ -95,8 +95,8 @@ class Aggregating(AnyLayer):
             return None
         if len(x) != edge_index.relation.num_src:
             return None
-        reduction = _REDUCTIONS[aggregation]
-        return linear_sum(x, linear.weight, edge_index.plan, _flat(weight, x), reduction=reduction)
+        given = (x, linear.weight, edge_index.plan, _flat(weight, x))
+        return linear_sum(*given, reduction=_REDUCTIONS[aggregation], recipes=self.rank_graph.recipes)
 
 
 def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
