@@ -4,7 +4,7 @@
 // A number is zero if all its bits are, so -0.0 stays what it is, and NaN too. Marking and packing share the numbers out in words
 // of 64, each written by one thread. Unpacking runs backward in the memory that holds the packed values at its front: a value
 // never moves to the left, so what is still to be read is never overwritten. That takes no second copy, and is why one thread
-// does it: a loop of stores, still several times as fast as numbers come through a network.
+// does it, in up to three times the time of a copy.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -74,7 +74,7 @@ FULLGRAPH_INLINE void unpack_words(const Numbers<T>& k, const std::uint64_t* bit
         const std::int64_t here = std::popcount(bits[word]);
         count -= here;
         std::memcpy(values, k.numbers + count, static_cast<std::size_t>(here) * sizeof(T));
-        T* __restrict out = k.of_word(word);
+        T* const out = k.of_word(word);
         std::fill_n(out, k.length_of_word(word), T(0));
         const T* next = values;
         for (std::uint64_t marks = bits[word]; marks; marks &= marks - 1) out[std::countr_zero(marks)] = *next++;
