@@ -47,6 +47,20 @@ def test_fetch_brings_what_was_asked_for(num_ranks, round_rows, prefetch):
         assert sent == num_sent * (3 * 4 + 3 * 8)
 
 
+def holders(world: World, prefetch: int):
+    """How many hold a round's rows while they are used: this test, and whoever should have let go of them."""
+    routes = Routes.connect(world, needs(world.rank, world.num_ranks), 3, prefetch)
+    return [rows._use_count() for _, (rows,) in fetch(routes, (rows_of(world.rank),)) if len(rows)]
+
+
+@pytest.mark.parametrize("prefetch", [0, 1])
+def test_nothing_holds_rows_that_were_handed_out(prefetch):
+    alone = torch.empty(3)._use_count()
+    for counts in run_ranks(2, holders, prefetch):
+        assert len(counts) > 1
+        assert set(counts) == {alone}
+
+
 def round_lengths(world: World, num_rows: int, round_rows: int, prefetch: int):
     needed = [torch.arange(num_rows if rank != world.rank else 0) for rank in range(world.num_ranks)]
     return [len(round_.receive) for round_ in Routes.connect(world, needed, round_rows, prefetch).rounds]

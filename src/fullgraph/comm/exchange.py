@@ -263,8 +263,8 @@ def return_all(routes: Routes, rows: Tensor, total: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Posted:
-    works: Sequence[Work]
-    sent: list[Tensor]  # held until the works are done
+    works: list[Work]  # which hold the tensors that they move, so they go as soon as they are done
+    sent: list[Tensor]  # held until then
     messages: list[tuple[Wire, tuple[Tensor, ...], Tensor]]  # as they arrive, and the rows that they will become
     device: torch.device
     awaited: str
@@ -275,8 +275,8 @@ class _Posted:
 
     def wait(self, world: World) -> None:
         with world.awaiting(self.awaited):
-            for work in self.works:
-                work.wait()
+            while self.works:
+                self.works.pop(0).wait()
         self.sent.clear()
 
     def rows(self) -> tuple[Tensor, ...]:
@@ -335,7 +335,7 @@ def _post(
     awaited = f"rows of rank {receive_from} (and sending to rank {send_to})"
     posted = time.time_ns()
     with world.awaiting(awaited, doing="posting"):
-        works = world.post(operations) if operations else []
+        works: list[Work] = [*world.post(operations)] if operations else []
     if world.traffic.transfers is not None and works:
         works = world.traffic.transfers.recorded(works, awaited, posted)
     return _Posted(works, outgoing, messages, world.device, awaited)

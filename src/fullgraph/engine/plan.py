@@ -81,7 +81,8 @@ class Plan:
         world = self.halo.world
         if world.num_ranks == 1:
             return Walk(self._local.transposed, (), self.halo.routes)
-        told = [torch.stack([self._own_id(rank, ids), self._dst[ids]], dim=1) for rank, ids in enumerate(self._foreign)]
+        foreign = enumerate(self._foreign())
+        told = [torch.stack([self._own_id(rank, ids), self._dst[ids]], dim=1) for rank, ids in foreign]
         heard = swap(world, [edges.to(torch.int32) for edges in told])
         owners, positions, rows, needed = [], [], [], []
         for rank, edges in enumerate(heard):
@@ -99,7 +100,8 @@ class Plan:
     @cached_property
     def summing(self) -> Summing:
         """The walks of sums, for which fewer rows travel. Collective the first time."""
-        crossing = [Crossing(ids, self._own_id(rank, ids), self._dst[ids]) for rank, ids in enumerate(self._foreign)]
+        foreign = enumerate(self._foreign())
+        crossing = (Crossing(ids, self._own_id(rank, ids), self._dst[ids]) for rank, ids in foreign)
         return Summing(self.halo.world, self.halo.config, self._local, crossing, self.num_edges)
 
     def build(self, *, sums: bool, backward: bool) -> None:
@@ -133,11 +135,11 @@ class Plan:
     @cached_property
     def _edge_routes(self) -> Routes:
         world = self.halo.world
-        lengths = world.gather_objects([len(ids) for ids in self._foreign])
+        foreign = self._foreign()
+        lengths = world.gather_objects([len(ids) for ids in foreign])
         arriving = tuple(sent[world.rank] for sent in lengths)
-        return Routes(world, self._foreign, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
+        return Routes(world, foreign, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
 
-    @cached_property
     def _foreign(self) -> tuple[Tensor, ...]:
         """Per rank, the edges whose sources it owns, ordered by (source, destination); none for this rank."""
         owner, position = self._owner_and_position()

@@ -6,7 +6,7 @@ them, and q adds them up by R. Backward as many rows carry the gradient, Aᵀ g 
 message the sum of the gradients of the destinations it went to, and p adds them up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -59,25 +59,28 @@ class WalkWeights(NamedTuple):
 class Summing:
     """The walks of sums over a plan's edges, in both directions."""
 
-    def __init__(self, world: World, config: EngineConfig, local: Block, crossing: Sequence[Crossing], num_edges: int):
+    def __init__(self, world: World, config: EngineConfig, local: Block, crossing: Iterable[Crossing], num_edges: int):
         """Find the covers, and tell the owners of the sources what to send. Collective.
 
         Args:
             world: the ranks.
             config: how the engine walks.
             local: the edges between own rows.
-            crossing: per rank, the edges from its rows; none for this rank.
+            crossing: per rank, the edges from its rows, none for this rank; taken one after another.
             num_edges: edges of the plan. An entry that is no edge, and so has weight 1, has this as its id.
         """
-        self._world, self._config, self._local, self._num_edges = world, config, local, num_edges
-        factors = [_factor(edges, num_edges) for edges in crossing]
-        self._told = tuple(edge for *_, edge in (f.send for f in factors))
-        heard = swap(
-            world, [torch.stack([row, src], dim=1).to(torch.int32) for row, src, _ in (f.send for f in factors)]
-        )
-        self._incoming_edges = torch.cat([f.receive[2] for f in factors])
-        self._incoming = _blocks([f.receive[:2] for f in factors], local.num_rows)
-        self._outgoing = _blocks([entries.long().unbind(1) for entries in heard], local.num_cols)
+        self._world, self._config, self._local = world, config, local
+        received, told_edges, told = [], [], []
+        for edges in crossing:
+            send, receive = _factors(edges, num_edges)
+            received.append(receive)
+            told.append(torch.stack([send.row, send.col], dim=1).to(torch.int32))
+            told_edges.append(send.edge)
+        self._told_edges = tuple(told_edges)
+        self._received_edges = torch.cat([entries.edge for entries in received])
+        self._incoming = _blocks([(entries.row, entries.col) for entries in received], local.num_rows)
+        del received
+        self._outgoing = _blocks([entries.T.contiguous().unbind() for entries in swap(world, told)], local.num_cols)
         self._last: tuple[ref[Tensor], int, Tensor, Tensor] | None = None
 
     @cached_property
@@ -99,15 +102,15 @@ class Summing:
             if last() is weight and version == weight._version:
                 return WalkWeights(weight.detach(), sent, received)
         values = torch.cat([weight.detach(), weight.new_ones(1, *weight.shape[1:])])
-        sent, received = fetch_all(self._edge_routes, values, "setup_bytes"), values[self._incoming_edges]
+        sent, received = fetch_all(self._edge_routes, values, "setup_bytes"), values[self._received_edges]
         self._last = (ref(weight), weight._version, sent, received)
         return WalkWeights(weight.detach(), sent, received)
 
     @cached_property
     def _edge_routes(self) -> Routes:
-        lengths = self._world.gather_objects([len(ids) for ids in self._told])
+        lengths = self._world.gather_objects([len(ids) for ids in self._told_edges])
         arriving = tuple(sent[self._world.rank] for sent in lengths)
-        return Routes(self._world, self._told, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
+        return Routes(self._world, self._told_edges, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
 
     def _walk(self, local: Block, sent: tuple[Block, ...], received: tuple[Block, ...]) -> Walk:
         config, counts = self._config, tuple(block.num_rows for block in received)
@@ -119,19 +122,23 @@ class Summing:
         return Walk(local, tuple(blocks), routes)
 
 
-@dataclass(frozen=True)
-class _Factors:
-    """Both matrices of one rank's crossing edges by entry, ascending in the rows of the message.
+class _Entries(NamedTuple):
+    """The entries of a matrix with a row for each row of a message; ``edge``: the id of the edge that an entry is."""
 
-    ``send``: the row, the source that is added to it, the edge that this is; ``receive``: the row, the destination
-    that it is added to, the edge.
-    """
+    row: Tensor
+    col: Tensor
+    edge: Tensor
 
-    send: tuple[Tensor, Tensor, Tensor]
-    receive: tuple[Tensor, Tensor, Tensor]
+    @classmethod
+    def of(cls, *parts: tuple[Tensor, Tensor, Tensor]) -> "_Entries":
+        """In order of their rows; int32, but for edges."""
+        row, col, edge = (torch.cat(each) for each in zip(*parts, strict=True))
+        order = torch.argsort(row, stable=True)
+        return cls(row.to(torch.int32)[order], col.to(torch.int32)[order], edge[order])
 
 
-def _factor(edges: Crossing, num_edges: int) -> _Factors:
+def _factors(edges: Crossing, num_edges: int) -> tuple[_Entries, _Entries]:
+    """S and the transpose of R: which sources form each row of the message, and to which destinations it is added."""
     sources, src = torch.unique(edges.src, return_inverse=True)
     destinations, dst = torch.unique(edges.dst, return_inverse=True)
     covers = minimum_cover(src.cpu().numpy(), dst.cpu().numpy(), len(sources), len(destinations))
@@ -140,25 +147,16 @@ def _factor(edges: Crossing, num_edges: int) -> _Factors:
     row_of_source = by_source.cumsum(0) - 1
     row_of_destination = by_source.sum() + by_destination.cumsum(0) - 1
     whole = by_source[src]  # edges whose source travels; the others have their destination in the cover
-    no_edge_src = torch.full_like(sources[by_source], num_edges)
-    no_edge_dst = torch.full_like(destinations[by_destination], num_edges)
-    send = (
-        torch.cat([row_of_source[by_source], row_of_destination[dst[~whole]]]),
-        torch.cat([sources[by_source], edges.src[~whole]]),
-        torch.cat([no_edge_src, edges.ids[~whole]]),
+    sources, destinations = sources[by_source], destinations[by_destination]
+    send = _Entries.of(
+        (row_of_source[by_source], sources, torch.full_like(sources, num_edges)),
+        (row_of_destination[dst[~whole]], edges.src[~whole], edges.ids[~whole]),
     )
-    receive = (
-        torch.cat([row_of_source[src[whole]], row_of_destination[by_destination]]),
-        torch.cat([edges.dst[whole], destinations[by_destination]]),
-        torch.cat([edges.ids[whole], no_edge_dst]),
+    receive = _Entries.of(
+        (row_of_source[src[whole]], edges.dst[whole], edges.ids[whole]),
+        (row_of_destination[by_destination], destinations, torch.full_like(destinations, num_edges)),
     )
-    return _Factors(_by_row(send), _by_row(receive))
-
-
-def _by_row(entries: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    order = torch.argsort(entries[0], stable=True)
-    row, col, edge = entries
-    return row[order], col[order], edge[order]
+    return send, receive
 
 
 def _blocks(entries: Sequence[Sequence[Tensor]], num_cols: int) -> tuple[Block, ...]:
