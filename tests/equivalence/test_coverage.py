@@ -48,10 +48,10 @@ def observed_ways() -> Iterator[set[Way]]:
         return entry
 
     def seeing_rows(original: Callable[..., Any]) -> Callable[..., Any]:
-        def entry(x: torch.Tensor, halo: Any) -> torch.Tensor:
+        def entry(x: torch.Tensor, halo: Any, **settings: Any) -> torch.Tensor:
             if x[:1].numel() > WIDEST_OF_NUMBERS:
                 seen.add(Way.AT_ONCE)
-            return original(x, halo)
+            return original(x, halo, **settings)
 
         return entry
 
