@@ -26,6 +26,8 @@ from fullgraph.datasets import load
 PREFETCHES = (0, 1, 2)
 RATE, BITS_PER_SECOND = "1gbit", 1e9
 LATENCY = 0.005
+LOSS_TOLERANCE = 1e-5
+
 LEAST_HIDDEN = 0.5
 PROBE_ROWS, PROBE_COLUMNS = 32_768, 128
 
@@ -259,6 +261,8 @@ def _hides_half(model: str, num_ranks: int, ranks: list[RankTurns]) -> str:
 
 
 def _same_losses(model: str, num_ranks: int, ranks: list[RankTurns]) -> str:
-    losses = {tuple(turn.loss for turn in turns) for rank in ranks for turns in rank.turns.values()}
-    claim = f"{model} on {num_ranks} ranks: every prefetch computes the same losses, bit for bit"
-    return verdict(len(losses) == 1, claim)
+    by_turn = [[turn.loss for turn in turns] for rank in ranks for turns in zip(*rank.turns.values(), strict=True)]
+    worst = max((max(losses) - min(losses)) / abs(min(losses)) for losses in by_turn)
+    # With more rounds in flight a walk is cut into more of them, and sums are formed in another order.
+    claim = f"{model} on {num_ranks} ranks: every prefetch computes the same losses up to {LOSS_TOLERANCE:.0e}"
+    return verdict(worst <= LOSS_TOLERANCE, f"{claim}: {worst:.1e}")
