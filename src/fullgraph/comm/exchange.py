@@ -64,6 +64,13 @@ class Routes:
         return cls.cut(world, counts, round_rows, prefetch, wire_dtype, send_rows=asked)
 
     @classmethod
+    def giving(cls, world: World, send_rows: tuple[Tensor, ...]) -> "Routes":
+        """Routes by which each rank gives others what it chose, in rounds of a million rows. Collective."""
+        lengths = world.gather_objects([len(rows) for rows in send_rows])
+        counts = tuple(given[world.rank] for given in lengths)
+        return cls(world, send_rows, counts, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
+
+    @classmethod
     def cut(
         cls,
         world: World,
@@ -351,9 +358,6 @@ def swap(world: World, outgoing: Sequence[Tensor]) -> list[Tensor]:
         What each rank sent to this one; empty for itself.
     """
     lengths = [0 if rank == world.rank else len(t) for rank, t in enumerate(outgoing)]
-    everyone = world.gather_objects(lengths)
-    counts = tuple(given[world.rank] for given in everyone)
     payload = torch.cat([t[:length] for t, length in zip(outgoing, lengths, strict=True)])
-    positions = torch.arange(len(payload), device=payload.device).split(lengths)
-    routes = Routes(world, positions, counts, max(map(max, everyone)), round_rows=1 << 20, prefetch=0)
-    return list(fetch_all(routes, payload, "setup_bytes").split(counts))
+    routes = Routes.giving(world, torch.arange(len(payload), device=payload.device).split(lengths))
+    return list(fetch_all(routes, payload, "setup_bytes").split(routes.receive_counts))

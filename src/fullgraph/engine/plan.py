@@ -5,7 +5,6 @@ destinations come to the owner of the source, so that it can form the gradient o
 """
 
 from functools import cached_property
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from fullgraph.comm import Routes, fetch_all, swap
 from fullgraph.engine.constants import Constants
 from fullgraph.engine.halo import Halo, connect
+from fullgraph.engine.latest import Latest
 from fullgraph.engine.summing import Crossing, Summing
 from fullgraph.engine.walk import Walk, blocks_of_rounds
 from fullgraph.graph.block import Block
@@ -29,7 +29,7 @@ class Plan:
         self.halo, self.num_dst = halo, num_dst
         self._src, self._dst = src, dst
         self._divisors: dict[torch.dtype, Tensor] = {}
-        self._last_weight: tuple[ref[Tensor], int, Tensor] | None = None
+        self._at_sources: Latest[Tensor] = Latest()
 
     @cached_property
     def constants(self) -> Constants:
@@ -124,21 +124,11 @@ class Plan:
         """
         if self.halo.world.num_ranks == 1:
             return values.new_empty((0, *values.shape[1:]))
-        if self._last_weight is not None:
-            last, version, there = self._last_weight
-            if last() is values and version == values._version:
-                return there
-        there = fetch_all(self._edge_routes, values.detach(), "setup_bytes")
-        self._last_weight = (ref(values), values._version, there)
-        return there
+        return self._at_sources.of(values, lambda: fetch_all(self._edge_routes, values.detach(), "setup_bytes"))
 
     @cached_property
     def _edge_routes(self) -> Routes:
-        world = self.halo.world
-        foreign = self._foreign()
-        lengths = world.gather_objects([len(ids) for ids in foreign])
-        arriving = tuple(sent[world.rank] for sent in lengths)
-        return Routes(world, foreign, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
+        return Routes.giving(self.halo.world, self._foreign())
 
     def _foreign(self) -> tuple[Tensor, ...]:
         """Per rank, the edges whose sources it owns, ordered by (source, destination); none for this rank."""

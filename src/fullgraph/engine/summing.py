@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from fullgraph.comm import Routes, World, fetch_all, swap
 from fullgraph.config import EngineConfig
 from fullgraph.engine.cover import minimum_cover
+from fullgraph.engine.latest import Latest
 from fullgraph.engine.walk import Walk
 from fullgraph.graph.block import Block
 
@@ -81,7 +81,7 @@ class Summing:
         self._incoming = _blocks([(entries.row, entries.col) for entries in received], local.num_rows)
         del received
         self._outgoing = _blocks([entries.T.contiguous().unbind() for entries in swap(world, told)], local.num_cols)
-        self._last: tuple[ref[Tensor], int, Tensor, Tensor] | None = None
+        self._spread: Latest[tuple[Tensor, Tensor]] = Latest()
 
     @cached_property
     def forward(self) -> Walk:
@@ -97,20 +97,16 @@ class Summing:
         """``weight`` ``[num_edges, …]`` for `forward`. Collective, unless it is the last one, which is kept."""
         if weight is None:
             return WalkWeights(None, None, None)
-        if self._last is not None:
-            last, version, sent, received = self._last
-            if last() is weight and version == weight._version:
-                return WalkWeights(weight.detach(), sent, received)
-        values = torch.cat([weight.detach(), weight.new_ones(1, *weight.shape[1:])])
-        sent, received = fetch_all(self._edge_routes, values, "setup_bytes"), values[self._received_edges]
-        self._last = (ref(weight), weight._version, sent, received)
-        return WalkWeights(weight.detach(), sent, received)
+
+        def spread() -> tuple[Tensor, Tensor]:
+            values = torch.cat([weight.detach(), weight.new_ones(1, *weight.shape[1:])])
+            return fetch_all(self._edge_routes, values, "setup_bytes"), values[self._received_edges]
+
+        return WalkWeights(weight.detach(), *self._spread.of(weight, spread))
 
     @cached_property
     def _edge_routes(self) -> Routes:
-        lengths = self._world.gather_objects([len(ids) for ids in self._told_edges])
-        arriving = tuple(sent[self._world.rank] for sent in lengths)
-        return Routes(self._world, self._told_edges, arriving, max(map(max, lengths)), round_rows=1 << 20, prefetch=0)
+        return Routes.giving(self._world, self._told_edges)
 
     def _walk(self, local: Block, sent: tuple[Block, ...], received: tuple[Block, ...]) -> Walk:
         config, counts = self._config, tuple(block.num_rows for block in received)
