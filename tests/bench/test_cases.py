@@ -15,6 +15,7 @@ from fullgraph.bench import (
     kernels,
     link,
     memory,
+    products,
     pruning,
     relational,
     scaling,
@@ -33,6 +34,7 @@ COLUMNS = {
     "kernels": [kernels.COLUMNS, kernels.REDUCTION_COLUMNS, kernels.NARROW_COLUMNS],
     "link": [link.COLUMNS],
     "memory": [memory.COLUMNS],
+    "products": [products.COLUMNS],
     "pruning": [pruning.COLUMNS],
     "relational": [relational.COLUMNS],
     "scaling": [scaling.COLUMNS],
@@ -47,6 +49,7 @@ NUM_ROWS = {
     "kernels": 6,
     "link": 6,
     "memory": 6,
+    "products": 12,
     "pruning": 4,
     "relational": 2,
     "scaling": 3,
@@ -136,6 +139,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, link, "
-        "memory, pruning, relational, scaling, streaming, train, wire: speed\n"
+        "memory, products, pruning, relational, scaling, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -37,14 +37,14 @@ def build(name: str) -> torch.nn.Module:
     return MODELS[name]().double()
 
 
-def outputs_and_gradients(world: fg.World, path: str, mode: str, name: str):
+def outputs_and_gradients(world: fg.World, path: str, mode: str, name: str, dtype: torch.dtype = torch.float64):
     data = fg.open(path, world, mode=mode, prefetch=1, round_rows=7)
-    model, _ = fg.prepare(build(name), None, data)
-    data.x.requires_grad_()
-    out = model(data.x, data.edge_index)
+    model, _ = fg.prepare(build(name).to(dtype), None, data)
+    x = data.x.to(dtype).requires_grad_()
+    out = model(x, data.edge_index)
     (out * data.probe).sum().backward()
     gradients = {key: world.all_reduce(p.grad) for key, p in model.named_parameters()}
-    return fg.gather_rows(out, data), fg.gather_rows(data.x.grad, data), gradients
+    return fg.gather_rows(out, data), fg.gather_rows(x.grad, data), gradients
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def partitioned(tmp_path_factory):
     return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())
 
 
-def assert_equal(got: torch.Tensor, wanted: torch.Tensor) -> None:
-    torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10 * float(wanted.abs().max()))
+def assert_equal(got: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-10) -> None:
+    torch.testing.assert_close(got.double(), wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max()))
 
 
 @pytest.mark.parametrize("parts_per_rank", [1, 2])
@@ -82,11 +82,17 @@ def test_eight_ranks(expected, partitioned, name):
     check(expected, partitioned("metis", 8), name, "sar", 8)
 
 
-def check(expected, path: str, name: str, mode: str, num_ranks: int) -> None:
-    (out, grad_x, gradients), *_ = run_ranks(num_ranks, outputs_and_gradients, path, mode, name)
+@pytest.mark.parametrize(("num_ranks", "mode"), [(1, "sar"), (3, "sar"), (3, "keep"), (3, "halo")])
+@pytest.mark.parametrize("name", MODELS)
+def test_float32_takes_other_products(expected, partitioned, name, num_ranks, mode):
+    check(expected, partitioned("metis", num_ranks), name, mode, num_ranks, torch.float32, tolerance=1e-5)
+
+
+def check(expected, path: str, name: str, mode: str, num_ranks: int, *dtype: torch.dtype, tolerance=1e-10) -> None:
+    (out, grad_x, gradients), *_ = run_ranks(num_ranks, outputs_and_gradients, path, mode, name, *dtype)
     wanted_out, wanted_grad_x, wanted_gradients = expected[name]
-    assert_equal(out, wanted_out)
-    assert_equal(grad_x, wanted_grad_x)
+    assert_equal(out, wanted_out, tolerance)
+    assert_equal(grad_x, wanted_grad_x, tolerance)
     assert gradients.keys() == wanted_gradients.keys()
     for key, wanted in wanted_gradients.items():
-        assert_equal(gradients[key], wanted)
+        assert_equal(gradients[key], wanted, tolerance)

@@ -10,6 +10,7 @@ from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.held import HeldRows, held_rows
 from fullgraph.engine.identity import Identity, could_be_constant
+from fullgraph.engine.linear import linear
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
@@ -63,6 +64,7 @@ __all__ = [
     "keyed_dropout",
     "keyed_normal",
     "keyed_uniform",
+    "linear",
     "linear_sum",
     "mean_over_all",
     "mean_over_ranks",

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fullgraph import ops
 from fullgraph.engine.aggregate import Reduction, sum_neighbours, summed_back, walked_sum
 from fullgraph.engine.constants import Standing
 from fullgraph.engine.identity import could_be_constant
@@ -87,8 +88,8 @@ class _Projected(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,), (x, matrix) = grads, ctx.saved_tensors
-        grad_x = grad @ matrix if ctx.needs_input_grad[0] else None
-        return grad_x, grad.T @ x if ctx.needs_input_grad[1] else None
+        grad_x = ops.product(grad, matrix.T) if ctx.needs_input_grad[0] else None
+        return grad_x, ops.outer_sum(grad, x) if ctx.needs_input_grad[1] else None
 
 
 class _SumOfProjected(torch.autograd.Function):
@@ -97,7 +98,7 @@ class _SumOfProjected(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, x: Tensor, matrix: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
         ctx.weight, ctx.plan = weight, plan
-        return F.linear(walked_sum(x, plan, weight, "sum"), matrix)
+        return ops.product(walked_sum(x, plan, weight, "sum"), matrix)
 
     @staticmethod
     @once_differentiable

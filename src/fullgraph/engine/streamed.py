@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fullgraph import ops
 from fullgraph.graph import StoredRows
 
 CHUNK_BYTES = 1 << 24
@@ -172,7 +173,7 @@ class _Projection(torch.autograd.Function):
         ctx.source = source
         out = matrix.new_empty((source.num_rows, len(matrix)))
         for places, rows in source.chunks():
-            torch.mm(rows, matrix.t(), out=out[places])
+            out[places] = ops.product(rows, matrix)
         return out
 
     @staticmethod
@@ -181,5 +182,5 @@ class _Projection(torch.autograd.Function):
         source: Source = ctx.source
         grad_matrix = grads[0].new_zeros((grads[0].shape[1], source.width))
         for places, rows in source.chunks():
-            grad_matrix.addmm_(grads[0][places].t(), rows)
+            grad_matrix += ops.outer_sum(grads[0][places], rows)
         return grad_matrix, None

@@ -1,4 +1,4 @@
-"""Kernels by name: every sum, extremum, attention, dropout and packing that the engine uses, the same on any device.
+"""Kernels by name: every sum, extremum, attention, product, dropout and packing of the engine, the same on any device.
 
 A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] into the columns, and optionally
 ``edge_ids`` int64 [nnz], the row of an edge array that belongs to each entry (without it, entry e is edge e; an id
@@ -24,6 +24,7 @@ from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.masking import dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
+from fullgraph.ops.products import by_onednn, outer_sum, product
 from fullgraph.ops.sums import sddmm, spmm
 
 __all__ = [
@@ -36,12 +37,15 @@ __all__ = [
     "attention_v2_backward_dst",
     "attention_v2_backward_src",
     "attention_v2_forward",
+    "by_onednn",
     "dropout",
     "extremum",
     "extremum_backward",
     "mark_nonzero",
     "num_marks",
+    "outer_sum",
     "pack_nonzero",
+    "product",
     "sddmm",
     "spmm",
     "unpack_nonzero",

@@ -21,6 +21,7 @@ from fullgraph.pyg.rank_graph import RankGraph
 from fullgraph.pyg.refused import check_layers, check_prunable
 from fullgraph.pyg.rules import Converted, convert_instance, rules_in
 from fullgraph.pyg.rules.draws import KeyedDraws
+from fullgraph.pyg.rules.products import Products
 from fullgraph.pyg.rules.pruned import finished, following, pruned_index_of
 from fullgraph.pyg.rules.recomputed import Recomputed
 
@@ -180,7 +181,13 @@ class _Root(Converted):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         graph = self.rank_graph
         index = pruned_index_of((args, kwargs)) if graph.row_levels is None else None
-        with KeyedDraws(graph), graph.recomputing() as recipes, Recomputed(recipes) if recipes else nullcontext():
+        # A mode gets what those entered after it let through, so that what a product keeps can be made again.
+        with (
+            KeyedDraws(graph),
+            Products(),
+            graph.recomputing() as recipes,
+            Recomputed(recipes) if recipes else nullcontext(),
+        ):
             if index is None:
                 return super().__call__(*args, **kwargs)
             check_prunable(self, index.batch_norm)

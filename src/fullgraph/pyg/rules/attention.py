@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, HeldRows, attend, held_rows, unchanged
+from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, HeldRows, attend, held_rows, linear, unchanged
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.levels import LevelIndex
@@ -165,7 +164,7 @@ def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
     recipes = conv.rank_graph.recipes if conv.rank_graph.config.recompute == "layer" else None
     if recipes is not None and is_plain_linear(lin) and not torch.is_autocast_enabled(x.device.type):
         weight, bias = unchanged(lin.weight), None if lin.bias is None else unchanged(lin.bias)
-        recipes.note(out, x, lambda x: _by_heads(conv, F.linear(x, weight(), bias and bias())))
+        recipes.note(out, x, lambda x: _by_heads(conv, linear(x, weight(), bias and bias())))
     return out
 
 
@@ -184,7 +183,7 @@ def _held(
     def sources(x: Tensor) -> tuple[Tensor, ...]:
         for parameter in parameters:
             parameter()  # backward must find what forward has used
-        return (*(_by_heads(conv, lin(x)) for lin in lins), *further(x))
+        return (*(_by_heads(conv, linear(x, lin.weight, lin.bias)) for lin in lins), *further(x))
 
     num_columns = len(lins) * conv.heads * conv.out_channels
     return held_rows(x, index.plan, sources, num_columns)
