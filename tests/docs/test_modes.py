@@ -7,8 +7,8 @@ from torch_geometric import nn as pyg
 from torch_geometric.data import Data
 
 import fullgraph as fg
+from tests.covers import rows_of_cover
 from tests.docs.pages import ROOT, section, table_rows
-from tests.matching import smallest_cover
 from tests.ranks import run_ranks
 
 NUM_RANKS, NUM_NODES, NUM_EDGES, WIDTH, HEADS, FLOAT = 3, 30, 120, 6, 2, 4
@@ -61,8 +61,8 @@ def rows_of(rank: int, owner: np.ndarray) -> dict[str, int]:
     crossing = {(s, d) for s, d in zip(src.tolist(), dst.tolist(), strict=True) if owner[s] != owner[d]}
     others = [other for other in range(NUM_RANKS) if other != rank]
     return {
-        "c": sum(smallest_cover((s, d) for s, d in crossing if (owner[s], owner[d]) == (rank, q)) for q in others),
-        "rc": sum(smallest_cover((s, d) for s, d in crossing if (owner[s], owner[d]) == (q, rank)) for q in others),
+        "c": sum(rows_of_cover((s, d) for s, d in crossing if (owner[s], owner[d]) == (rank, q)) for q in others),
+        "rc": sum(rows_of_cover((s, d) for s, d in crossing if (owner[s], owner[d]) == (q, rank)) for q in others),
         "b": len({(s, owner[d]) for s, d in crossing if owner[s] == rank}),
         "h": len({s for s, d in crossing if owner[d] == rank}),
         "rb": len({(d, owner[s]) for s, d in crossing if owner[d] == rank}),

@@ -14,10 +14,10 @@ from torch_geometric.nn.resolver import aggregation_resolver
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.covers import rows_of_cover
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.equivalence.own_layers import EdgeMLP
 from tests.equivalence.test_law import GraphConvs
-from tests.matching import smallest_cover
 from tests.ranks import run_ranks
 
 HIDDEN, HEADS, FLOAT = 12, 4, 4  # bytes of a float32
@@ -56,7 +56,7 @@ def bytes_of_second_epoch(world: fg.World, path: str, mode: str, name: str):
 def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
     """Rows sent by ``rank``: sources to the owners of destinations, and the other way in backward.
 
-    A sum's rows may be added up before they travel: a smallest cover of the edges between two ranks.
+    A sum's rows may be added up before they travel: the cheapest cover of the edges between two ranks.
     """
     src, dst = awkward_graph().edge_index.numpy()
     leaves, enters = owner[src] == rank, owner[dst] == rank
@@ -69,7 +69,7 @@ def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
         edges = list(zip(src.tolist(), dst.tolist(), strict=True))
         others = [other for other in set(owner.tolist()) if other != rank]
         sources_sent, destinations_sent = (
-            sum(smallest_cover((s, d) for s, d in edges if (owner[s], owner[d]) == ends(other)) for other in others)
+            sum(rows_of_cover((s, d) for s, d in edges if (owner[s], owner[d]) == ends(other)) for other in others)
             for ends in (lambda other: (rank, other), lambda other: (other, rank))
         )
     total = 0
@@ -189,7 +189,7 @@ def test_zeros_do_not_travel_forward(path, name, mode, zeros):
     def rows_between(rank: int, other: int, *, backward: bool = False, sums: bool = False) -> int:
         ends = (other, rank) if backward else (rank, other)
         crossing = [edge for edge in edges if (owner[edge[0]], owner[edge[1]]) == ends]
-        return smallest_cover(crossing) if sums else len({edge[backward] for edge in crossing})
+        return rows_of_cover(crossing) if sums else len({edge[backward] for edge in crossing})
 
     sums = mode != "halo" and name in ("sage", "gcn", "gin")
     for rank, (forward, backward, _) in enumerate(answers):

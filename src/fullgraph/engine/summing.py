@@ -1,4 +1,4 @@
-"""How a sum walks: the edges between two ranks as a product of two matrices, with the fewest rows in between.
+"""How a sum walks: the edges between two ranks as a product of two matrices, with few rows in between.
 
 The edges from rank p into rank q are a sparse matrix A, and q needs A x of p's rows x. A cover of these edges
 (`engine.cover`) makes it a product, A = R S: p forms the message S x, whose rows are rows of its own or partial sums of
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fullgraph.comm import Routes, World, fetch_all, swap
 from fullgraph.config import EngineConfig
-from fullgraph.engine.cover import minimum_cover
+from fullgraph.engine.cover import cheapest_cover
 from fullgraph.engine.latest import Latest
 from fullgraph.engine.walk import Walk
 from fullgraph.graph.block import Block
@@ -137,7 +137,7 @@ def _factors(edges: Crossing, num_edges: int) -> tuple[_Entries, _Entries]:
     """S and the transpose of R: which sources form each row of the message, and to which destinations it is added."""
     sources, src = torch.unique(edges.src, return_inverse=True)
     destinations, dst = torch.unique(edges.dst, return_inverse=True)
-    covers = minimum_cover(src.cpu().numpy(), dst.cpu().numpy(), len(sources), len(destinations))
+    covers = cheapest_cover(src.cpu().numpy(), dst.cpu().numpy(), len(sources), len(destinations))
     by_source, by_destination = (torch.from_numpy(cover).to(src.device) for cover in covers)
     # Rows of the message: first the sources of the cover, then the partial sums of its destinations.
     row_of_source = by_source.cumsum(0) - 1
