@@ -13,6 +13,7 @@ void bind_attention_backward_src(nanobind::module_& m);
 void bind_attention_backward_dst(nanobind::module_& m);
 void bind_dropout(nanobind::module_& m);
 void bind_nonzero(nanobind::module_& m);
+void bind_norm(nanobind::module_& m);
 void bind_gather_and_add(nanobind::module_& m);
 }  // namespace fullgraph
 
@@ -26,6 +27,7 @@ NB_MODULE(_core, m) {
     fullgraph::bind_attention_backward_dst(m);
     fullgraph::bind_dropout(m);
     fullgraph::bind_nonzero(m);
+    fullgraph::bind_norm(m);
     fullgraph::bind_gather_and_add(m);
     m.def("register_bytes", &fullgraph::register_bytes);
 }

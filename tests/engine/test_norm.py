@@ -14,9 +14,17 @@ def normalised(world: World, x: torch.Tensor, owners: torch.Tensor):
     weight = torch.linspace(0.5, 2, x.size(1), dtype=x.dtype, requires_grad=True)
     bias = torch.linspace(-1, 1, x.size(1), dtype=x.dtype, requires_grad=True)
     own = x[owners == world.rank].clone().requires_grad_()
-    out, mean, variance, num_rows = batch_norm(own, weight, bias, 1e-5, world)
+    out, affine, variance, num_rows = batch_norm(own, weight, bias, 1e-5, world)
     (out * out.detach().sin()).sum().backward()
-    return out.detach(), own.grad, world.all_reduce(weight.grad), world.all_reduce(bias.grad), mean, variance, num_rows
+    return (
+        out.detach(),
+        own.grad,
+        world.all_reduce(weight.grad),
+        world.all_reduce(bias.grad),
+        affine.mean,
+        variance,
+        num_rows,
+    )
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])

@@ -23,6 +23,7 @@ MODELS = {
     "gat, tanh, residual": lambda: models.GAT(*SHAPE, heads=4, act="tanh", residual=True, **SETTINGS),
     "gatv2, leaky relu": lambda: models.GAT(*SHAPE, heads=4, v2=True, act="leaky_relu", **SETTINGS),
     "own": lambda: OwnModel(),
+    "norm used twice": lambda: NormUsedTwice(),
 }
 
 
@@ -42,6 +43,24 @@ class OwnModel(torch.nn.Module):
         x = F.dropout(x, 0.3, self.training)
         x = self.norms[1](self.second(x, edge_index)).sigmoid()
         return self.last(x * x.relu())
+
+
+class NormUsedTwice(torch.nn.Module):
+    """A norm's output goes into a ReLU and past it, and is changed in place after that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = pyg.SAGEConv(NUM_FEATURES, 12), pyg.SAGEConv(12, 12)
+        self.norms = torch.nn.ModuleList([torch.nn.BatchNorm1d(12), torch.nn.BatchNorm1d(12)])
+        self.last = torch.nn.Linear(12, NUM_CLASSES)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
+        normed = self.norms[0](self.first(x, edge_index))
+        x = self.second(F.relu(normed) + normed, edge_index)
+        normed = self.norms[1](x)
+        rows = torch.relu(normed)
+        normed += 0.5
+        return self.last(rows * F.relu(normed))
 
 
 def trained(world: fg.World, path: str, mode: str, recompute: str, name: str, dtype: torch.dtype):

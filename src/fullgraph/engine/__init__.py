@@ -14,7 +14,7 @@ from fullgraph.engine.linear import linear
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
-from fullgraph.engine.norm import batch_norm, normalised
+from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.pieces import Piece
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
@@ -70,7 +70,6 @@ __all__ = [
     "mean_over_ranks",
     "neighbourhoods",
     "norm_over_ranks",
-    "normalised",
     "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",

@@ -7,16 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph import ops
+from fullgraph.engine.recompute import Recipes
 from fullgraph.engine.streamed import StreamedRows
 
 
-def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Recipes | None = None) -> Tensor:
     """``F.linear``, by the faster of the products that torch has.
 
     Args:
         x: ``[…, F]``.
         matrix: ``[G, F]``.
         bias: ``[G]`` or None.
+        recipes: if given, rows that backward has made again are let go before the gradient of ``x`` is made.
 
     Returns:
         ``[…, G]``, differentiable with respect to all three.
@@ -27,23 +29,26 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
-    return _Linear.apply(x, matrix, bias) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
+    return _Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, recipes: Recipes | None) -> Tensor:
+        ctx.recipes = recipes
         ctx.save_for_backward(x if matrix.requires_grad else None, matrix if x.requires_grad else None)
         return ops.product(x, matrix, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,), (x, matrix) = grads, ctx.saved_tensors
-        for_x, for_matrix, for_bias = ctx.needs_input_grad
+        for_x, for_matrix, for_bias, _ = ctx.needs_input_grad
+        grad_bias = grad.sum(0) if for_bias else None
         if torch.is_grad_enabled():  # of a gradient too
             grad_x = grad @ matrix if for_x else None
-            grad_matrix = grad.T @ x if for_matrix else None
-        else:
-            grad_x = ops.product(grad, matrix.T) if for_x else None
-            grad_matrix = ops.outer_sum(grad, x) if for_matrix else None
-        return grad_x, grad_matrix, grad.sum(0) if for_bias else None
+            return grad_x, grad.T @ x if for_matrix else None, grad_bias, None
+        grad_matrix = ops.outer_sum(grad, x) if for_matrix else None
+        del x
+        if ctx.recipes is not None:
+            ctx.recipes.release()
+        return ops.product(grad, matrix.T) if for_x else None, grad_matrix, grad_bias, None

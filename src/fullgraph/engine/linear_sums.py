@@ -70,17 +70,18 @@ def linear_sum(
 
 def _sum_first(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None, recipes: Recipes | None) -> Tensor:
     """The matrix times the sum, with the backward of a sum of projected rows: that needs ``x``, and no sum is kept."""
-    projected = _Projected.apply(x, matrix)
+    projected = _Projected.apply(x, matrix, recipes)
     if recipes is not None:
         recipes.spare(projected)  # pyright: ignore[reportArgumentType]
-    return _SumOfProjected.apply(projected, x.detach(), matrix.detach(), weight, plan)  # pyright: ignore[reportReturnType]
+    return _SumOfProjected.apply(projected, x.detach(), matrix.detach(), weight, plan, recipes)  # pyright: ignore[reportReturnType]
 
 
 class _Projected(torch.autograd.Function):
     """Stands for ``F.linear(x, matrix)`` in backward; nobody reads its numbers, so it has none."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, recipes: Recipes | None) -> Tensor:
+        ctx.recipes = recipes
         ctx.save_for_backward(x, matrix)
         return x.new_zeros(()).expand(len(x), len(matrix))
 
@@ -88,22 +89,35 @@ class _Projected(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,), (x, matrix) = grads, ctx.saved_tensors
-        grad_x = ops.product(grad, matrix.T) if ctx.needs_input_grad[0] else None
-        return grad_x, ops.outer_sum(grad, x) if ctx.needs_input_grad[1] else None
+        grad_matrix = ops.outer_sum(grad, x) if ctx.needs_input_grad[1] else None
+        del x
+        if ctx.recipes is not None:
+            ctx.recipes.release()
+        return ops.product(grad, matrix.T) if ctx.needs_input_grad[0] else None, grad_matrix, None
 
 
 class _SumOfProjected(torch.autograd.Function):
     """Two steps of backward, not one, because after each of them autograd frees the gradient that it began with."""
 
     @staticmethod
-    def forward(ctx: Any, projected: Tensor, x: Tensor, matrix: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
-        ctx.weight, ctx.plan = weight, plan
+    def forward(
+        ctx: Any,
+        projected: Tensor,
+        x: Tensor,
+        matrix: Tensor,
+        weight: Tensor | None,
+        plan: Plan,
+        recipes: Recipes | None,
+    ) -> Tensor:
+        ctx.weight, ctx.plan, ctx.recipes = weight, plan, recipes
         return ops.product(walked_sum(x, plan, weight, "sum"), matrix)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return summed_back(grads[0], ctx.plan, ctx.weight), None, None, None, None
+        if ctx.recipes is not None:
+            ctx.recipes.release()
+        return summed_back(grads[0], ctx.plan, ctx.weight), None, None, None, None, None
 
 
 def _is_autocast(x: Tensor) -> bool:

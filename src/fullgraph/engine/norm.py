@@ -4,19 +4,44 @@ torch's `SyncBatchNorm` refuses CPU tensors, and a variance from sums of squares
 over ranks of F numbers in forward and one of 2 F in backward (Ioffe & Szegedy 2015, over all ranks' rows).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fullgraph import ops
 from fullgraph.comm import World
 from fullgraph.errors import InputError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """What a norm does to rows once its statistics are known: ``(x - mean) * scale + shift``, column by column.
+
+    Attributes:
+        mean: ``[F]``.
+        scale: ``[F]``.
+        shift: ``[F]``.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``[n, F]`` to new ``[n, F]``, the same bits every time."""
+        return ops.scaled_deviations(x.contiguous(), self.mean, self.scale, self.shift)
+
+    def relu_backward(self, grad: Tensor, x: Tensor) -> Tensor:
+        """The gradient of a ReLU's argument ``self(x)``, from that of its result, without either."""
+        return ops.positive_gradient(grad.contiguous(), x.contiguous(), self.mean, self.scale, self.shift)
+
+
 def batch_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, world: World
-) -> tuple[Tensor, Tensor, Tensor, int]:
+) -> tuple[Tensor, Affine, Tensor, int]:
     """Normalise each column of ``x`` with the statistics of all ranks' rows. Collective.
 
     Args:
@@ -27,32 +52,27 @@ def batch_norm(
         world: the ranks.
 
     Returns:
-        ``(out [n, F], mean [F], biased variance [F], rows of all ranks)``; only ``out`` is differentiable.
+        ``(out [n, F], what was done, biased variance [F], rows of all ranks)``; only ``out`` is differentiable.
 
     Raises:
         InputError: if all ranks together have fewer than 2 rows.
     """
+    rows = x.detach().contiguous()
     # Sums and the number of rows travel together in float64, which holds any count exactly.
-    sums = world.all_reduce(torch.cat([x.detach().sum(0).double(), x.new_tensor([len(x)], dtype=torch.float64)]))
+    sums = world.all_reduce(torch.cat([rows.sum(0).double(), rows.new_tensor([len(x)], dtype=torch.float64)]))
     num_rows = int(sums[-1])
     if num_rows < 2:
         raise InputError(f"batch norm in training needs at least 2 rows on all ranks together: {num_rows}")
     mean = (sums[:-1] / num_rows).to(x.dtype)
-    out, variance = _BatchNorm.apply(x, weight, bias, mean, eps, num_rows, world)  # pyright: ignore[reportGeneralTypeIssues]
-    return out, mean, variance, num_rows
-
-
-def normalised(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, mean: Tensor, variance: Tensor
-) -> Tensor:
-    """What `batch_norm` makes of ``x`` with these statistics, to the last bit."""
-    return _scaled(x - mean, weight, bias, torch.rsqrt(variance + eps))
-
-
-def _scaled(deviations: Tensor, weight: Tensor | None, bias: Tensor | None, inverse: Tensor) -> Tensor:
-    """In place."""
-    deviations *= inverse if weight is None else inverse * weight
-    return deviations if bias is None else deviations.add_(bias)
+    variance = (world.all_reduce(ops.squared_deviations(rows, mean)) / num_rows).to(x.dtype)
+    inverse = torch.rsqrt(variance + eps)
+    affine = Affine(
+        mean=mean,
+        scale=inverse if weight is None else (inverse * weight.detach()).to(x.dtype),
+        shift=torch.zeros_like(mean) if bias is None else bias.detach().to(x.dtype, copy=True),
+    )
+    out: Tensor = _BatchNorm.apply(x, weight, bias, affine, inverse, num_rows, world)  # pyright: ignore[reportAssignmentType]
+    return out, affine, variance, num_rows
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -62,32 +82,28 @@ class _BatchNorm(torch.autograd.Function):
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
-        mean: Tensor,
-        eps: float,
+        affine: Affine,
+        inverse: Tensor,
         num_rows: int,
         world: World,
-    ) -> tuple[Tensor, Tensor]:
-        out = x - mean
-        variance = world.all_reduce(torch.linalg.vecdot(out, out, dim=0)) / num_rows
-        inverse = torch.rsqrt(variance + eps)
-        out = _scaled(out, weight, bias, inverse)
-        ctx.num_rows, ctx.world = num_rows, world
-        ctx.save_for_backward(x, weight, mean, inverse)
-        ctx.mark_non_differentiable(variance)
-        return out, variance
+    ) -> Tensor:
+        ctx.affine, ctx.inverse, ctx.num_rows, ctx.world = affine, inverse, num_rows, world
+        ctx.save_for_backward(x)
+        return affine(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, weight, mean, inverse = ctx.saved_tensors
-        grad = grads[0]
-        normalised = (x - mean).mul_(inverse)
-        local = torch.stack([grad.sum(0), torch.linalg.vecdot(grad, normalised, dim=0)])
+        (x,), grad = ctx.saved_tensors, grads[0].contiguous()
+        x, affine, inverse = x.contiguous(), ctx.affine, ctx.inverse.double()
+        local = ops.gradient_sums(grad, x, affine.mean)
+        local[1] *= inverse
         # Parameters' gradients stay this rank's share: they are summed over ranks with all others, once per step.
-        grad_bias, grad_weight = local.clone()
+        grad_bias, grad_weight = local.to(grad.dtype, copy=True)
         mean_grad, mean_product = ctx.world.all_reduce(local) / ctx.num_rows
-        grad_x = normalised.mul_(-mean_product).add_(grad).sub_(mean_grad)
-        grad_x *= inverse if weight is None else inverse * weight
+        scale = affine.scale.double()
+        of_deviation, shift = (-scale * inverse * mean_product).to(grad.dtype), (-scale * mean_grad).to(grad.dtype)
+        grad_x = ops.combined_gradient(grad, x, affine.mean, affine.scale, of_deviation, shift)
         grad_weight = grad_weight if ctx.needs_input_grad[1] else None
         grad_bias = grad_bias if ctx.needs_input_grad[2] else None
         return grad_x, grad_weight, grad_bias, None, None, None, None

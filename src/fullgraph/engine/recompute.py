@@ -13,8 +13,11 @@ from typing import Any
 from weakref import ref
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from fullgraph.engine.norm import Affine
 from fullgraph.engine.streamed import StreamedRows
 
 
@@ -25,7 +28,7 @@ class _Given:
     rows: Tensor
     version: int
 
-    def value(self) -> Tensor:
+    def value(self, recipes: "Recipes | None" = None) -> Tensor:
         """The rows, if they are still what they were."""
         if self.rows._version != self.version:
             raise RuntimeError(
@@ -47,8 +50,7 @@ class _Made:
         """The rows, made from those of the parent."""
         if recipes.latest is not None and recipes.latest[0] is self:
             return recipes.latest[1]
-        parent = self.parent
-        rows = self.function(parent.value() if isinstance(parent, _Given) else parent.value(recipes))
+        rows = self.function(self.parent.value(recipes))
         if self.used_again:
             recipes.latest = (self, rows)
         return rows
@@ -81,6 +83,21 @@ class Recipes:
         gone = ref(out, lambda gone: self._known.pop(place, None) if self._is_of(place, gone) else None)
         self._known[place] = (gone, out._version, _Made(parent, function, used_again))
 
+    def relu(self, rows: Tensor) -> Tensor | None:
+        """``F.relu`` of a norm's output, whose backward needs what the norm's needs and nothing else; else None."""
+        made = self._made(rows)
+        if made is None or not isinstance(made.function, Affine) or not rows.requires_grad or _is_hooked():
+            return None
+        out: Tensor = _Relu.apply(rows, made.function)  # pyright: ignore[reportAssignmentType]
+        self.note(out, rows, torch.relu_, used_again=True)  # what a norm makes again is nobody else's
+        for saved, _ in _saved(out.grad_fn):
+            saved.register_hooks(lambda _: None, _Again(self, made.parent, self._made(out), rows.shape))
+        return out
+
+    def release(self) -> None:
+        """In backward, before much memory is needed: what was made last is made again if it is asked for again."""
+        self.latest = None
+
     def knows(self, tensor: Any) -> bool:
         """Whether ``tensor`` was noted."""
         return isinstance(tensor, Tensor) and any(known[0]() is tensor for known in list(self._known.values()))
@@ -88,8 +105,8 @@ class Recipes:
     def spare(self, out: Tensor) -> None:
         """Drop what the operation that made ``out`` saved of noted tensors; backward makes them again."""
         operation = out.grad_fn
-        if operation is None or torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # pyright: ignore[reportAttributeAccessIssue]
-            return  # somebody else decides what is saved, such as torch.utils.checkpoint
+        if operation is None or _is_hooked():
+            return
         own = self._made(out)
         for saved, tensor in _saved(operation):
             made = self._made(tensor) if isinstance(tensor, Tensor) and tensor.layout == torch.strided else None
@@ -119,7 +136,7 @@ class Recipes:
 class _Again:
     """What autograd calls in place of reading a saved tensor."""
 
-    def __init__(self, recipes: Recipes, made: _Made, own: _Made | None, shape: torch.Size):
+    def __init__(self, recipes: Recipes, made: _Made | _Given, own: _Made | None, shape: torch.Size):
         self._recipes, self._made, self._own, self._shape = recipes, made, own, shape
 
     def __call__(self, _: object) -> Tensor:
@@ -132,6 +149,22 @@ class _Again:
         return rows
 
 
+class _Relu(torch.autograd.Function):
+    """Its argument is saved in name only: it stands for the rows that it was made from."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, affine: Affine) -> Tensor:
+        ctx.affine = affine
+        ctx.save_for_backward(rows)
+        return F.relu(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (source,) = ctx.saved_tensors
+        return ctx.affine.relu_backward(grads[0], source), None
+
+
 def unchanged(tensor: Tensor) -> Callable[[], Tensor]:
     """A parameter that rows are made again with, as long as it is what it was.
 
@@ -140,6 +173,11 @@ def unchanged(tensor: Tensor) -> Callable[[], Tensor]:
     """
     given = _Given(tensor.detach(), tensor._version)
     return given.value
+
+
+def _is_hooked() -> bool:
+    """Whether somebody else decides what is saved, such as torch.utils.checkpoint."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _same_rows(a: Tensor, b: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Kernels by name: every sum, extremum, attention, product, dropout and packing of the engine, the same on any device.
+"""Kernels by name: the sums, extrema, attention, products, norms, dropout and packing of the engine, on any device.
 
 A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] into the columns, and optionally
 ``edge_ids`` int64 [nnz], the row of an edge array that belongs to each entry (without it, entry e is edge e; an id
@@ -24,6 +24,13 @@ from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.masking import dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
+from fullgraph.ops.norms import (
+    combined_gradient,
+    gradient_sums,
+    positive_gradient,
+    scaled_deviations,
+    squared_deviations,
+)
 from fullgraph.ops.products import by_onednn, outer_sum, product
 from fullgraph.ops.sums import sddmm, spmm
 
@@ -38,15 +45,20 @@ __all__ = [
     "attention_v2_backward_src",
     "attention_v2_forward",
     "by_onednn",
+    "combined_gradient",
     "dropout",
     "extremum",
     "extremum_backward",
+    "gradient_sums",
     "mark_nonzero",
     "num_marks",
     "outer_sum",
     "pack_nonzero",
+    "positive_gradient",
     "product",
+    "scaled_deviations",
     "sddmm",
     "spmm",
+    "squared_deviations",
     "unpack_nonzero",
 ]

@@ -136,3 +136,25 @@ def _as_integers(x: Tensor) -> Tensor:
 
 def _marked(bits: Tensor, length: int) -> Tensor:
     return ((bits.unsqueeze(1) >> torch.arange(64, device=bits.device)) & 1).view(-1)[:length].bool()
+
+
+def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
+    return (x - mean).double().square().sum(0)
+
+
+def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor) -> Tensor:
+    return torch.stack([grad.double().sum(0), (grad * (x - mean)).double().sum(0)])
+
+
+def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return (x - mean) * scale + shift
+
+
+def combined_gradient(
+    grad: Tensor, x: Tensor, mean: Tensor, of_grad: Tensor, of_deviation: Tensor, shift: Tensor
+) -> Tensor:
+    return grad * of_grad + (x - mean) * of_deviation + shift
+
+
+def positive_gradient(grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return grad.masked_fill(scaled_deviations(x, mean, scale, shift) <= 0, 0)

@@ -184,8 +184,8 @@ class _Root(Converted):
         # A mode gets what those entered after it let through, so that what a product keeps can be made again.
         with (
             KeyedDraws(graph),
-            Products(),
             graph.recomputing() as recipes,
+            Products(recipes),
             Recomputed(recipes) if recipes else nullcontext(),
         ):
             if index is None:

@@ -11,7 +11,7 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.engine import Groups, batch_norm, normalised
+from fullgraph.engine import Groups, batch_norm
 from fullgraph.errors import InputError, UnsupportedLayer
 from fullgraph.pyg.rules.converted import original_class
 from fullgraph.pyg.rules.pruned import RowWise
@@ -30,14 +30,13 @@ class BatchNorm1d(RowWise, torch.nn.BatchNorm1d):
             return super().forward(input)
         if input.dim() != 2:
             raise UnsupportedLayer(f"BatchNorm1d on a partitioned graph takes rows [n, F], not: {tuple(input.shape)}")
-        out, mean, variance, num_rows = batch_norm(input, self.weight, self.bias, self.eps, self.rank_graph.world)
+        out, affine, variance, num_rows = batch_norm(input, self.weight, self.bias, self.eps, self.rank_graph.world)
         recipes = self.rank_graph.recipes
         if recipes is not None:
-            weight, bias = (None if p is None else p.detach() for p in (self.weight, self.bias))
-            recipes.note(out, input, lambda x: normalised(x, weight, bias, self.eps, mean, variance))
+            recipes.note(out, input, affine)
             recipes.spare(out)
         if self.training and self.track_running_stats:
-            self._update(mean, variance * (num_rows / (num_rows - 1)))
+            self._update(affine.mean, variance * (num_rows / (num_rows - 1)))
         return out
 
     @torch.no_grad()

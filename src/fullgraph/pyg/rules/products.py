@@ -6,14 +6,20 @@ from typing import Any
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from fullgraph.engine import linear
+from fullgraph.engine import Recipes, linear
 
 
 class Products(TorchFunctionMode):
     """While it is active, ``F.linear`` of plain tensors is the engine's."""
 
+    def __init__(self, recipes: Recipes | None):
+        super().__init__()
+        self._recipes = recipes
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        is_ours = func is F.linear and not types
-        return (linear if is_ours else func)(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func is F.linear and not types:
+            return linear(*args, **kwargs, recipes=self._recipes)
+        return func(*args, **kwargs)

@@ -13,10 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from fullgraph.engine import Recipes
 
-_ELEMENTWISE = {
-    F.relu,
-    torch.relu,
-    Tensor.relu,
+_RELU = {F.relu, torch.relu, Tensor.relu}
+_ELEMENTWISE = _RELU | {
     F.elu,
     F.leaky_relu,
     F.gelu,
@@ -39,6 +37,10 @@ class Recomputed(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in _RELU and len(args) == 1 and not kwargs.get("inplace"):
+            out = self._recipes.relu(args[0])
+            if out is not None:
+                return out
         out = func(*args, **kwargs)
         if type(out) is Tensor and any(map(self._recipes.knows, args)):
             if func in _ELEMENTWISE and out is not args[0]:

@@ -1,0 +1,112 @@
+"""The steps of a norm over rows, each in one pass: sums over rows by column, and rows made of rows.
+
+All take ``x`` ``[n, F]`` and the ``mean`` ``[F]`` of each column, of one float dtype and contiguous. A deviation is
+``x - mean``: taken before it is multiplied, so that nothing is lost where the mean is far from zero.
+"""
+
+import torch
+from torch import Tensor
+
+from fullgraph.ops import native, reference
+from fullgraph.ops.checks import check
+
+
+def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
+    """Sum of the squared deviations of each column, float64 ``[F]``.
+
+    Raises:
+        InputError: on tensors that do not fit.
+    """
+    _check(x, x, mean)
+    if not native.runs(x):
+        return reference.squared_deviations(x, mean)
+    out = torch.empty(x.size(1), dtype=torch.float64)
+    native.core.squared_deviations(native.array(x), native.array(mean), native.array(out), native.threads())
+    return out
+
+
+def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor) -> Tensor:
+    """Sum of the gradient, and of its products with the deviations, of each column: float64 ``[2, F]``.
+
+    Args:
+        grad: as ``x``.
+
+    Raises:
+        InputError: on tensors that do not fit.
+    """
+    _check(grad, x, mean)
+    if not native.runs(x):
+        return reference.gradient_sums(grad, x, mean)
+    out = torch.empty((2, x.size(1)), dtype=torch.float64)
+    native.core.gradient_sums(
+        native.array(grad), native.array(x), native.array(mean), native.array(out), native.threads()
+    )
+    return out
+
+
+def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """``(x - mean) * scale + shift``, new ``[n, F]``.
+
+    Args:
+        scale: ``[F]``.
+        shift: ``[F]``.
+
+    Raises:
+        InputError: on tensors that do not fit.
+    """
+    _check(x, x, mean, scale, shift)
+    if not native.runs(x):
+        return reference.scaled_deviations(x, mean, scale, shift)
+    out = torch.empty_like(x)
+    native.core.scaled_deviations(*map(native.array, (x, mean, scale, shift, out)), native.threads())
+    return out
+
+
+def combined_gradient(
+    grad: Tensor, x: Tensor, mean: Tensor, of_grad: Tensor, of_deviation: Tensor, shift: Tensor
+) -> Tensor:
+    """``grad * of_grad + (x - mean) * of_deviation + shift``, new ``[n, F]``.
+
+    Args:
+        grad: as ``x``.
+        of_grad: ``[F]``.
+        of_deviation: ``[F]``.
+        shift: ``[F]``.
+
+    Raises:
+        InputError: on tensors that do not fit.
+    """
+    _check(grad, x, mean, of_grad, of_deviation, shift)
+    if not native.runs(x):
+        return reference.combined_gradient(grad, x, mean, of_grad, of_deviation, shift)
+    out = torch.empty_like(x)
+    native.core.combined_gradient(
+        *map(native.array, (grad, x, mean, of_grad, of_deviation, shift, out)), native.threads()
+    )
+    return out
+
+
+def positive_gradient(grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """The gradient where `scaled_deviations` makes a number above zero, or NaN, and 0 elsewhere: new ``[n, F]``.
+
+    Args:
+        grad: as ``x``.
+        scale: ``[F]``.
+        shift: ``[F]``.
+
+    Raises:
+        InputError: on tensors that do not fit.
+    """
+    _check(grad, x, mean, scale, shift)
+    if not native.runs(x):
+        return reference.positive_gradient(grad, x, mean, scale, shift)
+    out = torch.empty_like(x)
+    native.core.positive_gradient(*map(native.array, (grad, x, mean, scale, shift, out)), native.threads())
+    return out
+
+
+def _check(grad: Tensor, x: Tensor, *columns: Tensor) -> None:
+    check("x", x, [-1, -1], x.dtype, x.device)
+    check("grad", grad, list(x.shape), x.dtype, x.device)
+    for column in columns:
+        check("what is given by column", column, [x.size(1)], x.dtype, x.device)
