@@ -64,23 +64,28 @@ def connect(world: World, needed: Sequence[Tensor], config: EngineConfig) -> Rou
 def with_halo(x: Tensor, halo: Halo, *, packs: bool = False) -> Tensor:
     """Own and halo rows of ``x``: ``[num_own, …]`` to ``[num_extended, …]``, differentiable. Collective.
 
-    ``packs`` is as in `fetch`.
+    ``packs`` is as in `fetch`. Without halo rows it is the memory of ``x``, so it may not be changed in place.
     """
     return _Extend.apply(x, halo, packs)  # pyright: ignore[reportReturnType]
 
 
 def without_halo(x: Tensor, halo: Halo) -> Tensor:
-    """The adjoint of `with_halo`: add the halo rows of ``x`` to their owners' rows, differentiable. Collective."""
+    """The adjoint of `with_halo`: add the halo rows of ``x`` to their owners' rows, differentiable. Collective.
+
+    Where nothing goes to another rank or comes from one it is the memory of ``x``.
+    """
     return _Reduce.apply(x, halo)  # pyright: ignore[reportReturnType]
 
 
 def _extend(x: Tensor, halo: Halo, packs: bool) -> Tensor:
-    return torch.cat([x, fetch_all(halo.routes, x, packs=packs)]) if halo.world.num_ranks > 1 else x.clone()
+    rows = fetch_all(halo.routes, x, packs=packs)  # others may need rows of a rank that needs none
+    return torch.cat([x, rows]) if len(rows) else x.contiguous()
 
 
 def _reduce(x: Tensor, halo: Halo) -> Tensor:
-    own = x[: halo.num_own].clone()
-    return return_all(halo.routes, x[halo.num_own :].contiguous(), own) if halo.world.num_ranks > 1 else own
+    if not halo.routes.num_received and not halo.routes.num_sent:
+        return x
+    return return_all(halo.routes, x[halo.num_own :].contiguous(), x[: halo.num_own].clone())
 
 
 class _Extend(torch.autograd.Function):
