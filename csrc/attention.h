@@ -33,6 +33,22 @@ struct Edges {
     std::int64_t plane() const { return num_heads * chunk_entries; }
 };
 
+// Rows by heads: [num_rows, num_heads, channels], or [num_rows, 1, channels] where all heads have the same.
+template <class T>
+struct HeadRows {
+    const T* data;
+    std::int64_t width;   // of a row
+    std::int64_t stride;  // from one head to the next; 0 where they share
+
+    FULLGRAPH_INLINE const T* at(std::int64_t row, std::int64_t h) const { return data + row * width + h * stride; }
+};
+
+template <class T>
+HeadRows<T> head_rows(const In<T, 3>& rows) {
+    const auto heads = static_cast<std::int64_t>(rows.shape(1)), channels = static_cast<std::int64_t>(rows.shape(2));
+    return {rows.data(), heads * channels, heads > 1 ? channels : 0};
+}
+
 // Asks for `width` numbers from `from` on.
 template <class T>
 FULLGRAPH_INLINE void prefetch_numbers(const T* from, std::int64_t width) {
@@ -89,12 +105,12 @@ struct Transposed {
 template <class T>
 struct RowsAhead {
     const Chunk& chunk;
-    const T* rows;  // [num_columns, heads, channels]
+    HeadRows<T> rows;
     std::int64_t heads, channels;
     std::int64_t edge = 0, part = 0;
 
     FULLGRAPH_INLINE void step() {
-        chunk.prefetch(rows + part * channels, heads * channels, channels, edge);
+        prefetch_numbers(rows.at(chunk.ahead[edge], part), channels);
         if (++part == heads) {
             part = 0;
             ++edge;

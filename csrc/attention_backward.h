@@ -19,16 +19,16 @@ struct ToSource {  // rows are sources, columns destinations
     static constexpr bool to_source = true;
     Edges<T> edges;
     Score<T> score;
-    const T* message;             // [num_rows, num_heads, channels]
-    const T* grad;                // [num_columns, num_heads, channels]
+    HeadRows<T> message;          // [num_rows, num_heads, channels]
+    HeadRows<T> grad;             // [num_columns, num_heads or 1, channels]
     const T* numbers;             // [num_columns, stride]: per head log-sum-exp, delta and, of an additive score, score
     std::int64_t stride;
     Destination<T> grad_row;      // the score's gradient
     Destination<T> grad_message;  // [num_rows, num_heads, channels]
     T* grad_bias;                 // [num_edges, num_heads] or null; of an additive score only
 
-    const T* own() const { return message; }
-    const T* other() const { return grad; }
+    const HeadRows<T>& own() const { return message; }
+    const HeadRows<T>& other() const { return grad; }
 };
 
 template <class T, template <class> class Score>
@@ -36,15 +36,15 @@ struct ToDestination {  // rows are destinations, columns sources
     static constexpr bool to_source = false;
     Edges<T> edges;
     Score<T> score;
-    const T* message;         // [num_columns, num_heads, channels]
+    HeadRows<T> message;      // [num_columns, num_heads, channels]
     const T* logsumexp;       // [num_rows, num_heads]
-    const T* grad;            // [num_rows, num_heads, channels]
+    HeadRows<T> grad;         // [num_rows, num_heads or 1, channels]
     const T* delta;           // [num_rows, num_heads]
     Destination<T> grad_row;  // the score's gradient
     T* grad_bias;             // [num_edges, num_heads] or null
 
-    const T* own() const { return grad; }
-    const T* other() const { return message; }
+    const HeadRows<T>& own() const { return grad; }
+    const HeadRows<T>& other() const { return message; }
 };
 
 // Of one head, in place: `weight` from log-sum-exp to exp(logit - lse), `slope` from raw score to logit'(raw); kept is weight *
@@ -108,11 +108,10 @@ FULLGRAPH_INLINE void return_light_rows(const S& shape, const ToSource<T, Additi
             });
         }
         add_few(
-            shape, rows, r, heads, weight, [](std::int64_t) FULLGRAPH_LAMBDA_INLINE { return T(1); },
-            [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE { return k.grad + rows.column[e] * width; },
+            shape, rows, r, heads, weight, [](std::int64_t) FULLGRAPH_LAMBDA_INLINE { return T(1); }, k.grad,
             k.grad_message.rows + rows.row[r] * width);
-        rows.prefetch_columns_of(r, k.grad, width);
-        rows.prefetch_row(r, k.message, width);
+        rows.prefetch_columns_of(r, k.grad);
+        rows.prefetch_row(r, k.message.data, width);
         rows.prefetch_row(r, k.grad_message.rows, width);
     }
 }
@@ -123,7 +122,7 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
     constexpr bool to_columns = to_source && !Score<T>::reads_rows;  // the columns' scores get their gradient in this pass
     constexpr bool same_rows = !to_source && std::is_same_v<Score<T>, Gatv2<T>>;  // the score reads the messages
     const Edges<T>& edges = k.edges;
-    const std::int64_t heads = edges.num_heads, channels = edges.channels, width = edges.width();
+    const std::int64_t heads = edges.num_heads, channels = edges.channels;
     T *raws = scratch.plane(0), *logsumexps = scratch.plane(1), *deltas = scratch.plane(2);
     T *inner = scratch.plane(3), *factor = inner + chunk_entries, *kept = factor + chunk_entries, *line = kept + chunk_entries;
     const HeldMemory<T> memory{scratch.held(), scratch.held_size};
@@ -163,9 +162,10 @@ FULLGRAPH_INLINE void return_rows(const Direction<T, Score>& k, const Task& task
                         std::fill_n(logsumexp, chunk.padded, k.logsumexp[row * heads + h]);
                         std::fill_n(delta, chunk.padded, k.delta[row * heads + h]);
                     }
-                    const T* other = k.other() + h * channels;
+                    const T* other = k.other().at(0, h);
+                    const std::int64_t width = k.other().width;
                     const auto other_row = [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE { return other + chunk.column[e] * width; };
-                    const Held<S> own = operand(shape, k.own() + row * width + h * channels, memory[4]);
+                    const Held<S> own = operand(shape, k.own().at(row, h), memory[4]);
                     if constexpr (Score<T>::reads_rows) {
                         k.score.with_partial(shape, edges, chunk, h, memory, [&](const auto& partial) FULLGRAPH_LAMBDA_INLINE {
                             sum_lanes(shape, chunk.padded, raw, inner, [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {

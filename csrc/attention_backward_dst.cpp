@@ -19,7 +19,7 @@ void gatv2_to_destination(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 
                           int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), grad_x_dst.data()};
-    run_all<T>(ToDestination<T, Gatv2>{edges, score, x_src.data(), logsumexp.data(), grad.data(), delta.data(),
+    run_all<T>(ToDestination<T, Gatv2>{edges, score, head_rows(x_src), logsumexp.data(), head_rows(grad), delta.data(),
                                  {score.grad_row, nullptr, score.grad_width(edges)}, data_or_null(grad_bias)},
                grad_att.data(), edges.width(), most_row_tasks, num_threads);
 }
@@ -31,7 +31,7 @@ void dot_to_destination(Indptr indptr, Indices indices, In<T, 3> key_rows, In<T,
                         std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{query.data(), key_rows.data(), static_cast<T>(scale), grad_query.data()};
-    run_all<T>(ToDestination<T, ScaledDot>{edges, score, value.data(), logsumexp.data(), grad.data(), delta.data(),
+    run_all<T>(ToDestination<T, ScaledDot>{edges, score, head_rows(value), logsumexp.data(), head_rows(grad), delta.data(),
                                  {score.grad_row, nullptr, score.grad_width(edges)}, data_or_null(grad_bias)},
                nullptr, 0, 1, num_threads);
 }

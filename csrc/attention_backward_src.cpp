@@ -53,7 +53,7 @@ void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In
     const Additive<T> score{score_src.data(), score_dst.data(), static_cast<T>(negative_slope), grad_score_src.data()};
     const auto num_columns = static_cast<std::int64_t>(grad.shape(0));
     const Numbers<T> numbers(num_columns, edges.num_heads, {logsumexp.data(), delta.data(), score_dst.data()}, num_threads);
-    run_all<T>(ToSource<T, Additive>{edges, score, x.data(), grad.data(), numbers.data, numbers.stride,
+    run_all<T>(ToSource<T, Additive>{edges, score, head_rows(x), head_rows(grad), numbers.data, numbers.stride,
                                      {score.grad_row, nullptr, score.grad_width(edges)}, {grad_x.data(), nullptr, edges.width()},
                                      data_or_null(grad_bias)},
                grad_score_dst.data(), num_columns * edges.num_heads, num_column_groups(edges.csr, num_columns), num_threads);
@@ -67,7 +67,7 @@ void gatv2_to_source(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_src.data(), x_dst.data(), att.data(), static_cast<T>(negative_slope), grad_x_src.data()};
     const Numbers<T> numbers(static_cast<std::int64_t>(grad.shape(0)), edges.num_heads, {logsumexp.data(), delta.data()}, num_threads);
-    run_all<T>(ToSource<T, Gatv2>{edges, score, x_src.data(), grad.data(), numbers.data, numbers.stride, {score.grad_row, nullptr, score.grad_width(edges)},
+    run_all<T>(ToSource<T, Gatv2>{edges, score, head_rows(x_src), head_rows(grad), numbers.data, numbers.stride, {score.grad_row, nullptr, score.grad_width(edges)},
                             {grad_x_src.data(), nullptr, edges.width()}, nullptr},
                nullptr, 0, 1, num_threads);
 }
@@ -80,7 +80,7 @@ void dot_to_source(Indptr indptr, Indices indices, In<T, 3> key_rows, In<T, 3> v
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{key_rows.data(), query.data(), static_cast<T>(scale), grad_key.data()};
     const Numbers<T> numbers(static_cast<std::int64_t>(grad.shape(0)), edges.num_heads, {logsumexp.data(), delta.data()}, num_threads);
-    run_all<T>(ToSource<T, ScaledDot>{edges, score, value.data(), grad.data(), numbers.data, numbers.stride, {score.grad_row, nullptr, score.grad_width(edges)},
+    run_all<T>(ToSource<T, ScaledDot>{edges, score, head_rows(value), head_rows(grad), numbers.data, numbers.stride, {score.grad_row, nullptr, score.grad_width(edges)},
                             {grad_value.data(), nullptr, edges.width()}, nullptr},
                nullptr, 0, 1, num_threads);
 }

@@ -18,7 +18,7 @@ template <class T, template <class> class Score>
 struct Forward {
     Edges<T> edges;
     Score<T> score;
-    const T* message;        // [num_columns, num_heads, channels]
+    HeadRows<T> message;     // [num_columns, num_heads, channels]
     Destination<T> maximum;  // [num_rows, num_heads]
     Destination<T> total;    // [num_rows, num_heads]
     Destination<T> acc;      // [num_rows, num_heads, channels]
@@ -93,9 +93,8 @@ FULLGRAPH_INLINE void attend_light_rows(const S& shape, const Forward<T, Additiv
     for (std::int64_t r = 0; r < rows.num_rows; ++r) {
         add_few(
             shape, rows, r, heads, weight, [&](std::int64_t h) FULLGRAPH_LAMBDA_INLINE { return scale[r * heads + h]; },
-            [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE { return k.message + rows.column[e] * width; },
-            k.acc.rows + rows.row[r] * width);
-        rows.prefetch_columns_of(r, k.message, width);
+            k.message, k.acc.rows + rows.row[r] * width);
+        rows.prefetch_columns_of(r, k.message);
         rows.prefetch_row(r, k.acc.rows, width);
     }
 }
@@ -145,7 +144,7 @@ FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, 
                 };
                 RowsAhead<T> ahead{chunk, k.message, heads, channels};
                 const auto add_head = [&](std::int64_t h) FULLGRAPH_LAMBDA_INLINE {
-                    const T* message = k.message + h * channels;
+                    const T* message = k.message.at(0, h);
                     Held<S> sum = zeros(shape, memory[0]);
                     add_rows(shape, (chunk.count + 3) / 4 * 4, weight + h * chunk_entries, sum,
                              [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
@@ -161,8 +160,8 @@ FULLGRAPH_INLINE void attend_rows(const Forward<T, Score>& k, const Task& task, 
                         add_whole_rows(shape, chunk.count, acc,
                                        [&](std::int64_t e, std::int64_t h) FULLGRAPH_LAMBDA_INLINE { return weight[h * chunk_entries + e]; },
                                        [&](std::int64_t e) FULLGRAPH_LAMBDA_INLINE {
-                                           if constexpr (!std::is_same_v<Score<T>, Gatv2<T>>) chunk.prefetch(k.message, width, width, e);
-                                           return k.message + chunk.column[e] * width;
+                                           if constexpr (!std::is_same_v<Score<T>, Gatv2<T>>) chunk.prefetch(k.message.data, width, width, e);
+                                           return k.message.at(chunk.column[e], 0);
                                        });
                         continue;
                     }
@@ -205,7 +204,7 @@ void absorb(std::int64_t heads, std::int64_t channels, const T* maximum, const T
 }
 
 template <class T, template <class> class Score>
-void run_all(const Edges<T>& edges, const Score<T>& score, const T* message, T* maximum, T* total, T* acc, int num_threads) {
+void run_all(const Edges<T>& edges, const Score<T>& score, const HeadRows<T>& message, T* maximum, T* total, T* acc, int num_threads) {
     const nb::gil_scoped_release release;
     const Tasks tasks(edges.csr);
     const Segments& segments = tasks.segments();
@@ -234,7 +233,7 @@ void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In
               EdgeIds edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x);
     const Additive<T> score{score_dst.data(), score_src.data(), static_cast<T>(negative_slope), nullptr};
-    run_all(edges, score, x.data(), maximum.data(), total.data(), acc.data(), num_threads);
+    run_all(edges, score, head_rows(x), maximum.data(), total.data(), acc.data(), num_threads);
 }
 
 template <class T>
@@ -243,7 +242,7 @@ void gatv2(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T,
            std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), nullptr};
-    run_all(edges, score, x_src.data(), maximum.data(), total.data(), acc.data(), num_threads);
+    run_all(edges, score, head_rows(x_src), maximum.data(), total.data(), acc.data(), num_threads);
 }
 
 template <class T>
@@ -252,7 +251,7 @@ void scaled_dot(Indptr indptr, Indices indices, In<T, 3> query, In<T, 3> key_row
                 std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{query.data(), key_rows.data(), static_cast<T>(scale), nullptr};
-    run_all(edges, score, value.data(), maximum.data(), total.data(), acc.data(), num_threads);
+    run_all(edges, score, head_rows(value), maximum.data(), total.data(), acc.data(), num_threads);
 }
 
 template <class T>

@@ -68,10 +68,10 @@ struct LightRows {
     FULLGRAPH_INLINE void prefetch_columns(const T* columns, std::int64_t stride, std::int64_t width) const {
         for (std::int64_t e = 0; e < num_entries; ++e) prefetch_numbers(columns + column_ahead[e] * stride, width);
     }
-    // The same for as many entries as row number r has, of `columns` [num_columns, width], so that memory and arithmetic overlap.
+    // The same for all numbers of as many entries as row number r has, so that memory and arithmetic overlap.
     template <class T>
-    FULLGRAPH_INLINE void prefetch_columns_of(std::int64_t r, const T* columns, std::int64_t width) const {
-        for (std::int64_t e = first[r]; e < first[r + 1]; ++e) prefetch_numbers(columns + column_ahead[e] * width, width);
+    FULLGRAPH_INLINE void prefetch_columns_of(std::int64_t r, const HeadRows<T>& columns) const {
+        for (std::int64_t e = first[r]; e < first[r + 1]; ++e) prefetch_numbers(columns.at(column_ahead[e], 0), columns.width);
     }
     // Asks for one of the rows that come next, of `rows` [num_rows, width].
     template <class T>
@@ -149,27 +149,25 @@ FULLGRAPH_INLINE typename S::V partial_dot(const S& shape, const typename S::T* 
     return sum;
 }
 
-// dots[entry][head] = <left(row of entry), right(column of entry)>; left [num_rows, heads, channels], right [num_columns, …] too.
+// dots[entry][head] = <left(row of entry), right(column of entry)>.
 template <class S, class T>
-FULLGRAPH_INLINE void fill_dots(const S& shape, const LightRows& rows, std::int64_t heads, const T* left, const T* right,
-                                T* __restrict dots) {
-    const std::int64_t width = heads * shape.width();
-    std::int64_t e = 0, h = 0, at = 0;
+FULLGRAPH_INLINE void fill_dots(const S& shape, const LightRows& rows, std::int64_t heads, const HeadRows<T>& left,
+                                const HeadRows<T>& right, T* __restrict dots) {
+    std::int64_t e = 0, h = 0;
     sum_lanes(shape, rows.padded(shape, heads), dots, [&](std::int64_t) FULLGRAPH_LAMBDA_INLINE {  // called in order
-        const auto sum = partial_dot(shape, left + rows.row_of[e] * width + at, right + rows.column[e] * width + at);
-        at += shape.width();
+        const auto sum = partial_dot(shape, left.at(rows.row_of[e], h), right.at(rows.column[e], h));
         if (++h == heads) {
-            h = at = 0;
+            h = 0;
             ++e;
         }
         return sum;
     });
 }
 
-// to [heads, channels] = scale(h) * to + sum over the entries e of row number r of weight[e][h] * row(e).
-template <class S, class T, class Scale, class Row>
+// to [heads, channels] = scale(h) * to + sum over the entries e of row number r of weight[e][h] * columns(column of e).
+template <class S, class T, class Scale>
 FULLGRAPH_INLINE void add_few(const S& shape, const LightRows& rows, std::int64_t r, std::int64_t heads, const T* weight,
-                              const Scale& scale, const Row& row, T* to) {
+                              const Scale& scale, const HeadRows<T>& columns, T* to) {
     using V = typename S::V;
     const std::int64_t first = rows.first[r], last = rows.first[r + 1];
     if constexpr (heads_of_registers<S> > 0) {
@@ -178,8 +176,10 @@ FULLGRAPH_INLINE void add_few(const S& shape, const LightRows& rows, std::int64_
             V sum[registers];
             for (int n = 0; n < registers; ++n) sum[n] = scale(n / S::fixed) * read<S>(to + n * S::lanes);
             for (std::int64_t e = first; e < last; ++e) {
-                const T* x = row(e);
-                for (int n = 0; n < registers; ++n) sum[n] += weight[e * whole + n / S::fixed] * read<S>(x + n * S::lanes);
+                for (int n = 0; n < registers; ++n) {
+                    const T* x = columns.at(rows.column[e], n / S::fixed) + n % S::fixed * S::lanes;
+                    sum[n] += weight[e * whole + n / S::fixed] * read<S>(x);
+                }
             }
             for (int n = 0; n < registers; ++n) store(to + n * S::lanes, sum[n]);
             return;
@@ -187,9 +187,10 @@ FULLGRAPH_INLINE void add_few(const S& shape, const LightRows& rows, std::int64_
     }
     for (std::int64_t h = 0; h < heads; ++h) {
         const auto piece = [&](std::int64_t n) FULLGRAPH_LAMBDA_INLINE {
-            const std::int64_t at = h * shape.width() + shape.at(n);
-            V sum = scale(h) * read<S>(to + at);
-            for (std::int64_t e = first; e < last; ++e) sum += weight[e * heads + h] * read<S>(row(e) + at);
+            V sum = scale(h) * read<S>(to + h * shape.width() + shape.at(n));
+            for (std::int64_t e = first; e < last; ++e) {
+                sum += weight[e * heads + h] * read<S>(columns.at(rows.column[e], h) + shape.at(n));
+            }
             return sum;
         };
         const V overlapping = piece(shape.size() - 1);  // before any of its lanes is written

@@ -20,13 +20,15 @@ ROWS = [
 LAYERS = {
     "sum, mean": lambda: pyg.SAGEConv(WIDTH, WIDTH),
     "max, min": lambda: pyg.SAGEConv(WIDTH, WIDTH, aggr="max"),
-    "attention": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS),
-    "dot-product attention": lambda: pyg.TransformerConv(WIDTH, WIDTH // HEADS, heads=HEADS),
-    "attention of both ends": lambda: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS),
+    "attention": lambda **more: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, **more),
+    "dot-product attention": lambda **more: pyg.TransformerConv(WIDTH, WIDTH // HEADS, heads=HEADS, **more),
+    "attention of both ends": lambda **more: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS, **more),
     "sum with trained weights": lambda: pyg.GraphConv(WIDTH, WIDTH),
     "own message, sum or mean": lambda: pyg.EdgeConv(torch.nn.Linear(2 * WIDTH, WIDTH), aggr="mean"),
     "own message, other aggregation": lambda: pyg.EdgeConv(torch.nn.Linear(2 * WIDTH, WIDTH), aggr="max"),
-    "attention with edge attributes": lambda: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2),
+    "attention with edge attributes": lambda **more: pyg.GATConv(
+        WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2, **more
+    ),
 }
 EDGE_ARRAYS = {"sum with trained weights": "edge_weight", "attention with edge attributes": "edge_attr"}
 
@@ -40,10 +42,10 @@ def whole_graph() -> Data:
     return data
 
 
-def sent_by_a_layer(world: fg.World, path: str, mode: str, kind: str):
+def sent_by_a_layer(world: fg.World, path: str, mode: str, kind: str, averages: bool):
     data = fg.open(path, world, mode=mode, round_rows=4)
     torch.manual_seed(0)
-    layer = LAYERS[kind]()
+    layer = LAYERS[kind](concat=False) if averages else LAYERS[kind]()
     fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
     arguments = {name: data[name].requires_grad_() for name in (EDGE_ARRAYS.get(kind),) if name}
     x = data.x.requires_grad_()
@@ -55,7 +57,7 @@ def sent_by_a_layer(world: fg.World, path: str, mode: str, kind: str):
     return middle - start, world.traffic.rows_bytes - middle, data.node_ids
 
 
-def rows_of(rank: int, owner: np.ndarray) -> dict[str, int]:
+def letters_of(rank: int, owner: np.ndarray, averages: bool) -> dict[str, int]:
     """The letters of the table, counted on the whole graph."""
     src, dst = whole_graph().edge_index.numpy()
     crossing = {(s, d) for s, d in zip(src.tolist(), dst.tolist(), strict=True) if owner[s] != owner[d]}
@@ -68,6 +70,7 @@ def rows_of(rank: int, owner: np.ndarray) -> dict[str, int]:
         "rb": len({(d, owner[s]) for s, d in crossing if owner[d] == rank}),
         "rh": len({d for s, d in crossing if owner[s] == rank}),
         "F": WIDTH,
+        "G": WIDTH // HEADS if averages else WIDTH,
         "H": HEADS,
     }
 
@@ -83,13 +86,16 @@ def test_the_table_has_every_kind_and_mode():
     assert {(kind, mode) for kind, mode, *_ in ROWS} == {(k, m) for k in LAYERS for m in ("sar", "keep", "halo")}
 
 
-@pytest.mark.parametrize(("kind", "mode", "forward", "backward"), ROWS)
-def test_ranks_send_what_the_table_says(path, kind, mode, forward, backward):
-    answers = run_ranks(NUM_RANKS, sent_by_a_layer, path, mode, kind)
+@pytest.mark.parametrize(
+    ("kind", "mode", "forward", "backward", "averages"),
+    [(*row, averages) for row in ROWS for averages in ([False, True] if "attention" in row[0] else [False])],
+)
+def test_ranks_send_what_the_table_says(path, kind, mode, forward, backward, averages):
+    answers = run_ranks(NUM_RANKS, sent_by_a_layer, path, mode, kind, averages)
     owner = np.empty(NUM_NODES, int)
     for rank, (*_, node_ids) in enumerate(answers):
         owner[node_ids.numpy()] = rank
     for rank, (sent_forward, sent_backward, _) in enumerate(answers):
-        letters = rows_of(rank, owner)
+        letters = letters_of(rank, owner, averages)
         assert sent_forward == eval(forward, letters) * FLOAT
         assert sent_backward == eval(backward, letters) * FLOAT

@@ -78,7 +78,7 @@ def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
             continue  # the sum over the input rows was remembered in the first epoch; GAT holds other ranks' rows
         # A linear layer projects before it sums if that makes rows narrower; GIN's network and a maximum cannot.
         width = width_in if name in ("gin", "sage-max") else width_out if name == "gat" else min(width_in, width_out)
-        # The last GAT layer averages its heads, each as wide as the output.
+        # The last GAT layer averages its heads, each as wide as the output: so wide is the gradient of all of them.
         heads, columns = (HEADS, width if layer < 2 else HEADS * width) if name == "gat" else (0, width)
         total += sources_sent * (columns + heads) if layer > 0 else 0  # layer 0 of GAT holds other ranks' rows
         if mode == "halo":
@@ -86,7 +86,7 @@ def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
         elif name == "sage-max":
             total += destinations_sent * 2 * columns
         else:
-            total += destinations_sent * (columns + 3 * heads) + destinations_received * heads
+            total += destinations_sent * (width + 3 * heads) + destinations_received * heads
     return total * FLOAT
 
 

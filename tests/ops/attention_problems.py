@@ -14,16 +14,27 @@ SCALE = 0.7
 
 
 class Problem:
-    """One attention problem: `inputs` are differentiable, `state` is what blocks are absorbed into."""
+    """One attention problem: `inputs` are differentiable, `state` is what blocks are absorbed into.
+
+    With `averages` the objective's gradient is the same for all heads, and given once.
+    """
 
     def __init__(
-        self, block: DrawnBlock, num_heads: int, width: int, dtype: torch.dtype, *, bias: bool, p: float
+        self,
+        block: DrawnBlock,
+        num_heads: int,
+        width: int,
+        dtype: torch.dtype,
+        *,
+        bias: bool,
+        p: float,
+        averages: bool = False,
     ) -> None:
         values = block.values(dtype)
         self.block = block
         self.src_shape = (block.num_columns, num_heads, width)
         self.dst_shape = (block.num_rows, num_heads, width)
-        self.grad = values(*self.dst_shape)
+        self.grad = values(block.num_rows, 1 if averages else num_heads, width)
         self.bias = values(block.num_edges, num_heads) if bias else None
         keys = values.keys(block.num_edges)
         self.dropout = ops.Dropout(p=p, key=2**62 + 7, edge_keys=keys) if p else None
@@ -47,7 +58,7 @@ class Problem:
     def forward(self, module: Any, *halves: DrawnBlock) -> tuple[Tensor, Tensor, Tensor]:
         """(maximum, total, acc) after absorbing the blocks."""
         total = self.grad.new_zeros(self.dst_shape[:2])
-        state = (torch.full_like(total, -torch.inf), total, torch.zeros_like(self.grad))
+        state = (torch.full_like(total, -torch.inf), total, self.grad.new_zeros(self.dst_shape))
         for block in halves or (self.block,):
             self.absorb(module, block, state)
         return state

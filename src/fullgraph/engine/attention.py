@@ -54,6 +54,7 @@ def attend(
     bias: Tensor | None = None,
     dropout: EdgeDropout | None = None,
     held: HeldRows | None = None,
+    averages_heads: bool = False,
 ) -> Tensor:
     """Average sources by the softmax of scores over each destination's in-edges. Collective.
 
@@ -68,15 +69,18 @@ def attend(
         bias: ``[num_edges, H]``, or None.
         dropout: applied to the weights after the softmax, or None.
         held: from which the ``src`` of other ranks' rows are made here; None: they travel.
+        averages_heads: whether to return the mean over heads. Done here, backward works on the mean's gradient, which
+            is ``1 / H`` as wide as that of all heads.
 
     Returns:
-        ``[num_dst, H, C]``, 0 for rows without in-edges; differentiable with respect to all tensors.
+        ``[num_dst, H, C]``, or their mean ``[num_dst, C]``; 0 for rows without in-edges; differentiable with respect
+        to all tensors.
     """
     if plan.halo.config.mode == "halo":
         src = held.extend(src) if held is not None else tuple(with_halo(t, plan.halo) for t in src)
-        return _MergedAttention.apply(score, plan.merged, dropout, bias, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+        return _MergedAttention.apply(score, plan.merged, dropout, bias, averages_heads, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
     function = _ReversingAttention if score.reverses and bias is None else _RefetchingAttention
-    return function.apply(score, plan, dropout, bias, held, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+    return function.apply(score, plan, dropout, bias, held, averages_heads, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
 
 
 class _ReversingAttention(torch.autograd.Function):
@@ -90,6 +94,7 @@ class _ReversingAttention(torch.autograd.Function):
         dropout: EdgeDropout | None,
         bias: None,
         held: HeldRows | None,
+        averages_heads: bool,
         *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
@@ -107,7 +112,7 @@ class _ReversingAttention(torch.autograd.Function):
         out, logsumexp = state.finish()
         ctx.score, ctx.plan, ctx.dropout = score, plan, dropout
         ctx.save_for_backward(out, logsumexp, *tensors)
-        return out
+        return out.mean(1) if averages_heads else out
 
     @staticmethod
     @once_differentiable
@@ -130,7 +135,7 @@ class _ReversingAttention(torch.autograd.Function):
             returns.post(number, home)
             del grad, lse, delta, told, known, home
         returns.finish()
-        return None, None, None, None, None, *grads_src, *grads_dst
+        return *[None] * 6, *grads_src, *grads_dst
 
 
 class _RefetchingAttention(torch.autograd.Function):
@@ -144,6 +149,7 @@ class _RefetchingAttention(torch.autograd.Function):
         dropout: EdgeDropout | None,
         bias: Tensor | None,
         held: HeldRows | None,
+        averages_heads: bool,
         *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
@@ -166,7 +172,7 @@ class _RefetchingAttention(torch.autograd.Function):
         out, logsumexp = state.finish()
         ctx.score, ctx.plan, ctx.dropout, ctx.held = score, plan, here, held
         ctx.save_for_backward(out, logsumexp, bias, *tensors)
-        return out
+        return out.mean(1) if averages_heads else out
 
     @staticmethod
     @once_differentiable
@@ -190,7 +196,7 @@ class _RefetchingAttention(torch.autograd.Function):
             returns.post(number, home)
             del rows, home
         returns.finish()
-        return None, None, None, grad_bias, None, *grads_src, *grads_here
+        return None, None, None, grad_bias, None, None, *grads_src, *grads_here
 
 
 class _MergedAttention(torch.autograd.Function):
@@ -198,7 +204,13 @@ class _MergedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, score: Score, block: Block, dropout: EdgeDropout | None, bias: Tensor | None, *tensors: Tensor
+        ctx: Any,
+        score: Score,
+        block: Block,
+        dropout: EdgeDropout | None,
+        bias: Tensor | None,
+        averages_heads: bool,
+        *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
         bias = None if bias is None else bias.contiguous()
@@ -209,7 +221,7 @@ class _MergedAttention(torch.autograd.Function):
         out, logsumexp = state.finish()
         ctx.score, ctx.block, ctx.dropout = score, block, here
         ctx.save_for_backward(out, logsumexp, bias, *tensors)
-        return out
+        return out.mean(1) if averages_heads else out
 
     @staticmethod
     @once_differentiable
@@ -222,7 +234,7 @@ class _MergedAttention(torch.autograd.Function):
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
         score.backward(block.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
-        return None, None, None, grad_bias, *grads_src, *grads_here
+        return None, None, None, grad_bias, None, *grads_src, *grads_here
 
 
 def _incoming(
@@ -238,7 +250,10 @@ def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor
 
 
 def _outcome(grad: Tensor, out: Tensor, logsumexp: Tensor) -> Outcome:
-    return Outcome(grad.contiguous(), logsumexp, (grad * out).sum(2))
+    """``grad``: ``[n, H, C]``, or ``[n, C]`` of the average of heads, of which each head has the same share."""
+    if grad.dim() == 2:
+        grad = (grad / out.size(1)).unsqueeze(1)
+    return Outcome(grad.contiguous(), logsumexp, torch.einsum("nhc,nhc->nh", grad, out))  # no product as large as out
 
 
 def _zeros(tensors: Any) -> tuple[Tensor, ...]:

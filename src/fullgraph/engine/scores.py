@@ -31,8 +31,8 @@ class EdgeTerms(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What backward knows of destinations: ``grad`` of the output ``[n, H, C]``, and per head (``[n, H]``) the
-    log-sum-exp of the scores and ``delta = <grad, output>``."""
+    """What backward knows of destinations: ``grad`` of the output ``[n, H, C]``, ``[n, 1, C]`` where all heads have the
+    same, and per head (``[n, H]``) the log-sum-exp of the scores and ``delta = <grad, output>``."""
 
     grad: Tensor
     logsumexp: Tensor

@@ -8,7 +8,7 @@ delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] 
 from torch import Tensor
 
 from fullgraph.ops import native, reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, kernel_options, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
@@ -86,7 +86,7 @@ def attention_backward(
         x: [n, H, C] source rows.
         score_src: [n, H].
         score_dst, logsumexp, delta: [S, H] of the destinations.
-        grad: [S, H, C], the gradient of the normalised output.
+        grad: [S, H, C], the gradient of the normalised output; [S, 1, C] where all heads have the same.
         grad_x: [n, H, C], added into.
         grad_score_src: [n, H], added into.
         grad_score_dst: [S, H], added into.
@@ -101,7 +101,7 @@ def attention_backward(
     check("score_src", score_src, [n, num_heads], *like)
     for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [num_columns, num_heads], *like)
-    check("grad", grad, [num_columns, num_heads, channels], *like)
+    check_grad(grad, [num_columns, num_heads, channels], *like)
     check("grad_x", grad_x, [n, num_heads, channels], *like)
     check("grad_score_src", grad_score_src, [n, num_heads], *like)
     check("grad_score_dst", grad_score_dst, [num_columns, num_heads], *like)

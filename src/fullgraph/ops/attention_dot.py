@@ -7,7 +7,7 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 from torch import Tensor
 
 from fullgraph.ops import native, reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, kernel_options, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
@@ -82,7 +82,7 @@ def attention_dot_backward_src(
         key, value: [n, H, C] of the sources.
         query: [S, H, C] of the destinations.
         logsumexp, delta: [S, H] of the destinations.
-        grad: [S, H, C], the gradient of the normalised output.
+        grad: [S, H, C], the gradient of the normalised output; [S, 1, C] where all heads have the same.
         grad_key, grad_value: [n, H, C], added into.
 
     Raises:
@@ -93,8 +93,8 @@ def attention_dot_backward_src(
     num_columns, like = query.size(0), (key.dtype, indptr.device)
     for name, tensor in (("value", value), ("grad_key", grad_key), ("grad_value", grad_value)):
         check(name, tensor, [n, num_heads, channels], *like)
-    for name, tensor in (("query", query), ("grad", grad)):
-        check(name, tensor, [num_columns, num_heads, channels], *like)
+    check("query", query, [num_columns, num_heads, channels], *like)
+    check_grad(grad, [num_columns, num_heads, channels], *like)
     for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [num_columns, num_heads], *like)
     tensors = (indptr, indices, key, value, query, logsumexp, grad, delta, grad_key, grad_value)
@@ -131,7 +131,7 @@ def attention_dot_backward_dst(
         key, value: [S, H, C] of the sources.
         query: [n, H, C] of the destinations.
         logsumexp, delta: [n, H].
-        grad: [n, H, C], the gradient of the normalised output.
+        grad: [n, H, C], the gradient of the normalised output; [n, 1, C] where all heads have the same.
         grad_query: [n, H, C], added into.
         grad_bias: [E, H] or None, added into.
 
@@ -145,8 +145,8 @@ def attention_dot_backward_dst(
     check("value", value, list(key.shape), *like)
     for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [n, num_heads], *like)
-    for name, tensor in (("grad", grad), ("grad_query", grad_query)):
-        check(name, tensor, [n, num_heads, channels], *like)
+    check_grad(grad, [n, num_heads, channels], *like)
+    check("grad_query", grad_query, [n, num_heads, channels], *like)
     check_grad_bias(grad_bias, indices, query, edge_ids)
     tensors = (indptr, indices, key, value, query, logsumexp, grad, delta, grad_query)
     if not native.runs(query):

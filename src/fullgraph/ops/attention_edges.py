@@ -1,5 +1,6 @@
 """What the three attentions ask and pass alike about a block's edges: its CSR arrays, biases and dropout."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,6 +43,17 @@ def check_edges(
         check("bias", bias, [_num_edges(indices, edge_ids), rows.size(1)], rows.dtype, rows.device)
     if dropout is not None:
         check("edge_keys", dropout.edge_keys, [_num_edges(indices, edge_ids)], torch.int64, rows.device)
+
+
+def check_grad(grad: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse a gradient of the output, of `shape` [rows, H, C], that is neither [rows, H, C] nor [rows, 1, C].
+
+    Raises:
+        InputError: naming what was expected and what it is.
+    """
+    num_rows, num_heads, channels = shape
+    shared = grad.dim() == 3 and grad.size(1) == 1
+    check("grad", grad, [num_rows, 1 if shared else num_heads, channels], dtype, device)
 
 
 def check_grad_bias(grad_bias: Tensor | None, indices: Tensor, rows: Tensor, edge_ids: Tensor | None) -> None:

@@ -7,7 +7,7 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 from torch import Tensor
 
 from fullgraph.ops import native, reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, kernel_options, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
@@ -85,7 +85,7 @@ def attention_v2_backward_src(
         x_dst: [S, H, C] destination rows, its columns.
         att: [H, C].
         logsumexp, delta: [S, H] of the destinations.
-        grad: [S, H, C], the gradient of the normalised output.
+        grad: [S, H, C], the gradient of the normalised output; [S, 1, C] where all heads have the same.
         grad_x_src: [n, H, C], added into.
 
     Raises:
@@ -95,8 +95,8 @@ def attention_v2_backward_src(
     check_edges(indptr, indices, x_src, edge_ids, bias, dropout, num_rows=n)
     num_columns, like = x_dst.size(0), (x_src.dtype, indptr.device)
     check("att", att, [num_heads, channels], *like)
-    for name, tensor in (("x_dst", x_dst), ("grad", grad)):
-        check(name, tensor, [num_columns, num_heads, channels], *like)
+    check("x_dst", x_dst, [num_columns, num_heads, channels], *like)
+    check_grad(grad, [num_columns, num_heads, channels], *like)
     for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [num_columns, num_heads], *like)
     check("grad_x_src", grad_x_src, [n, num_heads, channels], *like)
@@ -136,7 +136,7 @@ def attention_v2_backward_dst(
         x_dst: [n, H, C] destination rows.
         att: [H, C].
         logsumexp, delta: [n, H].
-        grad: [n, H, C], the gradient of the normalised output.
+        grad: [n, H, C], the gradient of the normalised output; [n, 1, C] where all heads have the same.
         grad_x_dst: [n, H, C], added into.
         grad_att: [H, C], added into.
         grad_bias: [E, H] or None, added into.
@@ -152,8 +152,8 @@ def attention_v2_backward_dst(
         check(name, tensor, [num_heads, channels], *like)
     for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [n, num_heads], *like)
-    for name, tensor in (("grad", grad), ("grad_x_dst", grad_x_dst)):
-        check(name, tensor, [n, num_heads, channels], *like)
+    check_grad(grad, [n, num_heads, channels], *like)
+    check("grad_x_dst", grad_x_dst, [n, num_heads, channels], *like)
     check_grad_bias(grad_bias, indices, x_dst, edge_ids)
     tensors = (indptr, indices, x_src, x_dst, att, logsumexp, grad, delta, grad_x_dst, grad_att)
     if not native.runs(x_dst):

@@ -87,6 +87,7 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
             bias=self._edge_scores(edge_attr),
             dropout=attention_dropout(self, walked),
             held=_held(self, walked, x_src, (lin_src,), lambda x: (_scores(lin_src, self.att_src, x),)),
+            averages_heads=not self.concat,
         )
         return finished(self, out, x_dst)
 
@@ -118,6 +119,7 @@ class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyrig
             (self.att.squeeze(0),),
             dropout=attention_dropout(self, walked),
             held=_held(self, walked, x_src, (self.lin_l,)),
+            averages_heads=not self.concat,
         )
         return finished(self, out, x_dst)
 
@@ -142,9 +144,10 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
             (_projected(self, self.lin_query, x_dst),),
             dropout=attention_dropout(self, edge_index),
             held=_held(self, edge_index, x_src, (self.lin_key, self.lin_value)),
+            averages_heads=not self.concat,
         )
         _spare(self, out)
-        out = out.flatten(1) if self.concat else out.mean(dim=1)
+        out = out.flatten(1)
         if not self.root_weight:
             return out
         skip = self.lin_skip(x_dst)
@@ -241,9 +244,9 @@ def with_loop_attributes(index: RemoteIndex, edge_attr: Tensor, fill_value: Any)
 
 
 def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
-    """Heads side by side or averaged, the residual and the bias, as GATConv and GATv2Conv end."""
+    """Heads side by side if they were not averaged, the residual and the bias, as GATConv and GATv2Conv end."""
     _spare(conv, out)
-    out = out.flatten(1) if conv.concat else out.mean(dim=1)
+    out = out.flatten(1)
     if conv.res is not None:
         out = out + conv.res(x_dst)
     if conv.bias is None:

@@ -1,0 +1,66 @@
+"""A layer that averages its heads is the mean of the layer that does not: outputs, gradients and draws of dropout."""
+
+import pytest
+import torch
+from torch_geometric import nn as pyg
+
+import fullgraph as fg
+from fullgraph.config import MODES
+from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
+from tests.ranks import run_ranks
+
+HEADS, CHANNELS = 3, 5
+SHAPE = {"in_channels": NUM_FEATURES, "out_channels": CHANNELS, "heads": HEADS, "dropout": 0.4, "bias": False}
+LAYERS = {
+    "gat": lambda concat: pyg.GATConv(**SHAPE, concat=concat),
+    "gat, edges": lambda concat: pyg.GATConv(**SHAPE, concat=concat, edge_dim=3),
+    "gatv2": lambda concat: pyg.GATv2Conv(**SHAPE, concat=concat),
+    "transformer": lambda concat: pyg.TransformerConv(**SHAPE, concat=concat, root_weight=False),
+}
+SETTINGS = {
+    "as usual": ({}, torch.float64, 1e-12),
+    "projected again": ({"recompute": "layer"}, torch.float64, 1e-12),
+    "narrow rows": ({"wire_dtype": "bfloat16"}, torch.float32, 1e-5),
+}
+
+
+def by_both(world: fg.World, path: str, mode: str, name: str, setting: str):
+    """The output and the gradients, once of the layer that averages and once of the mean."""
+    settings, dtype, _ = SETTINGS[setting]
+    answers = []
+    torch.manual_seed(3)
+    weights = {key: value for key, value in LAYERS[name](False).state_dict().items() if "skip" not in key}
+    for concat in (False, True):
+        data = fg.open(path, world, mode=mode, round_rows=6, **settings)
+        layer = LAYERS[name](concat).to(dtype)
+        layer.load_state_dict(weights, strict=False)
+        fg.prepare(layer, torch.optim.SGD(layer.parameters()), data, seed=5)
+        x = data.x.to(dtype).requires_grad_()
+        values = [data.edge_attr.to(dtype).requires_grad_()] if "edges" in name else []
+        out = layer(x, data.edge_index, *values)
+        out = out.view(-1, HEADS, CHANNELS).mean(1) if concat else out
+        probe = torch.randn(awkward_graph().num_nodes, CHANNELS, generator=torch.Generator().manual_seed(4))
+        (out * probe[data.node_ids]).sum().backward()
+        answers.append(
+            [out.detach(), *(leaf.grad for leaf in (x, *values, *layer.parameters()) if leaf.grad is not None)]
+        )
+    return answers
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
+    fg.partition(awkward_graph(), path, num_parts=4)
+    return str(path)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_average_is_the_mean_of_the_heads(path, name, mode, num_ranks, setting):
+    tolerance = SETTINGS[setting][2]
+    for averaged, wanted in run_ranks(num_ranks, by_both, path, mode, name, setting):
+        for got, want in zip(averaged, wanted, strict=True):
+            assert want.abs().max() > 0
+            torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
