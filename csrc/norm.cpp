@@ -103,7 +103,8 @@ struct Gradient {
 struct Positive {
     template <class T>
     FULLGRAPH_INLINE static T at(const Made<T>& k, std::int64_t i, std::int64_t f) {
-        return Scaled::at(k, i, f) <= T(0) ? T(0) : k.rows.grad[i];
+        const T grad = k.rows.grad[i], made = Scaled::at(k, i, f);  // both read whatever is chosen, or nothing is vectorised
+        return made <= T(0) ? T(0) : grad;
     }
 };
 
