@@ -30,8 +30,8 @@ class EngineConfig:
             activations and dropout; ``layer``: the projections of attention layers too, so that one tensor of rows
             stays for each layer.
         held_mib: most MiB of other ranks' rows of one tensor that never changes, such as the input features, that a
-            rank holds where they would travel anew in every epoch, and of a sum of such rows that is more than twice
-            as wide as what a layer makes of it. 0: none.
+            rank holds where they would travel anew in every epoch, but not in mode ``sar``; and of a sum of such rows
+            that is more than twice as wide as what a layer makes of it. 0: none.
 
     Raises:
         InputError: on an unknown mode, wire_dtype or recompute, a negative prefetch or held_mib, or a round without

@@ -18,8 +18,8 @@ import fullgraph as fg
 from fullgraph.comm import spans
 from fullgraph.comm import trace as traces
 from fullgraph.errors import InputError, PeerLost
+from tests.covers import rows_of_cover
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
-from tests.matching import smallest_cover
 from tests.ranks import run_ranks
 
 ROUND_ROWS = 6
@@ -70,9 +70,9 @@ def inside(outer: dict) -> Callable[[dict], bool]:
 
 def num_rounds(owner: np.ndarray, num_ranks: int, *, reverse: bool) -> int:
     """From the whole graph: the longest message of a sum between two ranks, in rounds, for each other rank."""
-    edges = awkward_graph().edge_index.numpy()[:: -1 if reverse else 1].T.tolist()
+    edges = awkward_graph().edge_index.T.tolist()
     lengths = [
-        smallest_cover((v, w) for v, w in edges if (owner[v], owner[w]) == (sender, receiver))
+        rows_of_cover((v, w) for v, w in edges if [owner[v], owner[w]] == [sender, receiver][:: -1 if reverse else 1])
         for sender in range(num_ranks)
         for receiver in range(num_ranks)
         if sender != receiver

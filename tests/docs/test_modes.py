@@ -17,17 +17,19 @@ ROWS = [
     for kind, modes, forward, backward in table_rows(section((ROOT / "docs" / "modes.md").read_text(), "Bytes"))
     for mode in modes.split(", ")
 ]
+CHANNELS = {False: WIDTH // HEADS, True: WIDTH // HEADS - 1}
+"""Of a head, by whether heads are averaged: heads side by side are as wide as the input, and averaged ones less."""
 LAYERS = {
     "sum, mean": lambda: pyg.SAGEConv(WIDTH, WIDTH),
     "max, min": lambda: pyg.SAGEConv(WIDTH, WIDTH, aggr="max"),
-    "attention": lambda **more: pyg.GATConv(WIDTH, WIDTH // HEADS, heads=HEADS, **more),
-    "dot-product attention": lambda **more: pyg.TransformerConv(WIDTH, WIDTH // HEADS, heads=HEADS, **more),
-    "attention of both ends": lambda **more: pyg.GATv2Conv(WIDTH, WIDTH // HEADS, heads=HEADS, **more),
+    "attention": lambda channels, **more: pyg.GATConv(WIDTH, channels, heads=HEADS, **more),
+    "dot-product attention": lambda channels, **more: pyg.TransformerConv(WIDTH, channels, heads=HEADS, **more),
+    "attention of both ends": lambda channels, **more: pyg.GATv2Conv(WIDTH, channels, heads=HEADS, **more),
     "sum with trained weights": lambda: pyg.GraphConv(WIDTH, WIDTH),
     "own message, sum or mean": lambda: pyg.EdgeConv(torch.nn.Linear(2 * WIDTH, WIDTH), aggr="mean"),
     "own message, other aggregation": lambda: pyg.EdgeConv(torch.nn.Linear(2 * WIDTH, WIDTH), aggr="max"),
-    "attention with edge attributes": lambda **more: pyg.GATConv(
-        WIDTH, WIDTH // HEADS, heads=HEADS, edge_dim=2, **more
+    "attention with edge attributes": lambda channels, **more: pyg.GATConv(
+        WIDTH, channels, heads=HEADS, edge_dim=2, **more
     ),
 }
 EDGE_ARRAYS = {"sum with trained weights": "edge_weight", "attention with edge attributes": "edge_attr"}
@@ -45,7 +47,7 @@ def whole_graph() -> Data:
 def sent_by_a_layer(world: fg.World, path: str, mode: str, kind: str, averages: bool):
     data = fg.open(path, world, mode=mode, round_rows=4)
     torch.manual_seed(0)
-    layer = LAYERS[kind](concat=False) if averages else LAYERS[kind]()
+    layer = LAYERS[kind](CHANNELS[averages], concat=not averages) if "attention" in kind else LAYERS[kind]()
     fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
     arguments = {name: data[name].requires_grad_() for name in (EDGE_ARRAYS.get(kind),) if name}
     x = data.x.requires_grad_()
@@ -69,8 +71,9 @@ def letters_of(rank: int, owner: np.ndarray, averages: bool) -> dict[str, int]:
         "h": len({s for s, d in crossing if owner[d] == rank}),
         "rb": len({(d, owner[s]) for s, d in crossing if owner[d] == rank}),
         "rh": len({d for s, d in crossing if owner[s] == rank}),
-        "F": WIDTH,
-        "G": WIDTH // HEADS if averages else WIDTH,
+        "F": HEADS * CHANNELS[averages],
+        "G": CHANNELS[averages] if averages else WIDTH,
+        "I": WIDTH,
         "H": HEADS,
     }
 

@@ -68,8 +68,8 @@ def test_fewer_bytes_for_the_same_rows(path, name, mode, num_ranks, wire_dtype):
     whole = run_ranks(num_ranks, second_epoch, path, mode, name, "float32", torch.float32)
     narrow = run_ranks(num_ranks, second_epoch, path, mode, name, wire_dtype, torch.float32)
     for (sent, *_), (sent_whole, *_) in zip(narrow, whole, strict=True):
-        if "gat" in name:  # numbers per head travel whole; forward the last layer is four times as wide
-            assert BYTES[wire_dtype] - 4 < sent / sent_whole * BYTES["float32"] < BYTES[wire_dtype] + 20
+        if "gat" in name:  # numbers per head travel whole; some rows are wider than others
+            assert BYTES[wire_dtype] - 4 < sent / sent_whole * BYTES["float32"] < BYTES[wire_dtype] + 28
         else:
             assert sent * BYTES["float32"] == sent_whole * BYTES[wire_dtype]
     for got, wanted in zip(narrow[0][1:], whole[0][1:], strict=True):

@@ -10,6 +10,7 @@ from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.held import HeldRows, held_rows
 from fullgraph.engine.identity import Identity, could_be_constant
+from fullgraph.engine.input_rows import InputRows, input_rows
 from fullgraph.engine.linear import linear
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
@@ -39,6 +40,7 @@ __all__ = [
     "Halo",
     "HeldRows",
     "Identity",
+    "InputRows",
     "Neighbourhood",
     "Piece",
     "Plan",
@@ -61,6 +63,7 @@ __all__ = [
     "extremum_neighbours",
     "hashed",
     "held_rows",
+    "input_rows",
     "keyed_dropout",
     "keyed_normal",
     "keyed_uniform",

@@ -19,6 +19,7 @@ from fullgraph import ops
 from fullgraph.comm import Returns, fetch
 from fullgraph.engine.halo import with_halo
 from fullgraph.engine.held import HeldRows
+from fullgraph.engine.input_rows import InputRows
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.engine.walk import Walk
@@ -53,7 +54,7 @@ def attend(
     *,
     bias: Tensor | None = None,
     dropout: EdgeDropout | None = None,
-    held: HeldRows | None = None,
+    here: HeldRows | InputRows | None = None,
     averages_heads: bool = False,
 ) -> Tensor:
     """Average sources by the softmax of scores over each destination's in-edges. Collective.
@@ -68,7 +69,8 @@ def attend(
         shared: the layer's own tensors; their gradients are this rank's share.
         bias: ``[num_edges, H]``, or None.
         dropout: applied to the weights after the softmax, or None.
-        held: from which the ``src`` of other ranks' rows are made here; None: they travel.
+        here: from which the ``src`` of other ranks' rows are made on this rank; None: they travel. `InputRows` are
+            left alone where backward would ask for them again.
         averages_heads: whether to return the mean over heads. Done here, backward works on the mean's gradient, which
             is ``1 / H`` as wide as that of all heads.
 
@@ -76,11 +78,14 @@ def attend(
         ``[num_dst, H, C]``, or their mean ``[num_dst, C]``; 0 for rows without in-edges; differentiable with respect
         to all tensors.
     """
+    held = here if isinstance(here, HeldRows) else None
     if plan.halo.config.mode == "halo":
-        src = held.extend(src) if held is not None else tuple(with_halo(t, plan.halo) for t in src)
+        src = tuple(with_halo(t, plan.halo) for t in src) if held is None else held.extend(src)
         return _MergedAttention.apply(score, plan.merged, dropout, bias, averages_heads, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
-    function = _ReversingAttention if score.reverses and bias is None else _RefetchingAttention
-    return function.apply(score, plan, dropout, bias, held, averages_heads, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+    settings = (score, plan, dropout, bias, averages_heads)
+    if score.reverses and bias is None:
+        return _ReversingAttention.apply(*settings, here, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+    return _RefetchingAttention.apply(*settings, held, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
 
 
 class _ReversingAttention(torch.autograd.Function):
@@ -93,8 +98,8 @@ class _ReversingAttention(torch.autograd.Function):
         plan: Plan,
         dropout: EdgeDropout | None,
         bias: None,
-        held: HeldRows | None,
         averages_heads: bool,
+        here: HeldRows | InputRows | None,
         *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
@@ -102,7 +107,7 @@ class _ReversingAttention(torch.autograd.Function):
         terms = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
         state = OnlineSoftmax(plan.num_dst, score.values(src))
         walk = plan.forward
-        incoming = _incoming(walk, src, held, "attention, forward")
+        incoming = _incoming(walk, src, here, "attention, forward")
         score.forward(walk.local, src, dst, (), state, terms)
         for number, rows in incoming:
             block = walk.blocks[number]
@@ -148,8 +153,8 @@ class _RefetchingAttention(torch.autograd.Function):
         plan: Plan,
         dropout: EdgeDropout | None,
         bias: Tensor | None,
-        held: HeldRows | None,
         averages_heads: bool,
+        held: HeldRows | None,
         *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
@@ -238,9 +243,9 @@ class _MergedAttention(torch.autograd.Function):
 
 
 def _incoming(
-    walk: Walk, src: tuple[Tensor, ...], held: HeldRows | None, purpose: str
+    walk: Walk, src: tuple[Tensor, ...], here: HeldRows | InputRows | None, purpose: str
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    return fetch(walk.routes, src, purpose=purpose) if held is None else held.rounds(walk.routes)
+    return fetch(walk.routes, src, purpose=purpose) if here is None else here.rounds(walk.routes)
 
 
 def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -1,5 +1,7 @@
 """Rows of other ranks that never change are fetched once, within a budget, and projected here in every epoch.
 
+Not in mode ``sar``: a halo does not shrink as the rank's own rows do, and there memory shall.
+
 Attention projects rows before they travel, so the rows of its first layer would travel anew in every epoch, although
 the input features are what they were: only the weights have changed. A rank that holds the features of its halo makes
 the projected rows itself, one round at a time, and nothing travels forward.
@@ -45,7 +47,7 @@ class HeldRows:
 
 
 def held_rows(x: Tensor, plan: Plan, sources: Sources, num_columns: int) -> HeldRows | None:
-    """The halo's rows of ``x``, if they never change and fit the budget, else None; equal on all ranks. Collective.
+    """The halo's rows of ``x``, if they never change and may be held, else None; equal on all ranks. Collective.
 
     Args:
         x: ``[num_own, F]``, from which ``sources`` makes what the layer needs of its sources.
@@ -55,7 +57,7 @@ def held_rows(x: Tensor, plan: Plan, sources: Sources, num_columns: int) -> Held
     """
     halo = plan.halo
     on_disk = isinstance(x, StreamedRows)  # because there is no memory for them
-    if halo.world.num_ranks == 1 or on_disk or x.dim() != 2 or not could_be_constant(x):
+    if halo.config.mode == "sar" or halo.world.num_ranks == 1 or on_disk or x.dim() != 2 or not could_be_constant(x):
         return None
     # No rank needs more rows than this, so ranks need not ask each other.
     most = (halo.world.num_ranks - 1) * halo.routes.longest * x.size(1) * x.element_size()

@@ -90,7 +90,9 @@ class TrainConfig:
     recompute: str = _option(
         "elementwise", "what backward makes again instead of keeping it: none, elementwise or layer"
     )
-    held_mib: int = _option(64, "most MiB of unchanging rows of other ranks that are held, per tensor")
+    held_mib: int = _option(
+        64, "most MiB of unchanging rows of other ranks that are held, per tensor, but not in mode sar"
+    )
     stream: bool = _option(False, "leave the features on disk and read them a few MiB at a time")
     prune: bool = _option(False, "train on the rows that the loss depends on alone; evaluation is on all")
     pruned_norm: str = _option(

@@ -9,12 +9,25 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
 from torch_geometric.utils import add_self_loops, remove_self_loops
 
-from fullgraph.engine import Additive, BothEnds, DotProduct, EdgeDropout, HeldRows, attend, held_rows, linear, unchanged
+from fullgraph.engine import (
+    Additive,
+    BothEnds,
+    DotProduct,
+    EdgeDropout,
+    HeldRows,
+    InputRows,
+    attend,
+    held_rows,
+    input_rows,
+    linear,
+    unchanged,
+)
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.index import RemoteIndex
 from fullgraph.pyg.levels import LevelIndex
@@ -77,7 +90,10 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
         projected = _projected(self, lin_src, x_src)
-        score_src, score_dst = _scores(lin_src, self.att_src, x_src), _scores(lin_dst, self.att_dst, x_dst)
+        if lin_src is lin_dst and x_src is x_dst:
+            score_src, score_dst = _scores(lin_src, x_src, self.att_src, self.att_dst)
+        else:
+            (score_src,), (score_dst,) = _scores(lin_src, x_src, self.att_src), _scores(lin_dst, x_dst, self.att_dst)
         walked, edge_attr = self.on_whole_graph(x_src, edge_index, edge_attr)
         out = attend(
             Additive(self.negative_slope),
@@ -86,7 +102,7 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
             (score_dst,),
             bias=self._edge_scores(edge_attr),
             dropout=attention_dropout(self, walked),
-            held=_held(self, walked, x_src, (lin_src,), lambda x: (_scores(lin_src, self.att_src, x),)),
+            here=_here(self, walked, x_src, (lin_src,), lambda x: _scores(lin_src, x, self.att_src)),
             averages_heads=not self.concat,
         )
         return finished(self, out, x_dst)
@@ -95,7 +111,8 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
         """``[num_edges, heads]``, without the projected attributes, which would be E × H × C."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        return _scores(self.lin_edge, self.att_edge, edge_attr if edge_attr.dim() > 1 else edge_attr.unsqueeze(1))
+        (scores,) = _scores(self.lin_edge, edge_attr if edge_attr.dim() > 1 else edge_attr.unsqueeze(1), self.att_edge)
+        return scores
 
 
 class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -118,7 +135,7 @@ class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyrig
             (right,),
             (self.att.squeeze(0),),
             dropout=attention_dropout(self, walked),
-            held=_held(self, walked, x_src, (self.lin_l,)),
+            here=_here(self, walked, x_src, (self.lin_l,)),
             averages_heads=not self.concat,
         )
         return finished(self, out, x_dst)
@@ -143,7 +160,7 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
             (_projected(self, self.lin_key, x_src), _projected(self, self.lin_value, x_src)),
             (_projected(self, self.lin_query, x_dst),),
             dropout=attention_dropout(self, edge_index),
-            held=_held(self, edge_index, x_src, (self.lin_key, self.lin_value)),
+            here=_here(self, edge_index, x_src, (self.lin_key, self.lin_value)),
             averages_heads=not self.concat,
         )
         _spare(self, out)
@@ -171,14 +188,14 @@ def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
     return out
 
 
-def _held(
+def _here(
     conv: Any,
     index: RemoteIndex,
     x: Tensor,
     lins: tuple[Any, ...],
     further: Callable[[Tensor], tuple[Tensor, ...]] = lambda x: (),
-) -> HeldRows | None:
-    """Other ranks' rows of ``x``, if they can be held in place of their projections and what ``further`` makes."""
+) -> HeldRows | InputRows | None:
+    """Rows of ``x`` that stay here or travel in place of their projections and what ``further`` makes, if they can."""
     if not all(map(is_plain_linear, lins)) or torch.is_autocast_enabled(x.device.type):
         return None
     parameters = [unchanged(p) for p in conv.parameters()]
@@ -189,7 +206,8 @@ def _held(
         return (*(_by_heads(conv, linear(x, lin.weight, lin.bias)) for lin in lins), *further(x))
 
     num_columns = len(lins) * conv.heads * conv.out_channels
-    return held_rows(x, index.plan, sources, num_columns)
+    held = held_rows(x, index.plan, sources, num_columns)
+    return held if held is not None else input_rows(x, index.plan, sources, num_columns)
 
 
 def _spare(conv: Any, out: Tensor) -> None:
@@ -198,16 +216,19 @@ def _spare(conv: Any, out: Tensor) -> None:
         conv.rank_graph.recipes.spare(out)
 
 
-def _scores(lin: Any, att: Tensor, x: Tensor) -> Tensor:
-    """``[n, H]``, the inner product of each head of ``lin(x)`` with its vector in ``att`` ``[1, H, C]``.
+def _scores(lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+    """For each of ``vectors`` ``[1, H, C]``, ``[n, H]``: its inner products with the heads of ``lin(x)``.
 
     The vectors are folded into the projection: multiplying and summing its output would make a tensor of that size, and
     two more in backward.
     """
-    _, heads, channels = att.shape
+    _, heads, channels = vectors[0].shape
     if not is_plain_linear(lin) or lin.bias is not None:
-        return (lin(x).view(-1, heads, channels) * att).sum(-1)
-    return x @ (lin.weight.view(heads, channels, -1) * att.squeeze(0).unsqueeze(-1)).sum(1).t()
+        by_heads = lin(x).view(-1, heads, channels)
+        return tuple((by_heads * att).sum(-1) for att in vectors)
+    by_heads = lin.weight.view(heads, channels, -1)
+    folded = [(by_heads * att.squeeze(0).unsqueeze(-1)).sum(1) for att in vectors]
+    return F.linear(x, torch.cat(folded)).split(heads, 1)
 
 
 def can_attend(
