@@ -24,6 +24,15 @@ print(resident_mib() - before)
 """
 
 
+_FREE_EVERY_OTHER_SMALL_ONE = """
+from fullgraph.comm import return_free_pages
+blocks = [torch.ones(1 << 16) for _ in range(320)]  # 256 KiB, in the heap
+del blocks[::2]
+return_free_pages()
+print(resident_mib() - before)
+"""
+
+
 def _held_mib(**environment: str) -> int:
     return _printed(_FREE_EVERY_OTHER, **environment)
 
@@ -34,6 +43,11 @@ def _printed(program: str, **environment: str) -> int:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     done = subprocess.run(command, env=clean | environment, capture_output=True, text=True, check=True)
     return int(done.stdout)
+
+
+def test_small_blocks_freed_are_given_back_when_asked():
+    begun, _ = _FREE_EVERY_OTHER.split("blocks = ")
+    assert int(_printed(begun + _FREE_EVERY_OTHER_SMALL_ONE)) == pytest.approx(40, abs=8)
 
 
 def test_half_of_the_blocks_freed_is_half_of_the_memory():

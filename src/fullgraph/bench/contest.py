@@ -1,8 +1,6 @@
 """Contenders that do the same work take turns in one process, so that whatever else the machine does hits all alike."""
 
-import ctypes
 import gc
-import platform
 import statistics
 import time
 import warnings
@@ -12,6 +10,7 @@ from typing import Any
 
 import torch
 
+from fullgraph.comm import return_free_pages
 from fullgraph.train.memory import PeakMemory
 
 
@@ -33,8 +32,7 @@ def peak_growth(work: Callable[[], Any]) -> int:
     What is free is given back to the system first (glibc), or memory that others freed would not count when used again.
     """
     gc.collect()
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
+    return_free_pages()
     peak = PeakMemory(torch.device("cpu"))
     work()
     return peak.growth()

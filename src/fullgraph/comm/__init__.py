@@ -1,5 +1,6 @@
 """Ranks: who takes part, who needs which rows of whom, and moving them."""
 
+from fullgraph.comm.allocator import return_free_pages
 from fullgraph.comm.exchange import Returns, Routes, fetch, fetch_all, return_all, swap
 from fullgraph.comm.schedule import Round, ring_schedule
 from fullgraph.comm.world import Traffic, World, init
@@ -14,6 +15,7 @@ __all__ = [
     "fetch_all",
     "init",
     "return_all",
+    "return_free_pages",
     "ring_schedule",
     "swap",
 ]

@@ -8,6 +8,7 @@ that memory would stop falling with more ranks.
 import ctypes
 import os
 import platform
+from functools import cache
 
 LARGE_BLOCK = 1 << 20
 """Bytes from which on a block is mapped by itself."""
@@ -22,5 +23,19 @@ def map_large_blocks() -> None:
     (``MALLOC_MMAP_THRESHOLD_`` or ``GLIBC_TUNABLES``).
     """
     is_set = "MALLOC_MMAP_THRESHOLD_" in os.environ or "mmap_threshold" in os.environ.get("GLIBC_TUNABLES", "")
-    if platform.libc_ver()[0] == "glibc" and not is_set:
+    if _is_glibc() and not is_set:
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
+
+
+def return_free_pages() -> None:
+    """Give back what smaller blocks, which lie in the heap, have left free between those in use.
+
+    Nothing happens where the C library is not glibc.
+    """
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+@cache
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

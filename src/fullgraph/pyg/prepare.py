@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch_geometric.data.data import BaseData
 from torch_geometric.nn import HeteroConv
 
-from fullgraph.comm import World
+from fullgraph.comm import World, return_free_pages
 from fullgraph.engine import sum_gradients
 from fullgraph.errors import InputError, UnsupportedOperation
 from fullgraph.pyg.data import indices, is_pruned, rank_graph
@@ -142,6 +142,7 @@ class GradientSum:
         self.now()
         self._summed = []
         self.graph.randomness.next_step()
+        return_free_pages()  # once a step, when least is in use
 
 
 def _complete_gradients(parameters: list[Parameter], world: World) -> None:
