@@ -30,10 +30,10 @@ OVER_KEPT = 1.15
 LOSS_TOLERANCE = 1e-3
 """Largest relative difference of losses between numbers of ranks: float32 sums in another order, then Adam's steps."""
 
-AT_WORK = 3
-"""Tensors of own rows that backward holds for the layer that it is at, each of hidden width.
+AT_WORK = 2
+"""Tensors of own rows that a layer at work holds beside those kept, each of hidden width.
 
-In GraphSAGE these are the layer's input, made again, and its gradients through both matrices.
+In GraphSAGE's backward these are a gradient and what is made of it.
 """
 
 COLUMNS = (
@@ -59,8 +59,8 @@ losses show; seconds are not shown, because the ranks share {cores} cores.
 *Must be kept* is what autograd keeps from forward to backward by the account of `docs/memory.md`, {kept} numbers for
 each own row, and layer 0's remembered sum, {features} numbers. *Round buffers* are `(1 + prefetch) · round_rows` rows
 of hidden width received and as many sent, at most; rounds are of {round_rows:,} rows here, to be small beside the own
-rows of one rank of {most}. *At work* are {at_work} tensors of own rows that backward holds for the layer it is at: in
-GraphSAGE the layer's input, made again, and two gradients of it, one through each of the layer's matrices.
+rows of one rank of {most}. *At work* are {at_work} tensors of own rows that the layer at work holds beside those kept:
+in GraphSAGE's backward a gradient and what is made of it.
 
 The model is PyG's own GraphSAGE: {layers} layers, hidden width {hidden}, mean aggregation, batch norm, float32, mode
 `sar`, {epochs} epochs of forward, backward and a step of Adam. Graph: {label}, {nodes:,} nodes, {edges:,} edges,
