@@ -29,10 +29,12 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
-    return _Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
+    return Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
 
 
-class _Linear(torch.autograd.Function):
+class Linear(torch.autograd.Function):
+    """Of rows, a matrix, a bias or None, and `Recipes` or None."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, recipes: Recipes | None) -> Tensor:
         ctx.recipes = recipes

@@ -19,6 +19,7 @@ from fullgraph import ops
 from fullgraph.engine.aggregate import Reduction, sum_neighbours, summed_back, walked_sum
 from fullgraph.engine.constants import Standing
 from fullgraph.engine.identity import could_be_constant
+from fullgraph.engine.linear import Linear
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.recompute import Recipes
 from fullgraph.engine.streamed import StreamedRows
@@ -70,30 +71,20 @@ def linear_sum(
 
 def _sum_first(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None, recipes: Recipes | None) -> Tensor:
     """The matrix times the sum, with the backward of a sum of projected rows: that needs ``x``, and no sum is kept."""
-    projected = _Projected.apply(x, matrix, recipes)
+    projected = _Projected.apply(x, matrix, None, recipes)
     if recipes is not None:
         recipes.spare(projected)  # pyright: ignore[reportArgumentType]
     return _SumOfProjected.apply(projected, x.detach(), matrix.detach(), weight, plan, recipes)  # pyright: ignore[reportReturnType]
 
 
-class _Projected(torch.autograd.Function):
+class _Projected(Linear):
     """Stands for ``F.linear(x, matrix)`` in backward; nobody reads its numbers, so it has none."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, recipes: Recipes | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, recipes: Recipes | None) -> Tensor:
         ctx.recipes = recipes
         ctx.save_for_backward(x, matrix)
         return x.new_zeros(()).expand(len(x), len(matrix))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (grad,), (x, matrix) = grads, ctx.saved_tensors
-        grad_matrix = ops.outer_sum(grad, x) if ctx.needs_input_grad[1] else None
-        del x
-        if ctx.recipes is not None:
-            ctx.recipes.release()
-        return ops.product(grad, matrix.T) if ctx.needs_input_grad[0] else None, grad_matrix, None
 
 
 class _SumOfProjected(torch.autograd.Function):
