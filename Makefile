@@ -44,7 +44,7 @@ docs: $(STAMP)
 # ThreadSanitizer. Python and torch are not instrumented: their leaks are not looked for and their own races not reported.
 # Warnings stay warnings: at -O0 with instrumentation GCC warns of reads that do not happen.
 SANITIZE_TESTS := tests/ops/test_sums.py tests/ops/test_extrema.py tests/ops/test_attention.py tests/ops/test_masking.py \
-  tests/ops/test_nonzero.py
+  tests/ops/test_nonzero.py tests/ops/test_norms.py
 sanitize: $(STAMP)
 	for kind in address thread; do \
 	  cmake -S . -B build/sanitize-$$kind -DCMAKE_BUILD_TYPE=None -DFULLGRAPH_SANITIZE=$$kind -DFULLGRAPH_WARNINGS_AS_ERRORS=OFF \
