@@ -74,7 +74,7 @@ def _sum_first(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None, rec
     projected = _Projected.apply(x, matrix, None, recipes)
     if recipes is not None:
         recipes.spare(projected)  # pyright: ignore[reportArgumentType]
-    return _SumOfProjected.apply(projected, x.detach(), matrix.detach(), weight, plan, recipes)  # pyright: ignore[reportReturnType]
+    return _SumOfProjected.apply(projected, x.detach(), matrix.detach(), weight, plan)  # pyright: ignore[reportReturnType]
 
 
 class _Projected(Linear):
@@ -91,24 +91,14 @@ class _SumOfProjected(torch.autograd.Function):
     """Two steps of backward, not one, because after each of them autograd frees the gradient that it began with."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        projected: Tensor,
-        x: Tensor,
-        matrix: Tensor,
-        weight: Tensor | None,
-        plan: Plan,
-        recipes: Recipes | None,
-    ) -> Tensor:
-        ctx.weight, ctx.plan, ctx.recipes = weight, plan, recipes
+    def forward(ctx: Any, projected: Tensor, x: Tensor, matrix: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
+        ctx.weight, ctx.plan = weight, plan
         return ops.product(walked_sum(x, plan, weight, "sum"), matrix)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if ctx.recipes is not None:
-            ctx.recipes.release()
-        return summed_back(grads[0], ctx.plan, ctx.weight), None, None, None, None, None
+        return summed_back(grads[0], ctx.plan, ctx.weight), None, None, None, None
 
 
 def _is_autocast(x: Tensor) -> bool:

@@ -96,6 +96,7 @@ def prepare(
         gradient_sum = GradientSum(optimizer, graph)
         optimizer.gradient_sum = gradient_sum  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.register_step_pre_hook(gradient_sum.before_step)
+        optimizer.register_step_post_hook(lambda *_: return_free_pages())  # when least is in use
     return model, optimizer
 
 
@@ -142,7 +143,6 @@ class GradientSum:
         self.now()
         self._summed = []
         self.graph.randomness.next_step()
-        return_free_pages()  # once a step, when least is in use
 
 
 def _complete_gradients(parameters: list[Parameter], world: World) -> None:
