@@ -22,8 +22,9 @@ struct Dropout {
 template <class T>
 FULLGRAPH_INLINE void drop_rows(const Dropout<T>& k, std::int64_t first, std::int64_t last) {
     for (std::int64_t row = first; row < last; ++row) {
-        const T* __restrict x = k.x + row * k.width;
-        T* __restrict out = k.out + row * k.width;
+        const T* x = k.x + row * k.width;
+        T* out = k.out + row * k.width;  // may be where x is: each number is read before it is written
+#pragma omp simd
         for (std::int64_t f = 0; f < k.width; ++f) out[f] = k.keep(k.row_ids[row], f) ? x[f] * k.keep_scale : T(0);
     }
 }

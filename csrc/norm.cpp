@@ -112,7 +112,7 @@ template <class Step, class T>
 FULLGRAPH_INLINE void make_rows(const Made<T>& k, std::int64_t first, std::int64_t last) {
     for (std::int64_t row = first; row < last; ++row) {
         const std::int64_t start = row * k.rows.width;
-        T* __restrict out = k.out + start;
+        T* out = k.out + start;  // may be where the gradients are: each number is read before it is written
 #pragma omp simd
         for (std::int64_t f = 0; f < k.rows.width; ++f) out[f] = Step::at(k, start + f, f);
     }

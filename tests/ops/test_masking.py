@@ -27,6 +27,16 @@ def test_equals_its_twin_bit_for_bit(
     assert torch.equal(ops.dropout(x, p, key, rows), reference.dropout(x, p, key, rows))
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.bfloat16])
+def test_rows_may_be_written_over(dtype: torch.dtype) -> None:
+    x, rows = torch.randn(300, 33, generator=torch.Generator().manual_seed(0)).to(dtype), torch.arange(300)
+    wanted = ops.dropout(x, 0.3, 5, rows)
+    assert ops.dropout(x, 0.3, 5, rows, out=x) is x
+    assert torch.equal(x, wanted)
+    with pytest.raises(InputError, match=r"^out must be a contiguous .* tensor of shape \[300, 33\]"):
+        ops.dropout(x, 0.3, 5, rows, out=x[1:])
+
+
 def splitmix_keep(key: int, row_id: int, column: int, p: float) -> bool:
     """The definition, in Python's unbounded integers."""
     full = 2**64

@@ -75,6 +75,17 @@ def test_other_dtypes_run_the_twin(name: str) -> None:
     assert torch.equal(getattr(ops, name)(*arguments), getattr(reference, name)(*arguments))
 
 
+@pytest.mark.parametrize("name", ["combined_gradient", "positive_gradient"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_gradient_may_be_written_over(name: str, dtype: torch.dtype) -> None:
+    arguments = given_to(name, 3000, 33, dtype)
+    wanted, grad = getattr(ops, name)(*arguments), arguments[0]
+    assert getattr(ops, name)(*arguments, out=grad) is grad
+    assert torch.equal(grad, wanted)
+    with pytest.raises(InputError, match=r"^out must be a contiguous .* tensor of shape \[3000, 33\]"):
+        getattr(ops, name)(*arguments, out=grad[1:])
+
+
 @names
 def test_what_does_not_fit_is_refused(name: str) -> None:
     arguments = given_to(name, 20, 3, torch.float32)

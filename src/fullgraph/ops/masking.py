@@ -9,7 +9,7 @@ from fullgraph.ops.checks import check, check_key, check_probability
 from fullgraph.ops.keep import keep_scale, threshold
 
 
-def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:
+def dropout(x: Tensor, p: float, key: int, row_ids: Tensor, *, out: Tensor | None = None) -> Tensor:
     """x * keep / (1 - p), where row i, column f is kept by the hash of (key, row_ids[i], f).
 
     It is linear and diagonal, so its own adjoint: apply it with the same key and row_ids to the gradient.
@@ -19,9 +19,10 @@ def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:
         p: the probability of dropping, 0 to 1.
         key: int from 0 to 2**63 - 1.
         row_ids: int64 [n], what identifies a row on every rank.
+        out: as x, where the result goes, which may be x itself; None for a new tensor.
 
     Returns:
-        A new [n, F] tensor of x's dtype.
+        [n, F] of x's dtype.
 
     Raises:
         InputError: on a probability or key out of range, or tensors that do not fit.
@@ -32,9 +33,12 @@ def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:
         raise InputError(f"x must have the shape [rows, width]: {list(x.shape)}")
     check("row_ids", row_ids, [x.size(0)], torch.int64, x.device)
     x = x.contiguous()
+    if out is not None:
+        check("out", out, list(x.shape), x.dtype, x.device)
     if not native.runs(x):
-        return reference.dropout(x, p, key, row_ids)
-    out = torch.empty_like(x)
+        made = reference.dropout(x, p, key, row_ids)
+        return made if out is None else out.copy_(made)
+    out = torch.empty_like(x) if out is None else out
     native.core.dropout(
         native.array(x), native.array(out), native.array(row_ids), key, threshold(p), keep_scale(p), native.threads()
     )

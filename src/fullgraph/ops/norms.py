@@ -63,50 +63,65 @@ def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> 
 
 
 def combined_gradient(
-    grad: Tensor, x: Tensor, mean: Tensor, of_grad: Tensor, of_deviation: Tensor, shift: Tensor
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    of_grad: Tensor,
+    of_deviation: Tensor,
+    shift: Tensor,
+    *,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """``grad * of_grad + (x - mean) * of_deviation + shift``, new ``[n, F]``.
+    """``grad * of_grad + (x - mean) * of_deviation + shift``, ``[n, F]``.
 
     Args:
         grad: as ``x``.
         of_grad: ``[F]``.
         of_deviation: ``[F]``.
         shift: ``[F]``.
+        out: as ``x``, where the result goes, which may be ``grad`` itself; None for a new tensor.
 
     Raises:
         InputError: on tensors that do not fit.
     """
-    _check(grad, x, mean, of_grad, of_deviation, shift)
+    _check(grad, x, mean, of_grad, of_deviation, shift, out=out)
     if not native.runs(x):
-        return reference.combined_gradient(grad, x, mean, of_grad, of_deviation, shift)
-    out = torch.empty_like(x)
+        made = reference.combined_gradient(grad, x, mean, of_grad, of_deviation, shift)
+        return made if out is None else out.copy_(made)
+    out = torch.empty_like(x) if out is None else out
     native.core.combined_gradient(
         *map(native.array, (grad, x, mean, of_grad, of_deviation, shift, out)), native.threads()
     )
     return out
 
 
-def positive_gradient(grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """The gradient where `scaled_deviations` makes a number above zero, or NaN, and 0 elsewhere: new ``[n, F]``.
+def positive_gradient(
+    grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, *, out: Tensor | None = None
+) -> Tensor:
+    """The gradient where `scaled_deviations` makes a number above zero, or NaN, and 0 elsewhere: ``[n, F]``.
 
     Args:
         grad: as ``x``.
         scale: ``[F]``.
         shift: ``[F]``.
+        out: as ``x``, where the result goes, which may be ``grad`` itself; None for a new tensor.
 
     Raises:
         InputError: on tensors that do not fit.
     """
-    _check(grad, x, mean, scale, shift)
+    _check(grad, x, mean, scale, shift, out=out)
     if not native.runs(x):
-        return reference.positive_gradient(grad, x, mean, scale, shift)
-    out = torch.empty_like(x)
+        made = reference.positive_gradient(grad, x, mean, scale, shift)
+        return made if out is None else out.copy_(made)
+    out = torch.empty_like(x) if out is None else out
     native.core.positive_gradient(*map(native.array, (grad, x, mean, scale, shift, out)), native.threads())
     return out
 
 
-def _check(grad: Tensor, x: Tensor, *columns: Tensor) -> None:
+def _check(grad: Tensor, x: Tensor, *columns: Tensor, out: Tensor | None = None) -> None:
     check("x", x, [-1, -1], x.dtype, x.device)
-    check("grad", grad, list(x.shape), x.dtype, x.device)
+    for name, rows in (("grad", grad), ("out", out)):
+        if rows is not None:
+            check(name, rows, list(x.shape), x.dtype, x.device)
     for column in columns:
         check("what is given by column", column, [x.size(1)], x.dtype, x.device)
