@@ -1,8 +1,12 @@
-"""The table of what stays until backward equals what is alive at the end of forward."""
+"""The table of what stays until backward equals what is alive at the end of forward; the worst moment, what is most."""
+
+import itertools
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.autograd.profiler import profile
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -10,12 +14,14 @@ from torch_geometric.data import Data
 from torch_geometric.nn import models
 
 import fullgraph as fg
-from fullgraph.bench.account import kept_numbers
+from fullgraph.bench.account import kept_numbers, numbers_at_work
 from fullgraph.config import RECOMPUTES
+from fullgraph.engine import recompute as recompute_module
 from tests.docs.pages import ROOT, section, table_rows
 
 NUM_NODES, NUM_FEATURES, HIDDEN, CLASSES, HEADS = 211, 15, 32, 7, 4
-TABLE = table_rows(section((ROOT / "docs" / "memory.md").read_text(), "What stays until backward"))
+PAGE = (ROOT / "docs" / "memory.md").read_text()
+TABLE = table_rows(section(PAGE, "What stays until backward"))
 ROWS = [
     (model.strip("`"), dropout == "yes", recompute, cell.strip("`"))
     for model, dropout, *cells in TABLE
@@ -49,18 +55,21 @@ class Alive(TorchDispatchMode):
         return sum(tensor[0].numel() for tensor in rows if len(tensor) == NUM_NODES)
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
+def partitioned(folder, num_nodes: int):
     rng = torch.Generator().manual_seed(0)
     data = Data(
-        x=torch.randn(NUM_NODES, NUM_FEATURES, generator=rng),
-        edge_index=torch.randint(NUM_NODES, (2, 900), generator=rng),
-        y=torch.randint(CLASSES, (NUM_NODES,), generator=rng),
-        train_mask=torch.rand(NUM_NODES, generator=rng) < 0.3,
+        x=torch.randn(num_nodes, NUM_FEATURES, generator=rng),
+        edge_index=torch.randint(num_nodes, (2, 4 * num_nodes), generator=rng),
+        y=torch.randint(CLASSES, (num_nodes,), generator=rng),
+        train_mask=torch.rand(num_nodes, generator=rng) < 0.05,
     )
-    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
-    fg.partition(data, path, num_parts=1)
-    return path
+    fg.partition(data, folder / "graph.fg", num_parts=1)
+    return folder / "graph.fg"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return partitioned(tmp_path_factory.mktemp("graphs"), NUM_NODES)
 
 
 def test_the_table_has_every_model():
@@ -89,3 +98,29 @@ def test_what_is_alive_after_forward_is_what_the_table_says(path, name, dropout,
     loss.backward()
     with alive:
         assert alive.numbers_per_row(but={data.x.untyped_storage()._cdata}) == 0, "backward frees all of it"
+
+
+@pytest.mark.parametrize("name", ["GraphSAGE", "GCN"])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_the_worst_moment_is_what_the_page_says(tmp_path, monkeypatch, name, dropout):
+    num_nodes, hidden = 30_000, 64
+    monkeypatch.setattr(recompute_module, "_AT_ONCE", {"cpu": 1 << 14})  # little beside all rows
+    data = fg.open(partitioned(tmp_path, num_nodes))
+    model = getattr(models, name)(NUM_FEATURES, hidden, 3, CLASSES, norm="batch_norm", dropout=dropout)
+    fg.prepare(model, None, data)
+
+    def step() -> None:
+        out = model(data.x, data.edge_index)
+        fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data).backward()
+
+    step()  # the first time, layer 0's sum is made
+    with profile(profile_memory=True) as seen:
+        step()
+    events = sorted(seen.kineto_results.events(), key=lambda event: event.start_ns())
+    changes = [event.nbytes() for event in events if event.name() == "[memory]"]
+    (formula,) = re.findall(r"The worst moment is .*?`(.*?)`", section(PAGE, "What comes and goes"))
+    numbers = eval(formula, {"H": hidden, "C": CLASSES})
+    most = max(itertools.accumulate(changes)) / 4 / num_nodes
+    assert numbers <= most < numbers + 0.1 * hidden
+    kept = kept_numbers(name.replace("Graph", ""), hidden, CLASSES, 0, dropout=bool(dropout), recompute="elementwise")
+    assert numbers == kept + numbers_at_work(hidden, CLASSES)

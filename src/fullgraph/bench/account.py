@@ -1,4 +1,4 @@
-"""What autograd keeps from forward to backward, as a formula: the table of ``docs/memory.md`` as a function.
+"""What a rank must hold, as formulas: the tables of ``docs/memory.md`` as functions.
 
 A measured peak alone does not say how far it is from what must be held.
 """
@@ -31,3 +31,16 @@ def kept_numbers(model: str, hidden: int, classes: int, heads: int, *, dropout: 
     if is_attention:
         kept += (1 if recompute == "layer" else 2) * heads * classes + 3 * heads * NUM_LAYERS
     return kept
+
+
+def numbers_at_work(hidden: int, classes: int) -> int:
+    """Numbers per own row that GraphSAGE and GCN hold at the worst moment, beside what is kept.
+
+    That is in the last layer's backward: the model's output, its gradient and the sum of that, and the gradient of the
+    layer's input.
+
+    Args:
+        hidden: columns of a hidden layer.
+        classes: columns of the output.
+    """
+    return hidden + 3 * classes

@@ -29,12 +29,10 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
-    return Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
+    return _Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
 
 
-class Linear(torch.autograd.Function):
-    """Of rows, a matrix, a bias or None, and `Recipes` or None."""
-
+class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, recipes: Recipes | None) -> Tensor:
         ctx.recipes = recipes

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.comm import World
+from fullgraph.engine.ownership import is_sole
 from fullgraph.errors import InputError
 
 
@@ -30,13 +31,13 @@ class Affine:
     scale: Tensor
     shift: Tensor
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """``[n, F]`` to new ``[n, F]``, the same bits every time."""
+    def __call__(self, x: Tensor, places: slice = slice(None)) -> Tensor:
+        """``[n, F]`` to new ``[n, F]``, the same bits every time, wherever the rows are among others."""
         return ops.scaled_deviations(x.contiguous(), self.mean, self.scale, self.shift)
 
-    def relu_backward(self, grad: Tensor, x: Tensor) -> Tensor:
-        """The gradient of a ReLU's argument ``self(x)``, from that of its result, without either."""
-        return ops.positive_gradient(grad.contiguous(), x.contiguous(), self.mean, self.scale, self.shift)
+    def relu_backward(self, grad: Tensor, x: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """The gradient of a ReLU's argument ``self(x)`` from that of its result, without either; in ``out`` or new."""
+        return ops.positive_gradient(grad.contiguous(), x.contiguous(), self.mean, self.scale, self.shift, out=out)
 
 
 def batch_norm(
@@ -94,6 +95,7 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        is_free = is_sole(grads)
         (x,), grad = ctx.saved_tensors, grads[0].contiguous()
         x, affine, inverse = x.contiguous(), ctx.affine, ctx.inverse.double()
         local = ops.gradient_sums(grad, x, affine.mean)
@@ -103,7 +105,8 @@ class _BatchNorm(torch.autograd.Function):
         mean_grad, mean_product = ctx.world.all_reduce(local) / ctx.num_rows
         scale = affine.scale.double()
         of_deviation, shift = (-scale * inverse * mean_product).to(grad.dtype), (-scale * mean_grad).to(grad.dtype)
-        grad_x = ops.combined_gradient(grad, x, affine.mean, affine.scale, of_deviation, shift)
+        out = grad if is_free else None
+        grad_x = ops.combined_gradient(grad, x, affine.mean, affine.scale, of_deviation, shift, out=out)
         grad_weight = grad_weight if ctx.needs_input_grad[1] else None
         grad_bias = grad_bias if ctx.needs_input_grad[2] else None
         return grad_x, grad_weight, grad_bias, None, None, None, None

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.streamed import StreamedRows
 from fullgraph.errors import UnsupportedOperation
 
@@ -77,7 +78,7 @@ class Randomness:
         self.seed, self.step, self.call = state["seed"], state["step"], state["call"]
 
 
-def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
+def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor, *, overwrites: bool = False) -> Tensor:
     """Zero each element with probability ``p`` and scale the others by ``1 / (1 - p)``; no mask is stored.
 
     Args:
@@ -85,12 +86,13 @@ def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
         p: ``0 <= p <= 1``.
         key: from `Randomness.draw`.
         row_keys: int64 ``[n]``, one per row, the same wherever the row lies.
+        overwrites: whether the result goes where ``x`` is, unless that is on disk.
     """
     if p == 0:
         return x
     if isinstance(x, StreamedRows):
         return x.step(lambda rows, places: keyed_dropout(rows, p, key, row_keys[places]))
-    return _KeyedDropout.apply(x, p, key, row_keys)  # pyright: ignore[reportReturnType]
+    return _KeyedDropout.apply(x, p, key, row_keys, overwrites)  # pyright: ignore[reportReturnType]
 
 
 def keyed_uniform(shape: tuple[int, ...], key: int, row_keys: Tensor, dtype: torch.dtype) -> Tensor:
@@ -118,20 +120,29 @@ def keyed_normal(shape: tuple[int, ...], key: int, row_keys: Tensor, dtype: torc
 
 class _KeyedDropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, p: float, key: int, row_keys: Tensor, overwrites: bool) -> Tensor:
         ctx.p, ctx.key, ctx.row_keys = p, key, row_keys
-        return _drop(x, p, key, row_keys)
+        if not overwrites:
+            return _drop(x, p, key, row_keys)
+        ctx.mark_dirty(x)
+        return x.copy_(_drop(x, p, key, row_keys)) if not x.is_contiguous() else _drop(x, p, key, row_keys, out=x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return _drop(grads[0], ctx.p, ctx.key, ctx.row_keys), None, None, None
+        out = grads[0] if is_sole(grads) else None
+        return _drop(grads[0], ctx.p, ctx.key, ctx.row_keys, out=out), None, None, None, None
 
 
-def _drop(x: Tensor, p: float, key: int, row_keys: Tensor) -> Tensor:
+def _drop(x: Tensor, p: float, key: int, row_keys: Tensor, out: Tensor | None = None) -> Tensor:
+    """Into ``out``, contiguous and perhaps ``x`` itself, if it is given."""
     if p == 1:
-        return torch.zeros_like(x)
-    return ops.dropout(x.reshape(len(x), math.prod(x.shape[1:])).contiguous(), p, key, row_keys).view(x.shape)
+        return torch.zeros_like(x) if out is None else out.zero_()
+    if out is None:
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    width = math.prod(x.shape[1:])
+    ops.dropout(x.reshape(len(x), width), p, key, row_keys, out=out.view(len(x), width))
+    return out
 
 
 def hashed(keys: Tensor) -> Tensor:

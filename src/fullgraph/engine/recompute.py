@@ -6,7 +6,7 @@ saved of them be made again in backward: one tensor per layer stays instead of t
 mask; statistics of a norm are part of the note and are not formed again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,7 +18,48 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph.engine.norm import Affine
+from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.streamed import StreamedRows
+
+Step = Callable[[Tensor, slice], Tensor]
+"""Makes rows of others, given these and which of all rows they are."""
+
+ALL = slice(None)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """How rows follow from others, each from the one in its place.
+
+    Attributes:
+        source: what they are made from, without a gradient.
+        steps: what was done to it, in order; none if these are the rows themselves.
+    """
+
+    source: Tensor
+    steps: tuple[Step, ...]
+
+
+def rows_at(source: Tensor, steps: tuple[Step, ...], places: slice) -> Tensor:
+    """The rows at ``places`` of what `Chain` describes; of nothing but a source, a view."""
+    rows = source[places]
+    for step in steps:
+        rows = step(rows, places)
+    return rows
+
+
+_AT_ONCE = {"cpu": (1 << 20) - (1 << 12)}
+"""Bytes of rows that are made at a time, by device: on a CPU what stays in its cache, and below 1 MiB, because from
+there on every tensor would be mapped anew (`comm.allocator`)."""
+
+_AT_ONCE_ELSEWHERE = 1 << 26
+
+
+def some_at_a_time(rows: Tensor, width: int | None = None) -> Iterator[slice]:
+    """Which rows to work on at a time, where what is made of them has ``width`` columns (or as many as they have)."""
+    at_once = _AT_ONCE.get(rows.device.type, _AT_ONCE_ELSEWHERE)
+    num_rows = max(1, at_once // (rows.element_size() * max(1, rows[:1].numel() if width is None else width)))
+    return (slice(first, first + num_rows) for first in range(0, len(rows), num_rows))
 
 
 @dataclass(eq=False)
@@ -28,9 +69,14 @@ class _Given:
     rows: Tensor
     version: int
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether they are still what they were."""
+        return self.rows._version == self.version
+
     def value(self, recipes: "Recipes | None" = None) -> Tensor:
         """The rows, if they are still what they were."""
-        if self.rows._version != self.version:
+        if not self.is_unchanged:
             raise RuntimeError(
                 "rows that backward needs were changed in place after they went into a norm, an activation, dropout or "
                 f"a layer; make a new tensor instead, shape: {list(self.rows.shape)}"
@@ -40,20 +86,24 @@ class _Given:
 
 @dataclass(eq=False)
 class _Made:
-    """Rows that can be made again: ``function`` of its parent's."""
+    """Rows that can be made again: a step from its parent's."""
 
     parent: "_Given | _Made"
-    function: Callable[[Tensor], Tensor]
+    step: Step
     used_again: bool
+    in_place: bool
 
     def value(self, recipes: "Recipes") -> Tensor:
         """The rows, made from those of the parent."""
         if recipes.latest is not None and recipes.latest[0] is self:
             return recipes.latest[1]
-        rows = self.function(self.parent.value(recipes))
+        rows = self.step(self.parent.value(recipes), ALL)
         if self.used_again:
             recipes.latest = (self, rows)
         return rows
+
+
+Origin = _Given | _Made
 
 
 class Recipes:
@@ -67,32 +117,64 @@ class Recipes:
         self._known: dict[int, tuple[ref[Tensor], int, _Made]] = {}
         self.latest: tuple[_Made, Tensor] | None = None
 
+    def origin(self, source: Tensor) -> Origin:
+        """What is known of rows before they are changed in place, for `note`."""
+        return self._made(source) or _Given(source.detach(), source._version)
+
     def note(
-        self, out: Tensor, source: Tensor, function: Callable[[Tensor], Tensor], *, used_again: bool = False
+        self,
+        out: Tensor,
+        source: Tensor | Origin,
+        step: Step,
+        *,
+        used_again: bool = False,
+        in_place: bool = True,
     ) -> None:
-        """``out`` is ``function(source)``, to the last bit, whenever it is computed.
+        """``out`` is ``step(source, ALL)``, to the last bit, whenever it is computed.
 
         Args:
             used_again: whether the rows made in backward are held until ``out``'s own operation has used them.
+            in_place: whether each row of ``out`` follows from the row of ``source`` in its place.
         """
+        parent = self.origin(source) if isinstance(source, Tensor) else source
         if isinstance(out, StreamedRows) or out.numel() == 0:
             return  # nothing to spare, and tensors without memory all lie in the same place
-        parent = self._made(source) or _Given(source.detach(), source._version)
+        if isinstance(parent, _Given) and not parent.is_unchanged:
+            return  # `out` is where they were
         place = out.data_ptr()
         # The note goes with the tensor; another one may get its memory.
         gone = ref(out, lambda gone: self._known.pop(place, None) if self._is_of(place, gone) else None)
-        self._known[place] = (gone, out._version, _Made(parent, function, used_again))
+        self._known[place] = (gone, out._version, _Made(parent, step, used_again, in_place))
 
-    def relu(self, rows: Tensor) -> Tensor | None:
-        """``F.relu`` of a norm's output, whose backward needs what the norm's needs and nothing else; else None."""
-        made = self._made(rows)
-        if made is None or not isinstance(made.function, Affine) or not rows.requires_grad or _is_hooked():
+    def relu(self, rows: Tensor, *, overwrites: bool = False) -> Tensor | None:
+        """``F.relu`` of a norm's output, whose backward needs what the norm's needs and nothing else; else None.
+
+        Args:
+            overwrites: whether the result goes where ``rows`` are.
+        """
+        norm, chain = self._made(rows), self.chain(rows)
+        if norm is None or chain is None or not isinstance(norm.step, Affine) or not rows.requires_grad:
             return None
-        out: Tensor = _Relu.apply(rows, made.function)  # pyright: ignore[reportAssignmentType]
-        self.note(out, rows, torch.relu_, used_again=True)  # what a norm makes again is nobody else's
-        for saved, _ in _saved(out.grad_fn):
-            saved.register_hooks(lambda _: None, _Again(self, made.parent, self._made(out), rows.shape))
+        out: Tensor = _Relu.apply(rows, chain.source, chain.steps[:-1], norm.step, overwrites)  # pyright: ignore[reportAssignmentType]
+        self.note(out, norm, _relu, used_again=True)
         return out
+
+    def is_kept_by_none(self, rows: Tensor) -> bool:
+        """Whether ``rows`` are what `relu` made, so that they may be overwritten as long as nobody else uses them."""
+        found = self._made(rows)
+        return found is not None and found.step is _relu
+
+    def chain(self, rows: Tensor) -> Chain | None:
+        """How ``rows`` were made row by row from rows that are kept; None if it is not known, or was not so."""
+        found, steps = self._made(rows), []
+        if found is None or _is_hooked() or self._known[rows.data_ptr()][0]().shape != rows.shape:  # pyright: ignore[reportOptionalMemberAccess]
+            return None
+        while isinstance(found, _Made):
+            if not found.in_place:
+                return None
+            steps.append(found.step)
+            found = found.parent
+        return Chain(found.rows, tuple(reversed(steps))) if found.is_unchanged else None
 
     def release(self) -> None:
         """In backward, before much memory is needed: what was made last is made again if it is asked for again."""
@@ -150,19 +232,32 @@ class _Again:
 
 
 class _Relu(torch.autograd.Function):
-    """Its argument is saved in name only: it stands for the rows that it was made from."""
+    """Of a norm's output, given how its input is made and what it did; only what that is made of is kept."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, affine: Affine) -> Tensor:
-        ctx.affine = affine
-        ctx.save_for_backward(rows)
-        return F.relu(rows)
+    def forward(
+        ctx: Any, rows: Tensor, source: Tensor, steps: tuple[Step, ...], affine: Affine, overwrites: bool
+    ) -> Tensor:
+        ctx.steps, ctx.affine = steps, affine
+        ctx.save_for_backward(source)
+        if not overwrites:
+            return F.relu(rows)
+        ctx.mark_dirty(rows)
+        return rows.relu_()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (source,) = ctx.saved_tensors
-        return ctx.affine.relu_backward(grads[0], source), None
+        is_free = is_sole(grads)
+        (source,), grad = ctx.saved_tensors, grads[0].contiguous()
+        out = grad if is_free else torch.empty_like(grad)
+        for places in some_at_a_time(grad) if ctx.steps else [ALL]:
+            ctx.affine.relu_backward(grad[places], rows_at(source, ctx.steps, places), out=out[places])
+        return out, None, None, None, None
+
+
+def _relu(rows: Tensor, places: slice) -> Tensor:
+    return rows.relu_()  # what a norm makes again is nobody else's
 
 
 def unchanged(tensor: Tensor) -> Callable[[], Tensor]:

@@ -12,6 +12,7 @@ from torch_geometric.nn import aggr, models
 
 from fullgraph.errors import UnsupportedLayer
 from fullgraph.pyg.rules import RULES, original_class
+from fullgraph.pyg.rules.basic_models import OfLayers
 from fullgraph.pyg.rules.norms import derived_norm, over_all_rows
 from fullgraph.pyg.rules.pruned import Prunable, RowWise
 
@@ -123,7 +124,7 @@ def _outside_of_layers(model: Module, name: str = "") -> Iterator[tuple[str, Mod
 
 def _reason_not_to_prune(module: Module, batch_norm: str) -> str | None:
     rule = RULES.get(original_class(type(module)))
-    takes_rows = rule is not None and issubclass(rule, Prunable | RowWise)
+    takes_rows = rule is not None and issubclass(rule, Prunable | RowWise | OfLayers)
     if isinstance(module, pyg.MessagePassing) and not takes_rows:
         return "it does not walk, or more than once"
     if isinstance(module, pyg.Aggregation) or (rule is not None and not takes_rows):

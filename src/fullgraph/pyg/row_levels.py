@@ -52,7 +52,7 @@ class RowLevels:
         positions = self.levels.positions(own, level)
         chosen = rows.index_select(0, positions)
         if self._recipes is not None and self._recipes.knows(rows):
-            self._recipes.note(chosen, rows, lambda rows: rows.index_select(0, positions))
+            self._recipes.note(chosen, rows, lambda rows, _: rows.index_select(0, positions), in_place=False)
         return chosen
 
     @contextmanager

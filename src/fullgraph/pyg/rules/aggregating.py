@@ -87,16 +87,36 @@ class Aggregating(AnyLayer):
             self.rank_graph.recipes.spare(out)
         return out.clone() if out is not None and not out.requires_grad and isinstance(self, _GIVE_AWAY) else out
 
-    def _projected_sum(self, linear: Any, x: Any, edge_index: Any, weight: Tensor | None = None) -> Tensor | None:
-        """``linear``, without its bias, of the aggregated rows, in the order that sends less; None if it may not."""
+    def _projected_sum(
+        self,
+        linear: Any,
+        x: Any,
+        edge_index: Any,
+        weight: Tensor | None = None,
+        *,
+        bias: Tensor | None,
+        root: Any = None,
+        x_dst: Tensor | None = None,
+    ) -> Tensor | None:
+        """``linear`` with another bias of the aggregated rows, in the order that sends less, and ``root(x_dst)``.
+
+        None if that may not be.
+        """
         aggregation = type(self.aggr_module)
         may = aggregation in _REDUCTIONS and can_walk(self, edge_index) and "propagate" not in self.__dict__
         if not may or not is_plain_linear(linear) or not isinstance(x, Tensor) or x.dim() != 2 or self.node_dim != -2:
             return None
         if len(x) != edge_index.relation.num_src:
             return None
-        given = (x, linear.weight, edge_index.plan, _flat(weight, x))
-        return linear_sum(*given, reduction=_REDUCTIONS[aggregation], recipes=self.rank_graph.recipes)
+        given, reduction = (x, linear.weight, edge_index.plan, _flat(weight, x)), _REDUCTIONS[aggregation]
+        more: dict[str, Any] = {"reduction": reduction, "bias": bias, "recipes": self.rank_graph.recipes}
+        if root is None or x_dst is None:
+            return linear_sum(*given, **more)
+        if x_dst is x and is_plain_linear(root) and root.bias is None:
+            return linear_sum(*given, **more, root=root.weight)
+        out = linear_sum(*given, **more)
+        out += root(x_dst)  # no operation needs what it was
+        return out
 
 
 def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
@@ -105,13 +125,6 @@ def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
         return None
     # A view is another tensor, for which constant weights would be sent again.
     return (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
-
-
-def _add(out: Tensor, *terms: Tensor | None) -> None:
-    """In place, where no operation needs what ``out`` was."""
-    for term in terms:
-        if term is not None:
-            out += term
 
 
 @cache
@@ -136,13 +149,12 @@ class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
         x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
         if self.project:
             x_src = self.lin(x_src).relu()
-        out = self._projected_sum(self.lin_l, x_src, edge_index)
+        root = self.lin_r if self.root_weight else None
+        out = self._projected_sum(self.lin_l, x_src, edge_index, bias=self.lin_l.bias, root=root, x_dst=x_dst)
         if out is None:
             out = self.lin_l(self.propagate(edge_index, x=(x_src, x_dst), size=size))
-            if self.root_weight and x_dst is not None:
-                out = out + self.lin_r(x_dst)
-        else:
-            _add(out, self.lin_l.bias, self.lin_r(x_dst) if self.root_weight and x_dst is not None else None)
+            if root is not None and x_dst is not None:
+                out = out + root(x_dst)
         return F.normalize(out, p=2.0, dim=-1) if self.normalize else out
 
 
@@ -155,12 +167,12 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
 
     def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None, size: Any = None) -> Tensor:
         x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
-        out = self._projected_sum(self.lin_rel, x_src, edge_index, edge_weight)
-        if out is None:
-            out = self.lin_rel(self.propagate(edge_index, x=(x_src, x_dst), edge_weight=edge_weight, size=size))
-            return out if x_dst is None else out + self.lin_root(x_dst)
-        _add(out, self.lin_rel.bias, None if x_dst is None else self.lin_root(x_dst))
-        return out
+        more = {"bias": self.lin_rel.bias, "root": self.lin_root, "x_dst": x_dst}
+        out = self._projected_sum(self.lin_rel, x_src, edge_index, edge_weight, **more)
+        if out is not None:
+            return out
+        out = self.lin_rel(self.propagate(edge_index, x=(x_src, x_dst), edge_weight=edge_weight, size=size))
+        return out if x_dst is None else out + self.lin_root(x_dst)
 
 
 class GCNConv(_SomeRows, pyg.GCNConv):
@@ -184,9 +196,10 @@ class GCNConv(_SomeRows, pyg.GCNConv):
             return super().forward(x, edge_index, edge_weight)
         if self.normalize and not isinstance(edge_index, LevelIndex):
             edge_index, edge_weight = _normalised(self, edge_index, edge_weight, x.dtype)
-        out = self._projected_sum(self.lin, x, edge_index, edge_weight)
-        if out is None:
-            out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
+        out = self._projected_sum(self.lin, x, edge_index, edge_weight, bias=self.bias)
+        if out is not None:
+            return out
+        out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
         return out if self.bias is None else out + self.bias  # pyright: ignore[reportReturnType]
 
 

@@ -184,7 +184,7 @@ def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
     recipes = conv.rank_graph.recipes if conv.rank_graph.config.recompute == "layer" else None
     if recipes is not None and is_plain_linear(lin) and not torch.is_autocast_enabled(x.device.type):
         weight, bias = unchanged(lin.weight), None if lin.bias is None else unchanged(lin.bias)
-        recipes.note(out, x, lambda x: _by_heads(conv, linear(x, weight(), bias and bias())))
+        recipes.note(out, x, lambda x, _: _by_heads(conv, linear(x, weight(), bias and bias())))
     return out
 
 
@@ -275,5 +275,5 @@ def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
     shifted, recipes = out + conv.bias, conv.rank_graph.recipes
     if recipes is not None and conv.res is None and conv.concat:  # then attention has kept `out`
         bias = unchanged(conv.bias)
-        recipes.note(shifted, out, lambda x: x + bias())
+        recipes.note(shifted, out, lambda x, _: x + bias())
     return shifted

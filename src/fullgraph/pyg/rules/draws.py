@@ -17,22 +17,33 @@ from fullgraph.pyg.rules.ways import Choice, Way
 
 
 class Dropout(RowWise, torch.nn.Dropout):
-    """Masks keyed by the rows' original ids."""
+    """Masks keyed by the rows' original ids.
+
+    Attributes:
+        may_overwrite: whether nobody looks at its input again; then the result goes there if no operation needs that.
+    """
+
+    may_overwrite = False
 
     def choice(self) -> Choice:
         """Row-wise."""
         return Choice(Way.ROW_WISE, "masks keyed by global ids")
 
     def forward(self, input: Tensor) -> Tensor:
-        return drop(input, self.p, self.rank_graph) if self.training and self.p else input
+        if not self.training or not self.p:
+            return input
+        recipes = self.rank_graph.recipes
+        is_spare = self.may_overwrite and recipes is not None and recipes.is_kept_by_none(input)
+        return drop(input, self.p, self.rank_graph, overwrites=self.inplace or is_spare)
 
 
-def drop(x: Tensor, p: float, graph: RankGraph) -> Tensor:
-    """Draw the next mask and apply it."""
-    key, row_keys = graph.randomness.draw(), graph.row_keys(len(x))
-    out = keyed_dropout(x, p, key, row_keys)
-    if graph.recipes is not None:
-        graph.recipes.note(out, x, lambda x: keyed_dropout(x, p, key, row_keys))
+def drop(x: Tensor, p: float, graph: RankGraph, *, overwrites: bool = False) -> Tensor:
+    """Draw the next mask and apply it; to ``x`` itself, if it ``overwrites``."""
+    key, row_keys, recipes = graph.randomness.draw(), graph.row_keys(len(x)), graph.recipes
+    before = None if recipes is None else recipes.origin(x)
+    out = keyed_dropout(x, p, key, row_keys, overwrites=overwrites)
+    if recipes is not None and before is not None:
+        recipes.note(out, before, lambda x, places: keyed_dropout(x, p, key, row_keys[places]))
     return out
 
 
@@ -89,7 +100,7 @@ class KeyedDraws(TorchFunctionMode):
         if not training or p == 0:
             return input
         _check_not_recomputed(F.dropout)
-        return drop(input, p, self._graph)
+        return drop(input, p, self._graph, overwrites=inplace)
 
 
 def _check_not_recomputed(func: Callable[..., Any]) -> None:

@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from fullgraph.engine import Recipes
 
-_RELU = {F.relu, torch.relu, Tensor.relu}
+_IN_PLACE = {torch.relu_, Tensor.relu_}
+_RELU = {F.relu, torch.relu, Tensor.relu} | _IN_PLACE
 _ELEMENTWISE = _RELU | {
     F.elu,
     F.leaky_relu,
@@ -37,14 +38,14 @@ class Recomputed(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _RELU and len(args) == 1 and not kwargs.get("inplace"):
-            out = self._recipes.relu(args[0])
+        if func in _RELU and len(args) == 1:
+            out = self._recipes.relu(args[0], overwrites=func in _IN_PLACE or kwargs.get("inplace", False))
             if out is not None:
                 return out
         out = func(*args, **kwargs)
         if type(out) is Tensor and any(map(self._recipes.knows, args)):
             if func in _ELEMENTWISE and out is not args[0]:
                 settings = args[1:]  # and not the rows themselves, which the note would keep
-                self._recipes.note(out, args[0], lambda x: func(x, *settings, **kwargs), used_again=True)
+                self._recipes.note(out, args[0], lambda x, _: func(x, *settings, **kwargs), used_again=True)
             self._recipes.spare(out)
         return out

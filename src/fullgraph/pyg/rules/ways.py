@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 from torch_geometric.nn import MessagePassing
 
 from fullgraph.pyg.index import RemoteIndex
@@ -72,7 +73,7 @@ def is_plain_linear(module: Any) -> bool:
 
 def has_hooks(module: torch.nn.Module) -> bool:
     """Whether somebody wants to know when a module is called."""
-    return any(getattr(module, hooks) for hooks in _MODULE_HOOKS)
+    return bool(_has_any_global_hook()) or any(getattr(module, hooks) for hooks in _MODULE_HOOKS)
 
 
 def weights_wanted(value: Any) -> bool:

@@ -1,0 +1,59 @@
+"""PyG's models of equal layers, whose ``forward`` never looks back at what a norm gave once the activation has read it.
+
+So a ReLU after a batch norm, and dropout after that, may write where the norm's output is: one tensor of all rows less
+while the model runs forward. In a model of your own, ``torch.nn.ReLU(inplace=True)`` says the same.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch_geometric.nn import models
+from torch_geometric.nn.models.basic_gnn import BasicGNN
+
+from fullgraph.pyg.rules import norms
+from fullgraph.pyg.rules.converted import Converted
+from fullgraph.pyg.rules.draws import Dropout
+from fullgraph.pyg.rules.ways import has_hooks
+
+MODELS: tuple[type[BasicGNN], ...] = (models.GCN, models.GraphSAGE, models.GAT, models.PNA)
+"""But for GIN and EdgeCNN, whose layers share the model's activation."""
+
+
+@cache
+def rule(model: type[BasicGNN]) -> type[Converted]:
+    """The rule of one of PyG's own models."""
+    return type(model.__name__, (OfLayers, model), {"__module__": __name__})  # pyright: ignore[reportReturnType]
+
+
+class OfLayers(Converted):
+    """Mixed in front of a model that does nothing to rows but call its layers."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        with _in_place(self):  # pyright: ignore[reportArgumentType]
+            return super().forward(*args, **kwargs)
+
+
+@contextmanager
+def _in_place(model: BasicGNN) -> Iterator[None]:
+    """While ``model`` runs, its ReLU writes where its input is, if a batch norm made that; its dropout may too."""
+    read = model.norms if model.jk_mode is not None else model.norms[: model.num_layers - 1]
+    may = (
+        type(model.act) is torch.nn.ReLU
+        and not model.act_first
+        and all(isinstance(norm, norms.BatchNorm | norms.BatchNorm1d) for norm in read)
+        and not any(has_hooks(module) for part in (model.act, model.dropout, *read) for module in part.modules())
+    )
+    if not may:
+        yield
+        return
+    act, dropout = cast(torch.nn.ReLU, model.act), cast(Dropout, model.dropout)
+    before = act.inplace
+    act.inplace = dropout.may_overwrite = True
+    try:
+        yield
+    finally:
+        act.inplace, dropout.may_overwrite = before, False
