@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import SAGEConv
 
 import fullgraph as fg
-from fullgraph.engine import linear
+from fullgraph.engine import Recipes, linear
 
 
 def arguments(dtype: torch.dtype, needs: tuple[bool, bool, bool]) -> list[torch.Tensor]:
@@ -70,3 +70,23 @@ def test_linear_layers_of_a_prepared_model_use_it(tmp_path):
     fg.prepare(model, None, opened)
     out = model(opened.x, opened.edge_index)
     assert type(out.grad_fn).__name__ == "_LinearBackward"
+
+
+@pytest.mark.parametrize("needs", [(True, True, True), (True, False, False), (False, True, True)])
+def test_rows_made_again_some_at_a_time_give_the_same_bits(needs):
+    def run(recipes: Recipes | None) -> list[torch.Tensor | None]:
+        start, matrix, bias = arguments(torch.float32, needs)
+        factors = torch.arange(1.0, len(start) + 1).view(-1, 1) / len(start)
+        x = start * factors
+        if recipes is not None:  # a step that depends on where a row is
+            recipes.note(x, start, lambda rows, places: rows * factors[places])
+        out = linear(x, matrix, bias, recipes=recipes)
+        held = out.grad_fn.saved_tensors[0]
+        if matrix.requires_grad:
+            assert (held.data_ptr() == start.data_ptr()) == (recipes is not None), "what stays is what rows are made of"
+        out.sin().sum().backward()
+        return [out.detach(), *(t.grad for t in (start, matrix, bias))]
+
+    for got, want in zip(run(Recipes()), run(None), strict=True):
+        assert (got is None) == (want is None)
+        assert got is None or torch.equal(got, want)

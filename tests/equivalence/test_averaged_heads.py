@@ -1,5 +1,7 @@
 """A layer that averages its heads is the mean of the layer that does not: outputs, gradients and draws of dropout."""
 
+import weakref
+
 import pytest
 import torch
 from torch_geometric import nn as pyg
@@ -64,3 +66,29 @@ def test_the_average_is_the_mean_of_the_heads(path, name, mode, num_ranks, setti
         for got, want in zip(averaged, wanted, strict=True):
             assert want.abs().max() > 0
             torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_heads_are_let_go_of_in_backward_unless_it_comes_again(path, name, mode):
+    data = fg.open(path, mode=mode)
+    layer = fg.convert(LAYERS[name](False).double(), data).eval()
+    x = data.x.requires_grad_()
+    values = [data.edge_attr] if "edges" in name else []
+    out = layer(x, data.edge_index, *values)
+    loss = out.square().sum()
+    heads = weakref.ref(attention_of(out.grad_fn).heads)
+    first, second = (torch.autograd.grad(loss, x, retain_graph=again)[0] for again in (True, True))
+    assert torch.equal(first, second)
+    assert heads() is not None
+    assert torch.equal(torch.autograd.grad(loss, x)[0], first)
+    assert heads() is None
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        torch.autograd.grad(loss, x)
+
+
+def attention_of(operation):
+    """The operation among those before ``operation`` that keeps heads."""
+    while not hasattr(operation, "heads"):
+        operation = operation.next_functions[0][0]
+    return operation

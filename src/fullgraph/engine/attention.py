@@ -20,6 +20,7 @@ from fullgraph.comm import Returns, fetch
 from fullgraph.engine.halo import with_halo
 from fullgraph.engine.held import HeldRows
 from fullgraph.engine.input_rows import InputRows
+from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.engine.walk import Walk
@@ -116,16 +117,14 @@ class _ReversingAttention(torch.autograd.Function):
             del rows  # before the next round is posted
         out, logsumexp = state.finish()
         ctx.score, ctx.plan, ctx.dropout = score, plan, dropout
-        ctx.save_for_backward(out, logsumexp, *tensors)
-        return out.mean(1) if averages_heads else out
+        return _kept(ctx, averages_heads, out, logsumexp, *tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         score, plan, dropout = ctx.score, ctx.plan, ctx.dropout
-        out, logsumexp, *tensors = ctx.saved_tensors
+        outcome, *tensors = _outcome_and_rest(ctx, grads)
         src, dst, _ = _split(score, tensors)
-        outcome = _outcome(grads[0], out, logsumexp)
         walk = plan.backward
         incoming = fetch(walk.routes, (*outcome, *dst), purpose="attention, backward")
         grads_src, grads_dst = _zeros(src), _zeros(dst)
@@ -176,16 +175,14 @@ class _RefetchingAttention(torch.autograd.Function):
             del rows
         out, logsumexp = state.finish()
         ctx.score, ctx.plan, ctx.dropout, ctx.held = score, plan, here, held
-        ctx.save_for_backward(out, logsumexp, bias, *tensors)
-        return out.mean(1) if averages_heads else out
+        return _kept(ctx, averages_heads, out, logsumexp, bias, *tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         score, plan = ctx.score, ctx.plan
-        out, logsumexp, bias, *tensors = ctx.saved_tensors
+        outcome, bias, *tensors = _outcome_and_rest(ctx, grads)
         src, dst, shared = _split(score, tensors)
-        outcome = _outcome(grads[0], out, logsumexp)
         walk = plan.forward
         kept = plan.halo.config.mode == "keep" and ctx.held is None
         incoming = iter(ctx.kept.items()) if kept else _incoming(walk, src, ctx.held, "attention, backward")
@@ -225,16 +222,14 @@ class _MergedAttention(torch.autograd.Function):
         score.forward(block, src, dst, shared, state, EdgeTerms(bias, None, here))
         out, logsumexp = state.finish()
         ctx.score, ctx.block, ctx.dropout = score, block, here
-        ctx.save_for_backward(out, logsumexp, bias, *tensors)
-        return out.mean(1) if averages_heads else out
+        return _kept(ctx, averages_heads, out, logsumexp, bias, *tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         score, block = ctx.score, ctx.block
-        out, logsumexp, bias, *tensors = ctx.saved_tensors
+        outcome, bias, *tensors = _outcome_and_rest(ctx, grads)
         src, dst, shared = _split(score, tensors)
-        outcome = _outcome(grads[0], out, logsumexp)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout)
@@ -254,11 +249,26 @@ def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor
     return tuple(tensors[:first]), tuple(tensors[first:second]), tuple(tensors[second:])
 
 
-def _outcome(grad: Tensor, out: Tensor, logsumexp: Tensor) -> Outcome:
-    """``grad``: ``[n, H, C]``, or ``[n, C]`` of the average of heads, of which each head has the same share."""
-    if grad.dim() == 2:
-        grad = (grad / out.size(1)).unsqueeze(1)
-    return Outcome(grad.contiguous(), logsumexp, torch.einsum("nhc,nhc->nh", grad, out))  # no product as large as out
+def _kept(ctx: Any, averages_heads: bool, out: Tensor, *others: Tensor | None) -> Tensor:
+    """What forward returns, having kept what backward needs."""
+    # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
+    ctx.heads = out if averages_heads else None
+    ctx.save_for_backward(None if averages_heads else out, *others)
+    return out.mean(1) if averages_heads else out
+
+
+def _outcome_and_rest(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """What backward knows of the result, then the rest of what was kept."""
+    is_free, grad = is_sole(grads), grads[0]
+    out, logsumexp, *rest = ctx.saved_tensors
+    if out is None:
+        out, num_heads = ctx.heads, ctx.heads.size(1)
+        if not torch._C._autograd._get_current_graph_task_keep_graph():  # pyright: ignore[reportAttributeAccessIssue]
+            ctx.heads = None
+        # Each head has the same share of the average's gradient.
+        grad = (grad.div_(num_heads) if is_free else grad / num_heads).unsqueeze(1)
+    delta = torch.einsum("nhc,nhc->nh", grad, out)  # no product as large as `out`
+    return Outcome(grad.contiguous(), logsumexp, delta), *rest
 
 
 def _zeros(tensors: Any) -> tuple[Tensor, ...]:

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
-from fullgraph.engine.recompute import Recipes
+from fullgraph.engine.recompute import Recipes, Step, rows_at, some_at_a_time
 from fullgraph.engine.streamed import StreamedRows
 
 
@@ -18,7 +19,7 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
         x: ``[…, F]``.
         matrix: ``[G, F]``.
         bias: ``[G]`` or None.
-        recipes: if given, rows that backward has made again are let go before the gradient of ``x`` is made.
+        recipes: if given, rows that can be made again are not kept, or are let go before the gradient of ``x`` is made.
 
     Returns:
         ``[…, G]``, differentiable with respect to all three.
@@ -29,7 +30,12 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
-    return _Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportReturnType]
+    if not taken:
+        return F.linear(x, matrix, bias)
+    chain = None if recipes is None else recipes.chain(x)
+    if chain is None:
+        return _Linear.apply(x, matrix, bias, recipes)  # pyright: ignore[reportReturnType]
+    return _LinearOfMade.apply(x, chain.source, matrix, bias, chain.steps, recipes)  # pyright: ignore[reportReturnType]
 
 
 class _Linear(torch.autograd.Function):
@@ -52,3 +58,35 @@ class _Linear(torch.autograd.Function):
         if ctx.recipes is not None:
             ctx.recipes.release()
         return ops.product(grad, matrix.T) if for_x else None, grad_matrix, grad_bias, None
+
+
+class _LinearOfMade(torch.autograd.Function):
+    """Of rows that are made again some at a time, for the gradient of the matrix."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        source: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        steps: tuple[Step, ...],
+        recipes: Recipes,
+    ) -> Tensor:
+        ctx.steps, ctx.recipes = steps, recipes
+        ctx.save_for_backward(source if matrix.requires_grad else None, matrix)
+        return ops.product(x, matrix, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (grad,), (source, matrix) = grads, ctx.saved_tensors
+        for_x, _, for_matrix, for_bias, _, _ = ctx.needs_input_grad
+        ctx.recipes.release()
+        grad_matrix = None
+        if for_matrix:
+            grad_matrix = torch.zeros_like(matrix)
+            for places in some_at_a_time(grad, max(matrix.shape)):
+                grad_matrix += ops.outer_sum(grad[places], rows_at(source, ctx.steps, places))
+        grad_x = ops.product(grad, matrix.T) if for_x else None
+        return grad_x, None, grad_matrix, grad.sum(0) if for_bias else None, None, None

@@ -267,13 +267,17 @@ def with_loop_attributes(index: RemoteIndex, edge_attr: Tensor, fill_value: Any)
 def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
     """Heads side by side if they were not averaged, the residual and the bias, as GATConv and GATv2Conv end."""
     _spare(conv, out)
+    if not conv.concat:  # no operation keeps an average of heads, so that is where the rest goes
+        if conv.res is not None:
+            out += conv.res(x_dst)
+        return out if conv.bias is None else out.add_(conv.bias)
     out = out.flatten(1)
     if conv.res is not None:
         out = out + conv.res(x_dst)
     if conv.bias is None:
         return out
     shifted, recipes = out + conv.bias, conv.rank_graph.recipes
-    if recipes is not None and conv.res is None and conv.concat:  # then attention has kept `out`
+    if recipes is not None and conv.res is None:  # then attention has kept `out`
         bias = unchanged(conv.bias)
         recipes.note(shifted, out, lambda x, _: x + bias())
     return shifted
