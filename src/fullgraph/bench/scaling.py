@@ -29,8 +29,8 @@ TOLERATED = 0.1
 OVER_KEPT = 1.15
 """Most that a peak may be of what must be held, round buffers and process aside."""
 
-_SMALL_NODES = 8
-"""For each part of the graph of no size."""
+_SMALL_NODES = 512
+"""Of the graph of no size, which has as many parts as the other."""
 
 LOSS_TOLERANCE = 1e-3
 """Largest relative difference of losses between numbers of ranks: float32 sums in another order, then Adam's steps."""
@@ -146,7 +146,7 @@ def run(request: Request) -> Report:
         round_rows=size.round_rows,
         most=size.ranks[-1],
         at_work=numbers_at_work(size.hidden, stored.num_classes or 0),
-        small=_SMALL_NODES * size.ranks[-1],
+        small=_SMALL_NODES,
         layers=NUM_LAYERS,
         hidden=size.hidden,
         epochs=size.epochs,
@@ -171,11 +171,10 @@ def run(request: Request) -> Report:
 
 def _no_size(path: Path, like: PartitionedGraph, num_parts: int) -> None:
     """A graph of as many features and classes as ``like`` and next to no nodes, cut into as many parts."""
-    num_nodes = _SMALL_NODES * num_parts
     graph = synthetic(
         synthetic_size(
-            num_nodes=num_nodes,
-            num_edges=2 * num_nodes,
+            num_nodes=_SMALL_NODES,
+            num_edges=8 * _SMALL_NODES,
             num_communities=num_parts,
             num_features=like.num_features(NODE),
             num_classes=like.num_classes or 1,

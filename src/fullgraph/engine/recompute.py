@@ -2,8 +2,9 @@
 
 Autograd keeps a tensor per operation: a batch norm its input, a ReLU its output, the next layer the output of dropout.
 All of them follow from the first. While a model runs we note how such tensors were made, and let what later operations
-saved of them be made again in backward: one tensor per layer stays instead of three. Dropout is keyed, so it needs no
-mask; statistics of a norm are part of the note and are not formed again.
+saved of them be made again in backward: one tensor per layer stays instead of three. Operations of the engine make them
+again some rows at a time, others all at once. Dropout is keyed, so it needs no mask; statistics of a norm are part of
+the note and are not formed again.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from fullgraph.engine.streamed import StreamedRows
 Step = Callable[[Tensor, slice], Tensor]
 """Makes rows of others, given these and which of all rows they are."""
 
-ALL = slice(None)
+_ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class _Made:
         """The rows, made from those of the parent."""
         if recipes.latest is not None and recipes.latest[0] is self:
             return recipes.latest[1]
-        rows = self.step(self.parent.value(recipes), ALL)
+        rows = self.step(self.parent.value(recipes), _ALL)
         if self.used_again:
             recipes.latest = (self, rows)
         return rows
@@ -130,7 +131,7 @@ class Recipes:
         used_again: bool = False,
         in_place: bool = True,
     ) -> None:
-        """``out`` is ``step(source, ALL)``, to the last bit, whenever it is computed.
+        """``out`` is ``step(source, slice(None))``, to the last bit, whenever it is computed.
 
         Args:
             used_again: whether the rows made in backward are held until ``out``'s own operation has used them.
@@ -251,7 +252,7 @@ class _Relu(torch.autograd.Function):
         is_free = is_sole(grads)
         (source,), grad = ctx.saved_tensors, grads[0].contiguous()
         out = grad if is_free else torch.empty_like(grad)
-        for places in some_at_a_time(grad) if ctx.steps else [ALL]:
+        for places in some_at_a_time(grad) if ctx.steps else [_ALL]:
             ctx.affine.relu_backward(grad[places], rows_at(source, ctx.steps, places), out=out[places])
         return out, None, None, None, None
 
