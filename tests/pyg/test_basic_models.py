@@ -74,6 +74,12 @@ def test_what_hooks_see_stays_what_it_was(data):
     assert all(torch.equal(out, copied) for out, copied in seen if isinstance(out, torch.Tensor))
 
 
+def test_an_activation_that_layers_use_too_does_not_overwrite(data, monkeypatch):
+    model = models.GraphSAGE(*SHAPE, norm="batch_norm", dropout=0.5)
+    model.convs[1].shared = model.act
+    assert overwrites(converted(data, model), data, monkeypatch) == [(False, False)] * 2
+
+
 def test_a_users_own_forward_is_not_presumed_upon(data):
     class Own(models.GraphSAGE):
         def forward(self, x, edge_index):

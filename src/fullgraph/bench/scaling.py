@@ -29,6 +29,9 @@ TOLERATED = 0.1
 OVER_KEPT = 1.15
 """Most that a peak may be of what must be held, round buffers and process aside."""
 
+FEW = 8
+"""Ranks, to which that is asked: with many, own rows are so few that a few MiB of blocks at work count."""
+
 _SMALL_NODES = 512
 """Of the graph of no size, which has as many parts as the other."""
 
@@ -241,9 +244,10 @@ def _falls(lines: dict[int, _Line], a: float, b: float) -> str:
 
 
 def _over_kept(lines: dict[int, _Line]) -> tuple[str, str]:
-    of_kept = max(line.rest / line.kept for line in lines.values())
-    of_both = max(line.rest / (line.kept + line.at_work) for line in lines.values())
-    claim = f"peak less round buffers and process at most {OVER_KEPT} × what must be kept"
+    few = [line for num_ranks, line in lines.items() if num_ranks <= FEW]
+    of_kept = max(line.rest / line.kept for line in few)
+    of_both = max(line.rest / (line.kept + line.at_work) for line in few)
+    claim = f"to {FEW} ranks, peak less round buffers and process at most {OVER_KEPT} × what must be kept"
     return (
         verdict(of_kept <= OVER_KEPT, f"{claim}: {of_kept:.2f} ×"),
         verdict(of_both <= OVER_KEPT, f"{claim} and what the layer at work needs: {of_both:.2f} ×"),

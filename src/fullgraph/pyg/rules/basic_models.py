@@ -20,7 +20,7 @@ from fullgraph.pyg.rules.draws import Dropout
 from fullgraph.pyg.rules.ways import has_hooks
 
 MODELS: tuple[type[BasicGNN], ...] = (models.GCN, models.GraphSAGE, models.GAT, models.PNA)
-"""But for GIN and EdgeCNN, whose layers share the model's activation."""
+"""But for GIN and EdgeCNN, whose layers use the model's activation too."""
 
 
 @cache
@@ -44,6 +44,7 @@ def _in_place(model: BasicGNN) -> Iterator[None]:
     may = (
         type(model.act) is torch.nn.ReLU
         and not model.act_first
+        and sum(module is model.act for _, module in model.named_modules(remove_duplicate=False)) == 1
         and all(isinstance(norm, norms.BatchNorm | norms.BatchNorm1d) for norm in read)
         and not any(has_hooks(module) for part in (model.act, model.dropout, *read) for module in part.modules())
     )
