@@ -16,7 +16,7 @@ from torch_geometric.nn import models
 import fullgraph as fg
 from fullgraph.bench.account import kept_numbers, numbers_at_work
 from fullgraph.config import RECOMPUTES
-from fullgraph.engine import recompute as recompute_module
+from fullgraph.ops import products
 from tests.docs.pages import ROOT, section, table_rows
 
 NUM_NODES, NUM_FEATURES, HIDDEN, CLASSES, HEADS = 211, 15, 32, 7, 4
@@ -104,7 +104,7 @@ def test_what_is_alive_after_forward_is_what_the_table_says(path, name, dropout,
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_the_worst_moment_is_what_the_page_says(tmp_path, monkeypatch, name, dropout):
     num_nodes, hidden = 30_000, 64
-    monkeypatch.setattr(recompute_module, "_AT_ONCE", {"cpu": 1 << 14})  # little beside all rows
+    monkeypatch.setattr(products, "_AT_ONCE", {"cpu": 1 << 14})  # little beside all rows
     data = fg.open(partitioned(tmp_path, num_nodes))
     model = getattr(models, name)(NUM_FEATURES, hidden, 3, CLASSES, norm="batch_norm", dropout=dropout)
     fg.prepare(model, None, data)

@@ -36,7 +36,11 @@ def converted(data, model: torch.nn.Module) -> torch.nn.Module:
     return fg.convert(model.double(), data)
 
 
-@pytest.mark.parametrize("build", [models.GCN, models.GraphSAGE, models.GAT])
+def pna(*shape, **settings) -> models.PNA:
+    return models.PNA(*shape, aggregators=["mean"], scalers=["identity"], deg=torch.tensor([0, 1]), **settings)
+
+
+@pytest.mark.parametrize("build", [models.GCN, models.GraphSAGE, models.GAT, pna])
 def test_a_relu_after_a_batch_norm_and_dropout_after_it_overwrite(data, monkeypatch, build):
     model = converted(data, build(*SHAPE, norm="batch_norm", dropout=0.5))
     assert overwrites(model, data, monkeypatch) == [(True, True)] * 2
@@ -74,9 +78,10 @@ def test_what_hooks_see_stays_what_it_was(data):
     assert all(torch.equal(out, copied) for out, copied in seen if isinstance(out, torch.Tensor))
 
 
-def test_an_activation_that_layers_use_too_does_not_overwrite(data, monkeypatch):
+@pytest.mark.parametrize("name", ["act", "dropout"])
+def test_what_layers_use_too_does_not_overwrite(data, monkeypatch, name):
     model = models.GraphSAGE(*SHAPE, norm="batch_norm", dropout=0.5)
-    model.convs[1].shared = model.act
+    model.convs[1].shared = getattr(model, name)
     assert overwrites(converted(data, model), data, monkeypatch) == [(False, False)] * 2
 
 

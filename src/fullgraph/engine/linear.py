@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
-from fullgraph.engine.recompute import Recipes, Step, rows_at, some_at_a_time
+from fullgraph.engine.recompute import Recipes, Step, rows_at
 from fullgraph.engine.streamed import StreamedRows
 
 
@@ -86,7 +86,7 @@ class _LinearOfMade(torch.autograd.Function):
         grad_matrix = None
         if for_matrix:
             grad_matrix = torch.zeros_like(matrix)
-            for places in some_at_a_time(grad, max(matrix.shape)):
+            for places in ops.some_at_a_time(grad, max(matrix.shape)):
                 grad_matrix += ops.outer_sum(grad[places], rows_at(source, ctx.steps, places))
         grad_x = ops.product(grad, matrix.T) if for_x else None
         return grad_x, None, grad_matrix, grad.sum(0) if for_bias else None, None, None

@@ -26,7 +26,7 @@ from fullgraph.engine.constants import Standing
 from fullgraph.engine.identity import could_be_constant
 from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.recompute import Recipes, Step, rows_at, some_at_a_time
+from fullgraph.engine.recompute import Recipes, Step, rows_at
 from fullgraph.engine.streamed import StreamedRows
 
 
@@ -127,7 +127,7 @@ class _LinearSum(torch.autograd.Function):
         is_summed_first = width_in == width_out
         summed = x if is_summed_first else ops.product(x, matrix)
         out = walked_sum(summed, terms.plan, terms.weight, terms.reduction)
-        for places in some_at_a_time(out, max(matrix.shape)):
+        for places in ops.some_at_a_time(out, max(matrix.shape)):
             rows = out[places]
             if is_summed_first:
                 rows.copy_(ops.product(rows, matrix))
@@ -152,7 +152,7 @@ class _LinearSum(torch.autograd.Function):
         grad_matrix = torch.zeros_like(matrix) if for_matrix else None
         grad_root = torch.zeros_like(root) if for_root else None
         grad_x = back if matrix.size(0) == matrix.size(1) else back.new_empty(len(back), matrix.size(1))
-        for places in some_at_a_time(back, max(matrix.shape)):
+        for places in ops.some_at_a_time(back, max(matrix.shape)):
             rows = rows_at(source, terms.steps, places) if for_matrix or for_root else source[places]
             if grad_matrix is not None:
                 grad_matrix += ops.outer_sum(back[places], rows)

@@ -7,7 +7,7 @@ again some rows at a time, others all at once. Dropout is keyed, so it needs no 
 the note and are not formed again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fullgraph import ops
 from fullgraph.engine.norm import Affine
 from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.streamed import StreamedRows
@@ -47,20 +48,6 @@ def rows_at(source: Tensor, steps: tuple[Step, ...], places: slice) -> Tensor:
     for step in steps:
         rows = step(rows, places)
     return rows
-
-
-_AT_ONCE = {"cpu": (1 << 20) - (1 << 12)}
-"""Bytes of rows that are made at a time, by device: on a CPU what stays in its cache, and below 1 MiB, because from
-there on every tensor would be mapped anew (`comm.allocator`)."""
-
-_AT_ONCE_ELSEWHERE = 1 << 26
-
-
-def some_at_a_time(rows: Tensor, width: int | None = None) -> Iterator[slice]:
-    """Which rows to work on at a time, where what is made of them has ``width`` columns (or as many as they have)."""
-    at_once = _AT_ONCE.get(rows.device.type, _AT_ONCE_ELSEWHERE)
-    num_rows = max(1, at_once // (rows.element_size() * max(1, rows[:1].numel() if width is None else width)))
-    return (slice(first, first + num_rows) for first in range(0, len(rows), num_rows))
 
 
 @dataclass(eq=False)
@@ -252,7 +239,7 @@ class _Relu(torch.autograd.Function):
         is_free = is_sole(grads)
         (source,), grad = ctx.saved_tensors, grads[0].contiguous()
         out = grad if is_free else torch.empty_like(grad)
-        for places in some_at_a_time(grad) if ctx.steps else [_ALL]:
+        for places in ops.some_at_a_time(grad, grad.size(1)) if ctx.steps else [_ALL]:
             ctx.affine.relu_backward(grad[places], rows_at(source, ctx.steps, places), out=out[places])
         return out, None, None, None, None
 

@@ -31,7 +31,7 @@ from fullgraph.ops.norms import (
     scaled_deviations,
     squared_deviations,
 )
-from fullgraph.ops.products import by_onednn, outer_sum, product
+from fullgraph.ops.products import by_onednn, outer_sum, product, some_at_a_time
 from fullgraph.ops.sums import sddmm, spmm
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "product",
     "scaled_deviations",
     "sddmm",
+    "some_at_a_time",
     "spmm",
     "squared_deviations",
     "unpack_nonzero",

@@ -5,13 +5,24 @@ brings too, uses them on all: two to three times the speed on an AMD EPYC (bench
 Everything that oneDNN does not take goes the way of torch.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_AT_ONCE = (1 << 20) - (1 << 12)
-"""Bytes of rows whose outer products are summed at a time. They are copied the other way round: more would leave the
-cache, and from 1 MiB on every copy would be mapped anew (`comm.allocator`)."""
+_AT_ONCE = {"cpu": (1 << 20) - (1 << 12)}
+"""Bytes of rows that are worked on at a time, by device: on a CPU what stays in its cache, and below 1 MiB, because
+from there on every tensor would be mapped anew (`comm.allocator`)."""
+
+_AT_ONCE_ELSEWHERE = 1 << 26
+
+
+def some_at_a_time(rows: Tensor, width: int) -> Iterator[slice]:
+    """Which rows to work on at a time, where what is read or made of each has at most ``width`` numbers."""
+    at_once = _AT_ONCE.get(rows.device.type, _AT_ONCE_ELSEWHERE)
+    num_rows = max(1, at_once // (rows.element_size() * max(1, width)))
+    return (slice(first, first + num_rows) for first in range(0, len(rows), num_rows))
 
 
 def by_onednn(rows: Tensor, matrix: Tensor) -> bool:
@@ -56,10 +67,9 @@ def outer_sum(left: Tensor, right: Tensor) -> Tensor:
     """
     if len(left) != len(right) or not by_onednn(right, right) or left.dtype != right.dtype or left.dim() != 2:
         return left.T @ right
-    num_rows = max(1, _AT_ONCE // (4 * max(left.size(1), right.size(1))))
     total = None
-    for some, same in zip(left.split(num_rows), right.split(num_rows), strict=True):
-        summed = product(some.T, same.T)
+    for places in some_at_a_time(right, max(left.size(1), right.size(1))):  # they are copied the other way round
+        summed = product(left[places].T, right[places].T)
         total = summed if total is None else total.add_(summed)
     assert total is not None  # there are rows
     return total

@@ -41,10 +41,11 @@ class OfLayers(Converted):
 def _in_place(model: BasicGNN) -> Iterator[None]:
     """While ``model`` runs, its ReLU writes where its input is, if a batch norm made that; its dropout may too."""
     read = model.norms if model.jk_mode is not None else model.norms[: model.num_layers - 1]
+    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
     may = (
         type(model.act) is torch.nn.ReLU
         and not model.act_first
-        and sum(module is model.act for _, module in model.named_modules(remove_duplicate=False)) == 1
+        and modules.count(model.act) == modules.count(model.dropout) == 1  # no layer uses them too
         and all(isinstance(norm, norms.BatchNorm | norms.BatchNorm1d) for norm in read)
         and not any(has_hooks(module) for part in (model.act, model.dropout, *read) for module in part.modules())
     )
