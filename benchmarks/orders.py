@@ -33,7 +33,9 @@ from fullgraph.comm import fetch
 from fullgraph.comm.launch import launch
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.walk import Walk
+from fullgraph.graph import EDGE
 from fullgraph.graph.block import Block
+from fullgraph.pyg.graph import rank_graph
 
 COLUMNS, LAYERS = 128, 3
 
@@ -147,7 +149,7 @@ def measure(links: Network | None, path: str, turns: int) -> tuple[float, dict[s
     joined = fg.init()
     world = joined if links is None else replace(joined, post=Late(joined.post, LATENCY))
     try:
-        plan = fg.open(path, world).edge_index.plan
+        plan = rank_graph(fg.open(path, world)).edges[EDGE].plan
         start = torch.randn(plan.halo.num_own, COLUMNS, generator=torch.Generator().manual_seed(world.rank))
         matrix = torch.randn(COLUMNS, COLUMNS, generator=torch.Generator().manual_seed(0)) / COLUMNS**0.5
         orders = {

@@ -1,4 +1,4 @@
-"""Trains a model of one's own, two kinds of layers with batch norm and ``F.dropout``, in an ordinary loop.
+"""Trains a model of one's own, two kinds of layers with batch norm and ``F.dropout``: a plain PyG script and two lines.
 
 Alone, or on as many ranks as the graph has parts, with the same losses:
 
@@ -37,21 +37,20 @@ class OwnModel(torch.nn.Module):
         return self.second(hidden, edge_index)
 
 
-def train(world: fg.World, graph: Path) -> None:
-    """The loop: everything in it is called by all ranks; only rank 0 prints."""
-    data = fg.open(graph, world)
+def train(graph: Path, world: fg.World) -> None:
+    """The loop. Every rank runs it, and every number in it is that of the whole graph; only rank 0 prints."""
+    data = fg.open(graph, world)  # the first line
     torch.manual_seed(0)
     model = OwnModel(data.num_features, 64, data.num_classes)
+    fg.prepare(model, data)  # the second
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    fg.prepare(model, optimizer, data)
 
     for epoch in range(1, EPOCHS + 1):
         model.train()
         optimizer.zero_grad()
         out = model(data.x, data.edge_index)
-        loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+        loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
         loss.backward()
-        fg.sum_gradients(optimizer)  # before the step, because clipping needs the whole gradient
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         if world.rank == 0 and epoch % 10 == 0:
@@ -60,10 +59,11 @@ def train(world: fg.World, graph: Path) -> None:
     model.eval()
     with torch.no_grad():
         out = model(data.x, data.edge_index)
-    accuracy = fg.accuracy(out, data.y, data.test_mask, data)
-    rows = fg.gather_rows(out, data)  # all nodes in their original order, on rank 0
+    accuracy = (out.argmax(-1) == data.y)[data.test_mask].float().mean()
+    predictions = fg.gather(out)  # all nodes in their original order, an ordinary tensor
     if world.rank == 0:
-        print(f"test accuracy {accuracy:.4f} with {world.num_ranks} rank(s), predictions {tuple(rows.shape)}")
+        shape = tuple(predictions.shape)
+        print(f"test accuracy {accuracy:.4f} with {world.num_ranks} rank(s), predictions {shape}")
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
             fg.partition(load("digits"), graph, num_parts=NUM_PARTS)
 
     world.together(make_graph)  # the others wait for rank 0, and stop with it if it fails
-    train(world, graph)
+    train(graph, world)
     world.close()
 
 

@@ -1,10 +1,11 @@
 """fullgraph trains any PyTorch Geometric model on a whole graph that one machine cannot hold.
 
 >>> import fullgraph as fg
->>> world = fg.init()                                  # ranks from torchrun's environment; one rank without it
+>>> data = fg.open(graph)                              # the whole graph; each rank holds its rows
+>>> model = fg.prepare(model, data)                    # any PyG model; the loop stays the user's own
 
-``partition`` cuts a graph once; ``open`` gives each rank its rows as a PyG `Data`; ``prepare`` makes an unmodified
-model and its optimizer exact on it. The loop stays the user's own.
+Every per-node and per-edge tensor has the whole graph's shape and meaning on any number of ranks. ``partition`` cuts a
+graph once for all runs; ``gather`` gives all rows of a result to every rank.
 """
 
 from fullgraph import environment, errors  # noqa: F401  isort: skip  `environment` first: torch reads it once
@@ -12,17 +13,11 @@ from fullgraph.comm import World, init
 from fullgraph.comm.trace import trace
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
-from fullgraph.pyg import transforms
-from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
-from fullgraph.pyg.embedding import NodeEmbedding, clip_gradients
 from fullgraph.pyg.explain import explain
-from fullgraph.pyg.functional import accuracy, gather_rows, mean_loss
 from fullgraph.pyg.open import open_graph as open
 from fullgraph.pyg.partition import partition
-from fullgraph.pyg.pooling import global_add_pool, global_max_pool, global_mean_pool
-from fullgraph.pyg.prepare import convert, prepare
-from fullgraph.pyg.prepare import sum_gradients_now as sum_gradients
-from fullgraph.pyg.prune import PrunedData, prune
+from fullgraph.pyg.prepare import prepare
+from fullgraph.rows import Rows, gather
 
 __version__ = "0.1.0"
 
@@ -30,28 +25,15 @@ __all__ = [
     "Edges",
     "EngineConfig",
     "Graph",
-    "NodeEmbedding",
-    "PartitionedData",
     "PartitionedGraph",
-    "PartitionedHeteroData",
-    "PrunedData",
+    "Rows",
     "World",
-    "accuracy",
-    "clip_gradients",
-    "convert",
     "errors",
     "explain",
-    "gather_rows",
-    "global_add_pool",
-    "global_max_pool",
-    "global_mean_pool",
+    "gather",
     "init",
-    "mean_loss",
     "open",
     "partition",
     "prepare",
-    "prune",
-    "sum_gradients",
     "trace",
-    "transforms",
 ]

@@ -106,7 +106,7 @@ def test_what_cannot_be_resumed_is_refused(graph, run, tmp_path):
 
 @pytest.mark.parametrize("schedule", ["cosine", "step"])
 def test_early_stopping_and_schedules(graph, tmp_path, schedule):
-    config = replace(CONFIG, epochs=40, patience=2, schedule=schedule, step_epochs=1, lr=0.1)
+    config = replace(CONFIG, epochs=40, patience=2, schedule=schedule, step_epochs=1, lr=0.1, seed=3)
     summary = train(graph, tmp_path, config, World())
     assert summary.epochs == summary.best_epoch + 2 < 40
     rates = [line["lr"] for line in read_metrics(tmp_path)]

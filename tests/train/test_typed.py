@@ -83,15 +83,6 @@ def test_a_resumed_run_goes_on_on_another_number_of_ranks(graph, run, tmp_path):
     torch.testing.assert_close(ours.optimizer["state"], theirs.optimizer["state"], rtol=1e-7, atol=1e-9)
 
 
-class Rows(torch.nn.Module):
-    def __init__(self, num_rows: int, width: int):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.empty(num_rows, width))
-
-    def forward(self) -> torch.Tensor:
-        return self.weight
-
-
 @pytest.mark.parametrize("num_ranks", [1, 2])
 def test_predictions_are_those_of_plain_pyg_in_the_original_order(graph, run, tmp_path, num_ranks):
     run_ranks(num_ranks, _predict, graph, run, tmp_path / "pred.npz")
@@ -99,7 +90,7 @@ def test_predictions_are_those_of_plain_pyg_in_the_original_order(graph, run, tm
     metadata = (list(whole.num_nodes), list(whole.edges))
     model = Typed(
         {"paper": 4},
-        lambda kind, width: Rows(whole.num_nodes[kind], width),
+        whole.num_nodes,
         LAYERS[run.name],
         metadata,
         "paper",

@@ -57,7 +57,7 @@ with learning rate 0.005, weight decay 5e-4, stopped when neither validation los
 epochs; the last epoch that reached both counts.
 
 Both sides run the same modules through the same loop, one thread per process. They draw different dropout masks:
-fullgraph's depend on the seed and the node, PyG's on torch's generator.
+fullgraph's are keyed by the node, PyG's are numbers in order of use.
 """
 
 
@@ -78,16 +78,15 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """What the loop needs of either side: tensors, and losses and accuracies over a mask of all nodes."""
+    """What the loop needs of either side."""
 
     world: fg.World
     x: Tensor
     edge_index: Tensor
+    y: Tensor
     num_classes: int
     masks: dict[str, Tensor]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    accuracy: Callable[[Tensor, Tensor], float]
-    prepare: Callable[[Module, torch.optim.Optimizer, int], None]
+    prepare: Callable[[Module], Module]
 
 
 def run(request: Request) -> Report:
@@ -140,18 +139,14 @@ def train_rank(
     world = fg.init()
     data = fg.open(path, world, wire_dtype=wire_dtype)
 
-    def prepare(model: Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
-        fg.prepare(model, optimizer, data, seed=seed)
-
     side = _Side(
         world=world,
-        x=_row_normalised(data.x),  # pyright: ignore[reportArgumentType]
-        edge_index=data.edge_index,  # pyright: ignore[reportArgumentType]
+        x=_row_normalised(data.x),
+        edge_index=data.edge_index,
+        y=data.y,
         num_classes=data.num_classes,
         masks={split: data[f"{split}_mask"] for split in ("train", "val", "test")},
-        loss=lambda out, mask: fg.mean_loss(F.cross_entropy, out, data.y, mask, data),  # pyright: ignore[reportArgumentType]
-        accuracy=lambda out, mask: fg.accuracy(out, data.y, mask, data),  # pyright: ignore[reportArgumentType]
-        prepare=prepare,
+        prepare=lambda model: fg.prepare(model, data),
     )
     try:
         return [_train(side, RECIPES[name], seed, max_epochs) for seed in seeds]
@@ -168,11 +163,10 @@ def _train_plain(source: str, name: str, seeds: range, max_epochs: int | None) -
         world=fg.World(),
         x=_row_normalised(arrays["x"]),
         edge_index=_edge_index(graph),
+        y=y,
         num_classes=int(y.max()) + 1,
         masks={split: arrays[f"{split}_mask"] for split in ("train", "val", "test")},
-        loss=lambda out, mask: F.cross_entropy(out[mask], y[mask]),
-        accuracy=lambda out, mask: float((out[mask].argmax(1) == y[mask]).float().mean()),
-        prepare=lambda model, optimizer, seed: None,
+        prepare=lambda model: model,
     )
     return [_train(side, RECIPES[name], seed, max_epochs) for seed in seeds]
 
@@ -181,13 +175,13 @@ def _train(side: _Side, recipe: Recipe, seed: int, max_epochs: int | None) -> Ou
     torch.manual_seed(seed)
     model = recipe.model(side.x.shape[1], side.num_classes)
     optimizer = recipe.optimizer(model)
-    side.prepare(model, optimizer, seed)
+    side.prepare(model)
     stopping, num_epochs, is_over = recipe.stopping(), 0, False
     sent_before = side.world.traffic.rows_bytes
     while not is_over and num_epochs < (max_epochs or recipe.max_epochs):
         model.train()
         optimizer.zero_grad()
-        loss = side.loss(model(side.x, side.edge_index), side.masks["train"])
+        loss = _loss(side, model(side.x, side.edge_index), "train")
         loss.backward()
         optimizer.step()
         num_epochs += 1
@@ -202,11 +196,21 @@ def _scores(side: _Side, model: Module, optimizer: torch.optim.Optimizer) -> Sco
     out = model(side.x, side.edge_index)
     decays = ((group["weight_decay"] / 2, p) for group in optimizer.param_groups for p in group["params"])
     return Scores(
-        val_loss=float(side.loss(out, side.masks["val"])),
+        val_loss=float(_loss(side, out, "val")),
         penalty=sum(float(half * p.square().sum()) for half, p in decays),
-        val_accuracy=side.accuracy(out, side.masks["val"]),
-        test_accuracy=side.accuracy(out, side.masks["test"]),
+        val_accuracy=_accuracy(side, out, "val"),
+        test_accuracy=_accuracy(side, out, "test"),
     )
+
+
+def _loss(side: _Side, out: Tensor, split: str) -> Tensor:
+    mask = side.masks[split]
+    return F.cross_entropy(out[mask], side.y[mask])
+
+
+def _accuracy(side: _Side, out: Tensor, split: str) -> float:
+    mask = side.masks[split]
+    return float((out[mask].argmax(1) == side.y[mask]).float().mean())
 
 
 def _edge_index(graph: Graph) -> Tensor:

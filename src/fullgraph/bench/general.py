@@ -23,6 +23,7 @@ from fullgraph.comm.launch import launch
 from fullgraph.config import EngineConfig
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE
+from fullgraph.pyg.graph import rank_graph
 from fullgraph.train.memory import PeakMemory
 
 MOST_EXTRA = 256 * 2**20
@@ -185,16 +186,15 @@ def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool
         build, without_neighbours = LAYERS[name]
         torch.manual_seed(0)
         layer = build(data.num_features, size, degrees)
-        fg.prepare(layer, None, data)
+        fg.prepare(layer, data)
         if stand_in:
             layer.propagate = without_neighbours
         else:
-            data.edge_index.plan.build(sums=False, backward=False)
+            rank_graph(data).edges[EDGE].plan.build(sums=False, backward=False)
         x = data.x.requires_grad_()
-        everything = torch.ones(data.num_nodes, dtype=torch.bool)
         sent = world.traffic.rows_bytes
         memory, start = PeakMemory(world.device), time.perf_counter()
-        loss = fg.mean_loss(F.cross_entropy, layer(x, data.edge_index), data.y % size.hidden, everything, data)
+        loss = F.cross_entropy(layer(x, data.edge_index), data.y % size.hidden)
         loss.backward()
         return RankUse(
             growth=memory.growth(),

@@ -153,24 +153,26 @@ def train_rank(path: Path, prunes: bool, dtype: torch.dtype, hidden: int, num_la
     """Train on this rank's share of the partitioned graph at ``path``."""
     world = fg.init()
     try:
+        from fullgraph.pyg.prune import prune
+
         data: Any = fg.open(path, world)
         num_features, num_classes = data.num_features, data.num_classes
         data.x = data.x.to(dtype)
         mask = labelled(data)
         memory, start = PeakMemory(world.device), time.perf_counter()
-        graph: Any = fg.prune(data, mask, num_layers) if prunes else data
-        rows = graph.rows_by_level[1:] if prunes else (data.num_global_nodes,) * num_layers
+        graph: Any = prune(data, mask, num_layers) if prunes else data
+        rows = graph.rows_by_level[1:] if prunes else (int(data.num_nodes),) * num_layers
         mask = graph.mask if prunes else mask
         seconds = time.perf_counter() - start
         del data
         torch.manual_seed(0)
         model = GraphSAGE(num_features, hidden, num_layers, num_classes).to(dtype)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        fg.prepare(model, optimizer, graph)
+        fg.prepare(model, graph)
 
         def step() -> float:
             optimizer.zero_grad()
-            loss = fg.mean_loss(F.cross_entropy, model(graph.x, graph.edge_index), graph.y, mask, graph)
+            loss = F.cross_entropy(model(graph.x, graph.edge_index)[mask], graph.y[mask])
             loss.backward()
             optimizer.step()
             return float(loss.detach())
@@ -183,11 +185,11 @@ def train_rank(path: Path, prunes: bool, dtype: torch.dtype, hidden: int, num_la
         world.close()
 
 
-def labelled(data: fg.PartitionedData) -> torch.Tensor:
-    """One node in a hundred of the whole graph, as a mask of this rank's."""
-    num_nodes = data.num_global_nodes
+def labelled(data: Any) -> torch.Tensor:
+    """One node in a hundred, as a mask."""
+    num_nodes = int(data.num_nodes)
     chosen = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(0))[: max(1, int(LABELLED * num_nodes))]
-    return torch.isin(data.node_ids, chosen)
+    return torch.isin(torch.arange(data.num_nodes), chosen)
 
 
 def _difference(path: Path, size: Size, num_ranks: int) -> float:

@@ -1,9 +1,9 @@
 """R-GCN as a PyG user writes it, for graphs with an edge type per edge and for graphs of several node types.
 
-Nothing here knows of ranks, but that nodes without features have a learned row, which lies with the rank that owns it.
+Nothing here knows of ranks. Nodes without features have a learned row.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch_geometric.nn import RGCNConv
 
-from fullgraph.pyg.typed_models import Metadata, relation_maps
+from fullgraph.pyg.typed_models import Metadata, Table, relation_maps
 
 
 class RGCN(Module):
@@ -35,7 +35,7 @@ class RowsRGCN(Module):
 
     def __init__(
         self,
-        rows_of: Callable[[str, int], Module],
+        num_nodes: Mapping[str, int],
         metadata: Metadata,
         target: str,
         num_classes: int,
@@ -43,7 +43,7 @@ class RowsRGCN(Module):
         hidden: int = 64,
     ):
         super().__init__()
-        self.rows = torch.nn.ModuleDict({kind: rows_of(kind, hidden) for kind in metadata[0]})
+        self.rows = torch.nn.ModuleDict({kind: Table(num_nodes[kind], hidden) for kind in metadata[0]})
         self.conv1 = relation_maps(metadata, hidden, hidden)
         self.conv2 = relation_maps(metadata, hidden, num_classes)
         self.target = target

@@ -18,7 +18,7 @@ from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_b
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.pieces import Piece
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import Randomness, hashed, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.engine.randomness import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform, repeating
 from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
@@ -45,7 +45,6 @@ __all__ = [
     "Piece",
     "Plan",
     "Product",
-    "Randomness",
     "Recipes",
     "Reduction",
     "SoftmaxSum",
@@ -60,6 +59,7 @@ __all__ = [
     "attend",
     "batch_norm",
     "could_be_constant",
+    "draw_key",
     "extremum_neighbours",
     "hashed",
     "held_rows",
@@ -73,6 +73,7 @@ __all__ = [
     "mean_over_ranks",
     "neighbourhoods",
     "norm_over_ranks",
+    "repeating",
     "run_by_neighbourhood",
     "sum_gradients",
     "sum_neighbours",

@@ -10,6 +10,7 @@ they would be several rows per destination and layer. Mode ``keep`` keeps them, 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from fullgraph.comm import Returns, fetch
 from fullgraph.engine.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.pieces import Piece, flat, pieces
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import Randomness
+from fullgraph.engine.randomness import repeating
 from fullgraph.engine.statistics import Seeds, State, Statistic
 from fullgraph.graph.block import Block
 
@@ -67,12 +68,12 @@ class _Walker:
     message: Message
     decomposition: Decomposition
     plan: Plan
-    randomness: Randomness
-    call: int
+    draws: Tensor
+    within: Callable[[], AbstractContextManager[None]]
 
     def formed(self, piece: Piece, share: Arguments) -> Tensor:
         """The messages of a piece; the same draws for each."""
-        with self.randomness.repeating(self.call):
+        with repeating(self.draws):
             return self.message(piece, share)
 
     def visits(self, src: Sequence[Tensor], purpose: str) -> Iterator[Visit]:
@@ -110,72 +111,78 @@ class _Walker:
 
 
 def aggregate_by_block(
-    message: Message, decomposition: Decomposition, plan: Plan, arguments: Arguments, randomness: Randomness
+    message: Message,
+    decomposition: Decomposition,
+    plan: Plan,
+    arguments: Arguments,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Tensor:
     """Aggregate ``message`` over in-edges, block by block, and again in backward. Collective.
 
     Args:
         message: takes a piece and its edges' share of the arguments: a row per edge of the source, destination and edge
             tensors, and the others whole. Returns a message per edge, ``[e, …]``, that depends on nothing but
-            that edge's rows. It must compute the same when called again; dropout may come from ``randomness``.
+            that edge's rows. It must compute the same when called again from the same state of torch's generator.
         decomposition: how messages are aggregated.
         plan: the edges.
         arguments: what ``message`` works on.
-        randomness: whose draws are repeated for every piece.
+        within: what ``message`` and ``decomposition`` run in, forward and backward.
 
     Returns:
         ``[num_dst, …]``, differentiable with respect to all arguments.
     """
-    walker = _Walker(message, decomposition, plan, randomness, randomness.call)
+    walker = _Walker(message, decomposition, plan, torch.get_rng_state(), within)
     return _ByBlock.apply(walker, arguments, *arguments.all)  # pyright: ignore[reportReturnType]
 
 
 class _ByBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, walker: _Walker, arguments: Arguments, *tensors: Tensor) -> Tensor:
-        whole, randomness = arguments.like(tensors), walker.randomness
-        with randomness.repeating(walker.call):
-            like = walker.message(*_sample(walker.plan, whole))[:0]
-            last = randomness.call
-        randomness.call = last  # a rank without edges has drawn as often as others
-        ctx.rng = torch.get_rng_state()
-        ctx.kept, visits = None, walker.visits(whole.src, "messages, forward")
-        if walker.plan.halo.config.mode == "keep":
-            ctx.kept = visits = list(visits)
-        states = walker.states(visits, whole, like)
-        ctx.states = states if ctx.kept is not None and walker.decomposition.remembers else None
-        ctx.walker, ctx.like, ctx.read = walker, like, arguments.read
-        ctx.places, ctx.first = arguments.like([None] * len(tensors)), first_places(arguments.all)
-        ctx.save_for_backward(*tensors)
-        values = walker.values(states, like)
-        del states, visits
-        return _finished(walker, values)
+        with walker.within():
+            return _forward(ctx, walker, arguments, tensors)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        walker: _Walker = ctx.walker
-        whole: Arguments = ctx.places.like(ctx.saved_tensors)
-        sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
-        rng_now = torch.get_rng_state()
-        states = None if ctx.states is None else list(ctx.states)
-        if walker.decomposition.remembers and states is None:
-            torch.set_rng_state(ctx.rng)
-            states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
-        adjoints = _adjoints(ctx, states, sums, grads[0])
-        del states
-        torch.set_rng_state(ctx.rng)
-        returns = Returns(walker.plan.forward.routes, _needed(sums.totals.src, sums.needs.src))
-        for number, block, rows in ctx.kept or walker.visits(whole.src, "messages, backward"):
-            into = sums.totals.src if number is None else _zeros(rows, sums.needs.src)
-            for piece in walker.pieces(block):
-                _differentiate(ctx, piece, rows, into, whole, adjoints, sums)
-            if number is not None:
-                returns.post(number, _needed(into, sums.needs.src))
-            del rows, into
-        returns.finish()
-        torch.set_rng_state(rng_now)
-        return None, None, *sums.result()
+        with ctx.walker.within():
+            return _backward(ctx, grads[0])
+
+
+def _forward(ctx: Any, walker: _Walker, arguments: Arguments, tensors: tuple[Tensor, ...]) -> Tensor:
+    whole = arguments.like(tensors)
+    like = walker.message(*_sample(walker.plan, whole))[:0]  # and a rank without edges has drawn as others have
+    ctx.kept, visits = None, walker.visits(whole.src, "messages, forward")
+    if walker.plan.halo.config.mode == "keep":
+        ctx.kept = visits = list(visits)
+    states = walker.states(visits, whole, like)
+    ctx.states = states if ctx.kept is not None and walker.decomposition.remembers else None
+    ctx.walker, ctx.like, ctx.read = walker, like, arguments.read
+    ctx.places, ctx.first = arguments.like([None] * len(tensors)), first_places(arguments.all)
+    ctx.save_for_backward(*tensors)
+    values = walker.values(states, like)
+    del states, visits
+    return _finished(walker, values)
+
+
+def _backward(ctx: Any, grad: Tensor) -> Any:
+    walker: _Walker = ctx.walker
+    whole: Arguments = ctx.places.like(ctx.saved_tensors)
+    sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
+    states = None if ctx.states is None else list(ctx.states)
+    if walker.decomposition.remembers and states is None:
+        states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
+    adjoints = _adjoints(ctx, states, sums, grad)
+    del states
+    returns = Returns(walker.plan.forward.routes, _needed(sums.totals.src, sums.needs.src))
+    for number, block, rows in ctx.kept or walker.visits(whole.src, "messages, backward"):
+        into = sums.totals.src if number is None else _zeros(rows, sums.needs.src)
+        for piece in walker.pieces(block):
+            _differentiate(ctx, piece, rows, into, whole, adjoints, sums)
+        if number is not None:
+            returns.post(number, _needed(into, sums.needs.src))
+        del rows, into
+    returns.finish()
+    return None, None, *sums.result()
 
 
 def _share(piece: Piece, rows: Sequence[Tensor], whole: Arguments) -> Arguments:

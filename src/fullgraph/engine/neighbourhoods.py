@@ -7,6 +7,7 @@ travels once per run that needs it, where a walk would send it once: the price o
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +20,7 @@ from fullgraph.comm import Routes, fetch_all, return_all
 from fullgraph.engine.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.halo import connect
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import Randomness
+from fullgraph.engine.randomness import repeating
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Neighbourhood:
     Attributes:
         rows: the destinations.
         edges: where this run's edges stand among all edges, when they are ordered by destination.
-        edge_ids: int64 ``[e]``, the edges among the plan's, by destination and in the plan's order within one.
+        edge_ids: int64 ``[e]``, the edges among the plan's, by destination and within one in the order of one process.
         dst: int64 ``[e]``, each edge's destination, counted from the first of ``rows``.
         src: int64 ``[e]``, each edge's source among the rows that `gather` returns.
         own: int64, the sources that this rank owns, ascending; they come first.
@@ -59,8 +60,10 @@ class Neighbourhood:
         return_all(self.routes, grad[len(self.own) :].contiguous(), total)
 
 
-def neighbourhoods(plan: Plan, chunk_edges: int) -> list[Neighbourhood]:
+def neighbourhoods(plan: Plan, chunk_edges: int, places: Tensor) -> list[Neighbourhood]:
     """Cut a plan's destinations into runs of at most ``chunk_edges`` edges (at least one destination each). Collective.
+
+    ``places``, int64 ``[num_edges]``, say in which order each destination has its edges: that of one process.
 
     Every rank gets the same number of runs; those it does not need have no rows.
     """
@@ -74,20 +77,24 @@ def neighbourhoods(plan: Plan, chunk_edges: int) -> list[Neighbourhood]:
     runs = []
     for first, stop in pairwise(bounds):
         chosen = slice(int(block.indptr[first]), int(block.indptr[stop]))
-        sources, src = torch.unique(block.indices[chosen].long(), return_inverse=True)
+        degree = block.indptr[first : stop + 1].diff()
+        dst = torch.repeat_interleave(torch.arange(stop - first, device=degree.device), degree)
+        edge_ids = _edge_ids(block.edge_ids, chosen, block.indices.device)
+        order = places[edge_ids].argsort()
+        order = order[dst[order].argsort(stable=True)]
+        sources, src = torch.unique(block.indices[chosen].long()[order], return_inverse=True)
         num_own = int(torch.searchsorted(sources, halo.num_own))
         cuts = torch.searchsorted(sources, halo.offsets + halo.num_own)
         needed = [
             halo.needed[rank][sources[cuts[rank] : cuts[rank + 1]] - halo.num_own - halo.offsets[rank]]
             for rank in range(halo.world.num_ranks)
         ]
-        degree = block.indptr[first : stop + 1].diff()
         runs.append(
             Neighbourhood(
                 rows=range(first, stop),
                 edges=range(chosen.start, chosen.stop),
-                edge_ids=_edge_ids(block.edge_ids, chosen, block.indices.device),
-                dst=torch.repeat_interleave(torch.arange(stop - first, device=degree.device), degree),
+                edge_ids=edge_ids[order],
+                dst=dst,
                 src=src,
                 own=sources[:num_own],
                 routes=connect(halo.world, needed, halo.config),
@@ -109,7 +116,7 @@ def run_by_neighbourhood(
     layer: Layer,
     runs: Sequence[Neighbourhood],
     arguments: Arguments,
-    randomness: Randomness,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
     *,
     per_edge: bool = False,
 ) -> Tensor:
@@ -119,17 +126,17 @@ def run_by_neighbourhood(
         layer: takes a neighbourhood and its share of the arguments: source rows as `Neighbourhood.gather` gives them,
             rows of its destinations, rows of its edges, and the others whole; returns a row per destination,
             or per edge.
-            It must compute the same when called again; dropout may come from ``randomness``.
+            It must compute the same when called again from the same state of torch's generator.
         runs: from `neighbourhoods`.
         arguments: what it works on.
-        randomness: whose draws are repeated for every run.
+        within: what it runs in, forward and backward.
         per_edge: whether ``layer`` returns a row per edge.
 
     Returns:
         ``[num_dst, …]`` or, per edge, ``[num_edges, …]`` in the order of `Neighbourhood.edge_ids` of one run after
         another; differentiable with respect to all arguments.
     """
-    return _ByNeighbourhood.apply(layer, runs, arguments, randomness, per_edge, *arguments.all)  # pyright: ignore[reportReturnType]
+    return _ByNeighbourhood.apply(layer, runs, arguments, within, per_edge, *arguments.all)  # pyright: ignore[reportReturnType]
 
 
 class _ByNeighbourhood(torch.autograd.Function):
@@ -139,30 +146,30 @@ class _ByNeighbourhood(torch.autograd.Function):
         layer: Layer,
         runs: Sequence[Neighbourhood],
         arguments: Arguments,
-        randomness: Randomness,
+        within: Callable[[], AbstractContextManager[None]],
         per_edge: bool,
         *tensors: Tensor,
     ) -> Tensor:
-        call = randomness.call
-        out, ends, states = None, [call], []
+        first = last = torch.get_rng_state()
+        out = None
         for run in runs:
-            states.append(torch.get_rng_state())
             share = _share(run, arguments.like(tensors))
-            # A rank without any destination learns the shape of its output from a run without rows.
-            if len(run.rows) or (run is runs[-1] and out is None):
-                with randomness.repeating(call):
+            # The first one on every rank: there one without destinations learns the shape of its output, and what the
+            # layer refuses is refused on all.
+            if len(run.rows) or run is runs[0]:
+                with repeating(first), within():
                     piece = layer(run, share)
-                    ends.append(randomness.call)
+                    last = torch.get_rng_state()
                 out = _put(
                     piece, out, run.edges if per_edge else run.rows, runs[-1].edges if per_edge else runs[-1].rows
                 )
                 del piece
             del share
-        randomness.call = max(ends)
-        ctx.layer, ctx.runs, ctx.randomness, ctx.per_edge = layer, runs, randomness, per_edge
+        torch.set_rng_state(last)
+        ctx.layer, ctx.runs, ctx.within, ctx.per_edge = layer, runs, within, per_edge
         ctx.places, ctx.read = arguments.like([None] * len(tensors)), arguments.read
         ctx.first = first_places(arguments.all)
-        ctx.call, ctx.states = call, states
+        ctx.draws = first
         ctx.save_for_backward(*tensors)
         assert out is not None
         return out
@@ -173,9 +180,7 @@ class _ByNeighbourhood(torch.autograd.Function):
         whole: Arguments = ctx.places.like(ctx.saved_tensors)
         sums = GradientSums.zeros(whole, ctx.needs_input_grad[5:], ctx.first)
         needs, totals = sums.needs, sums.totals
-        rng_now = torch.get_rng_state()
-        for run, state in zip(ctx.runs, ctx.states, strict=True):
-            torch.set_rng_state(state)
+        for run in ctx.runs:
             share = _share(run, whole)
             given = (*share.src, *share.dst, *share.edge, *share.shared)
             leaves = [t.detach().requires_grad_(n) for t, n in zip(given, needs.all, strict=False)]
@@ -199,7 +204,6 @@ class _ByNeighbourhood(torch.autograd.Function):
                 if need:
                     total += grad
             del share, found
-        torch.set_rng_state(rng_now)
         return None, None, None, None, None, *sums.result()
 
 
@@ -230,7 +234,7 @@ def _gradients(
     wanted = [t for t, n in zip(share.all, needs.all, strict=True) if n]
     found: Sequence[Tensor | None] = [None] * len(wanted)
     if len(run.rows) and wanted:
-        with torch.enable_grad(), ctx.randomness.repeating(ctx.call):
+        with torch.enable_grad(), repeating(ctx.draws), ctx.within():
             out = ctx.layer(run, share)
         found = torch.autograd.grad(out, wanted, grad, allow_unused=True)
     filled = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))

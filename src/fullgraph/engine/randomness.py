@@ -1,4 +1,4 @@
-"""Random choices that do not depend on which rank makes them: every draw is keyed by (seed, step, global id).
+"""Random choices that do not depend on which rank makes them: every draw is keyed by (draw, global id).
 
 torch's own generators hand out numbers in order of use, so that a row's mask would change with the rank that owns it
 and would have to be stored for backward. A hash of the row's original id needs neither.
@@ -7,7 +7,6 @@ and would have to be stored for backward. A hash of the row's original id needs 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,65 +16,31 @@ from torch.autograd.function import once_differentiable
 from fullgraph import ops
 from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.streamed import StreamedRows
-from fullgraph.errors import UnsupportedOperation
 
 _STEP = 0x9E3779B97F4A7C15
 _CALL = 0xD1B54A32D192ED03
-_WORD = (1 << 64) - 1
+_LARGEST = (1 << 63) - 1
 
 
-@dataclass(kw_only=True)
-class Randomness:
-    """Which draw comes next; equal on all ranks, because all ranks draw in the same order.
+def draw_key() -> int:
+    """The key of the next draw for rows, ``0 <= key < 2**63``.
 
-    Attributes:
-        seed: of the run.
-        step: optimizer steps so far.
-        call: draws since the last step.
+    torch's own generator of the CPU says it. All ranks run one program, so it is in the same state on all of them, and
+    rows take one number of it for each draw, however many rows a rank has. So ``torch.manual_seed`` seeds a run, and
+    whoever restores the generator's state, as ``torch.utils.checkpoint`` does, draws the same again.
     """
+    return int(torch.randint(_LARGEST, ()))
 
-    seed: int = 0
-    step: int = 0
-    call: int = 0
-    _repeats: bool = False
 
-    def draw(self) -> int:
-        """The key of the next draw, ``0 <= key < 2**63``.
-
-        Raises:
-            UnsupportedOperation: while autograd runs backward: a recomputed forward would draw another mask.
-        """
-        if torch._C._current_graph_task_id() != -1 and not self._repeats:
-            raise UnsupportedOperation(
-                "dropout was drawn again inside backward, so its mask would differ from forward's; "
-                "do not wrap layers with dropout in torch.utils.checkpoint on a partitioned graph"
-            )
-        key = _mix(_mix(self.seed * _STEP + self.step) + self.call * _CALL)
-        self.call += 1
-        return key >> 1
-
-    @contextmanager
-    def repeating(self, call: int) -> Iterator[None]:
-        """Draw again from the ``call``-th draw of this step on, inside backward too; afterwards, go on as before."""
-        before = self.call, self._repeats
-        self.call, self._repeats = call, True
-        try:
-            yield
-        finally:
-            self.call, self._repeats = before
-
-    def next_step(self) -> None:
-        """Called once per optimizer step."""
-        self.step += 1
-        self.call = 0
-
-    def state(self) -> dict[str, int]:
-        """What a checkpoint must hold to continue with the same draws."""
-        return {"seed": self.seed, "step": self.step, "call": self.call}
-
-    def load(self, state: dict[str, int]) -> None:
-        """Continue from `state`."""
-        self.seed, self.step, self.call = state["seed"], state["step"], state["call"]
+@contextmanager
+def repeating(state: Tensor) -> Iterator[None]:
+    """Draw again from ``state`` on, from ``torch.get_rng_state``; afterwards, go on as before."""
+    before = torch.get_rng_state()
+    torch.set_rng_state(state)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
 
 
 def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor, *, overwrites: bool = False) -> Tensor:
@@ -84,7 +49,7 @@ def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor, *, overwrites
     Args:
         x: float ``[n, …]``; `StreamedRows` are dropped from as they are read.
         p: ``0 <= p <= 1``.
-        key: from `Randomness.draw`.
+        key: from `draw_key`.
         row_keys: int64 ``[n]``, one per row, the same wherever the row lies.
         overwrites: whether the result goes where ``x`` is, unless that is on disk.
     """
@@ -100,7 +65,7 @@ def keyed_uniform(shape: tuple[int, ...], key: int, row_keys: Tensor, dtype: tor
 
     Args:
         shape: its first entry counts rows.
-        key: from `Randomness.draw`.
+        key: from `draw_key`.
         row_keys: int64 ``[n]``, one per row, the same wherever the row lies.
         dtype: float64 gets 53 random bits, every other dtype 24 or what it holds.
     """
@@ -164,10 +129,3 @@ def _shift_right(z: Tensor, bits: int) -> Tensor:
     """A logical shift of int64."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
-
-def _mix(z: int) -> int:
-    """splitmix64's finaliser (Steele 2014)."""
-    z &= _WORD
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _WORD
-    return z ^ (z >> 31)

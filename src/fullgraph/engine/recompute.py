@@ -27,6 +27,7 @@ Step = Callable[[Tensor, slice], Tensor]
 """Makes rows of others, given these and which of all rows they are."""
 
 _ALL = slice(None)
+functions_off = torch._C.DisableTorchFunctionSubclass
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +156,12 @@ class Recipes:
     def chain(self, rows: Tensor) -> Chain | None:
         """How ``rows`` were made row by row from rows that are kept; None if it is not known, or was not so."""
         found, steps = self._made(rows), []
-        if found is None or _is_hooked() or self._known[rows.data_ptr()][0]().shape != rows.shape:  # pyright: ignore[reportOptionalMemberAccess]
+        if found is None or _is_hooked():
             return None
+        with functions_off():
+            noted = self._known[rows.data_ptr()][0]()
+            if noted is None or noted.shape != rows.shape:
+                return None
         while isinstance(found, _Made):
             if not found.in_place:
                 return None
@@ -170,18 +175,21 @@ class Recipes:
 
     def knows(self, tensor: Any) -> bool:
         """Whether ``tensor`` was noted."""
-        return isinstance(tensor, Tensor) and any(known[0]() is tensor for known in list(self._known.values()))
+        with functions_off():
+            known = self._known.get(tensor.data_ptr()) if isinstance(tensor, Tensor) and tensor.numel() else None
+        return known is not None and known[0]() is tensor
 
     def spare(self, out: Tensor) -> None:
         """Drop what the operation that made ``out`` saved of noted tensors; backward makes them again."""
-        operation = out.grad_fn
+        operation = out.grad_fn if isinstance(out, Tensor) else None
         if operation is None or _is_hooked():
             return
         own = self._made(out)
-        for saved, tensor in _saved(operation):
-            made = self._made(tensor) if isinstance(tensor, Tensor) and tensor.layout == torch.strided else None
-            if made is not None:
-                saved.register_hooks(lambda _: None, _Again(self, made, own, tensor.shape))
+        with functions_off():
+            for saved, tensor in _saved(operation):
+                made = self._made(tensor) if isinstance(tensor, Tensor) and tensor.layout == torch.strided else None
+                if made is not None:
+                    saved.register_hooks(lambda _: None, _Again(self, made, own, tensor.shape))
 
     def forget(self) -> None:
         """The model has run; notes that backward needs are with the operations."""
@@ -198,9 +206,9 @@ class Recipes:
         if known is None:
             return None
         noted = known[0]()
-        if noted is None or not _same_rows(tensor, noted) or known[1] != noted._version:
-            return None
-        return known[2]
+        with functions_off():  # whatever they are elsewhere, here they are memory
+            is_it = noted is not None and _same_rows(tensor, noted) and known[1] == noted._version
+        return known[2] if is_it else None
 
 
 class _Again:

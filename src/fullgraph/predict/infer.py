@@ -7,12 +7,12 @@ import torch
 
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
-from fullgraph.pyg.functional import gather_rows
-from fullgraph.pyg.own_rows import own_model_state
 from fullgraph.pyg.prepare import prepare
 from fullgraph.replacing import replacing
+from fullgraph.rows import gather
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train.inputs import load_inputs
+from fullgraph.train.states import own_model_state
 
 
 @torch.no_grad()
@@ -45,14 +45,14 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
                 f"give a graph of the same kind: {graph}"
             )
     model = inputs.model
-    prepare(model, None, inputs.data, seed=checkpoint.config.seed)
+    prepare(model, inputs.data)
     state = own_model_state(checkpoint.best_model or checkpoint.model, model, inputs.data)
     if state.keys() != model.state_dict().keys():
         raise GraphMismatch(f"the model was trained on other relations; give a graph of the same kind: {graph}")
     model.load_state_dict(state)
     model.eval()
-    logits = gather_rows(inputs.forward(), inputs.data, inputs.target)
-    if logits is not None:
+    logits = gather(inputs.forward())
+    if world.rank == 0:
         rows = logits.cpu().numpy()
         node_ids = np.arange(len(rows), dtype=np.int64)
         with replacing(out) as file:

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 from torch.nn import Module
 from torch_geometric.data.data import BaseData
-from torch_geometric.nn import DirGNNConv
 
-from fullgraph.pyg.data import indices, rank_graph
-from fullgraph.pyg.rank_graph import RankGraph
-from fullgraph.pyg.refused import reason_to_refuse
+from fullgraph.pyg.graph import RankGraph, rank_graph
 from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rules_in
 
 _TRANSFERS = {
@@ -20,16 +17,12 @@ _TRANSFERS = {
     Way.BLOCKS: "each boundary row once; backward again (twice unless it sums or averages), and its gradient",
     Way.NEIGHBOURHOODS: "a boundary row once per neighbourhood that needs it; backward again, and its gradient",
     Way.AT_ONCE: "each boundary row once; its gradient once",
-    Way.ROW_WISE: "no rows",
-    Way.REFUSED: "",
 }
 _STORED = {
     Way.WALK: "at most own rows and a few numbers per row",
     Way.BLOCKS: "its own input rows and edge arguments",
     Way.NEIGHBOURHOODS: "its own input rows and edge arguments",
     Way.AT_ONCE: "all boundary rows, and what PyG stores per edge",
-    Way.ROW_WISE: "own rows",
-    Way.REFUSED: "",
 }
 _HEADINGS = ("layer", "class", "runs", "because", "sent per call", "stored for backward")
 
@@ -62,25 +55,12 @@ class ExplainedLayer:
 
 
 def explained_layers(model: Module, data: BaseData) -> list[ExplainedLayer]:
-    """What `explain` prints, as data: the layers that have a rule or are refused, in the model's order."""
-    graph = rank_graph(data)
-    found, refused, flipped, rules = [], [], [], dict(rules_in(model))
+    """What `explain` prints, as data: the layers that pass messages, in the model's order."""
+    graph, rules, found = rank_graph(data), dict(rules_in(model)), []
     for name, module in model.named_modules():
-        if any(name.startswith(f"{parent}." if parent else "") for parent in refused):
-            continue
-        if isinstance(module, DirGNNConv):
-            flipped.append(f"{name}.conv_out".lstrip("."))
-        reason, choice = reason_to_refuse(module), None
-        if reason is not None:
-            choice = Choice(Way.REFUSED, reason)
-            refused.append(name)
-        elif name in flipped:
-            choice = Choice(Way.AT_ONCE, "it is given the flipped graph")
-        else:
-            choice = _choice(module, rules.get(module), graph)
+        choice = _choice(module, rules.get(module), graph)
         if choice is not None:
-            layer = original_class(type(module)).__name__
-            found.append(ExplainedLayer(name, layer, choice.way, choice.why))
+            found.append(ExplainedLayer(name, original_class(type(module)).__name__, choice.way, choice.why))
     return found
 
 
@@ -88,8 +68,7 @@ def explain(model: Module, data: BaseData) -> str:
     """How each layer of ``model`` will run on the graph of ``data``, as a table. Nothing runs and nothing changes.
 
     A layer *walks* over other ranks' rows a round at a time, forms its own messages on the way *block by block*, runs
-    its own code *by neighbourhood*, some edges at a time, takes all boundary rows *all at once*, works *row-wise*, or
-    is *refused* by ``prepare``. Asked for its attention weights, a layer takes all rows at once.
+    its own code *by neighbourhood*, some edges at a time, or takes all boundary rows *all at once*. Asked for its attention weights, a layer takes all rows at once.
 
     Args:
         model: converted or not.
@@ -104,8 +83,8 @@ def explain(model: Module, data: BaseData) -> str:
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (_HEADINGS, *rows)
     ]
-    num_own = sum(len(ids) for ids in graph.node_ids.values())
-    num_needed = sum(index.relation.halo.routes.num_received for index in indices(data).values())
+    num_own = sum(space.num_own for space in graph.nodes.values())
+    num_needed = sum(edges.halo.routes.num_received for edges in graph.edges.values())
     share = (
         f"rank {graph.world.rank} of {graph.world.num_ranks}: {num_own} own rows, "
         f"{num_needed} rows needed from other ranks, mode {graph.config.mode}"

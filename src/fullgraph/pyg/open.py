@@ -1,27 +1,31 @@
-"""``fullgraph.open``: the rows and in-edges that one rank owns, as the `Data` or `HeteroData` that models expect."""
+"""``fullgraph.open``: a whole graph as PyG's `Data` or `HeteroData`, of which each rank holds its rows and in-edges."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data, HeteroData
 
-from fullgraph.comm import World
+from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig, Mode, Recompute, WireDtype
-from fullgraph.engine import Halo, Randomness
+from fullgraph.datasets.convert_pyg import graph_from_pyg
+from fullgraph.engine import Halo, StreamedRows
 from fullgraph.errors import GraphMismatch
-from fullgraph.graph import EDGE, NODE, PartEdges, PartitionedGraph, Relation
-from fullgraph.pyg.data import PartitionedData, PartitionedHeteroData
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation
+from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.graph import RankGraph, remember_graph
 from fullgraph.pyg.node_rows import check_streamed, read_parts
-from fullgraph.pyg.rank_graph import RankGraph, RankRelation
+from fullgraph.rows import Space, View, rows
+from fullgraph.rows.recent import Recent
 
 
 def open_graph(
-    path: str | os.PathLike[str],
+    graph: str | os.PathLike[str] | Data | HeteroData | Graph,
     world: World | None = None,
     *,
     stream: Collection[str] = (),
@@ -33,11 +37,15 @@ def open_graph(
     recompute: Recompute = "elementwise",
     held_mib: int = 64,
 ) -> Any:
-    """Open a partitioned graph on this rank. Collective.
+    """Open a graph on all ranks, each of which holds its rows. Collective.
+
+    The script sees the whole graph: every tensor with a row per node or edge is `Rows`, with the whole graph's shape and
+    original ids. Calls `init` if nobody has.
 
     Args:
-        path: a folder made by ``fullgraph.partition``, with at least as many parts as there are ranks.
-        world: from ``fullgraph.init``; default one rank.
+        graph: a folder made by ``fullgraph.partition``, with at least as many parts as there are ranks; or a graph in
+            memory, the same on every rank, of which each takes a run of nodes in their order.
+        world: from ``fullgraph.init``; default what that gives.
         stream: names of arrays per node that stay on disk and are read a few MiB at a time, ``("x",)`` for features
             that are larger than memory. Half-precision numbers become float32 as they are read.
         mode: how rows of other ranks are held, see `EngineConfig`.
@@ -49,8 +57,8 @@ def open_graph(
         held_mib: most MiB of unchanging rows of other ranks that are held, see `EngineConfig`.
 
     Returns:
-        The owned rows on the world's device, ``x``, ``y``, masks and whatever else was stored per node or per edge: a
-        `PartitionedData`, or a `PartitionedHeteroData` if the graph was partitioned with node types and relations.
+        A PyG `Data`, or a `HeteroData` if the graph has node types and relations, with ``x``, ``y``, masks and whatever
+        else is stored per node or per edge, on the world's device.
 
     Raises:
         GraphFormatError: on every rank, if a file of any rank's parts is broken.
@@ -59,7 +67,7 @@ def open_graph(
         GraphMismatch: if there are more ranks than parts, ranks opened different graphs or settings, or the graph has
             no relation at all.
     """
-    world = world or World()
+    world = world or init()
     config = EngineConfig(
         mode=mode,
         prefetch=prefetch,
@@ -69,58 +77,148 @@ def open_graph(
         recompute=recompute,
         held_mib=held_mib,
     )
+    if isinstance(graph, str | os.PathLike):
+        share = _stored_share(graph, world, config, stream)
+    else:
+        share = _share_in_memory(graph, world, config)
+    from fullgraph.rows.factories import enter_global_view
+
+    enter_global_view()
+    return _data_of(share, world, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Edges:
+    """In-edges of own rows: sources by partition-order ids, own destinations, places in the graph's list of edges."""
+
+    src: np.ndarray
+    dst: Tensor
+    places: Tensor
+    num_edges: int
+    arrays: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """One rank's share of a graph. ``offsets``: per node type, where each rank's partition-order ids start."""
+
+    offsets: Mapping[NodeType, np.ndarray]
+    node_ids: Mapping[NodeType, Tensor]
+    node_arrays: Mapping[NodeType, Mapping[str, Tensor]]
+    num_classes: Mapping[NodeType, int | None]
+    edges: Mapping[Relation, _Edges]
+    checksum: str | None
+
+
+def _stored_share(
+    path: str | os.PathLike[str], world: World, config: EngineConfig, stream: Collection[str]
+) -> _Share:
     stored = world.together(lambda: PartitionedGraph.open(path))
     world.agree("graph and settings", (stored.checksum, config, sorted(stream)))
     check_streamed(stored, stream)
     if not stored.relations:
         raise GraphMismatch(f"the graph has no relation, so there is nothing to pass messages over: {path}")
     own_parts = stored.book.parts_of_rank(world.rank, world.num_ranks)
-    parts, rows = world.together(lambda: read_parts(stored, own_parts, stream, world.device))
-    counts = {relation: stored.num_edges(relation) for relation in stored.relations}
-    graph = RankGraph(
-        world=world,
-        config=config,
-        node_ids={kind: _joined(p.node_ids[kind] for p in parts).to(world.device) for kind in stored.node_types},
-        num_global_nodes={kind: stored.num_nodes(kind) for kind in stored.node_types},
-        num_global_edges=sum(counts.values()),
-        randomness=Randomness(),
+    parts, arrays = world.together(lambda: read_parts(stored, own_parts, stream, world.device))
+    edges = {}
+    for relation in stored.relations:
+        pieces = [part.edges[relation] for part in parts]
+        in_degrees = np.concatenate([np.diff(e.indptr) for e in pieces])
+        edges[relation] = _Edges(
+            src=np.concatenate([e.src for e in pieces]),
+            dst=torch.from_numpy(np.repeat(np.arange(len(in_degrees)), in_degrees)),
+            places=_joined(e.edge_ids for e in pieces),
+            num_edges=stored.num_edges(relation),
+            arrays={name: _joined(e.arrays[name] for e in pieces) for name in pieces[0].arrays},
+        )
+    return _Share(
+        offsets=stored.book.for_ranks(world.num_ranks).offsets,
+        node_ids={kind: _joined(p.node_ids[kind] for p in parts) for kind in stored.node_types},
+        node_arrays=arrays,
+        num_classes={kind: stored.manifest.node_types[kind].num_classes for kind in stored.node_types},
+        edges=edges,
+        checksum=stored.checksum,
     )
-    offsets = stored.book.for_ranks(world.num_ranks).offsets
-    # An edge's key is its place among the edges of all relations, one after another.
-    first_keys = accumulate(counts.values(), initial=0)
-    homogeneous = stored.node_types == (NODE,) and stored.relations == (EDGE,)
-    data: Any = PartitionedData() if homogeneous else PartitionedHeteroData()
-    for relation, first_key in zip(stored.relations, first_keys, strict=False):
+
+
+def _share_in_memory(given: Data | HeteroData | Graph, world: World, config: EngineConfig) -> _Share:
+    """A run of nodes of each type, in their order, and their in-edges, in theirs: on one rank all as it was."""
+    graph = world.together(lambda: given if isinstance(given, Graph) else graph_from_pyg(given))
+    counts = {relation: edges.num_edges for relation, edges in graph.edges.items()}
+    world.agree("graph and settings", (dict(graph.num_nodes), counts, config))
+    if not graph.edges:
+        raise GraphMismatch("the graph has no relation, so there is nothing to pass messages over")
+    ranks = np.arange(world.num_ranks + 1)
+    offsets = {kind: ranks * count // world.num_ranks for kind, count in graph.num_nodes.items()}
+    own = {kind: slice(at[world.rank], at[world.rank + 1]) for kind, at in offsets.items()}
+    edges = {}
+    for relation, whole in graph.edges.items():
+        run = own[relation[2]]
+        places = np.flatnonzero((whole.dst >= run.start) & (whole.dst < run.stop))
+        edges[relation] = _Edges(
+            src=whole.src[places],
+            dst=torch.from_numpy(whole.dst[places] - run.start),
+            places=torch.from_numpy(places),
+            num_edges=whole.num_edges,
+            arrays={name: torch.from_numpy(values[places]) for name, values in whole.arrays.items()},
+        )
+    arrays = {kind: graph.node_arrays.get(kind, {}) for kind in graph.num_nodes}
+    return _Share(
+        offsets=offsets,
+        node_ids={kind: torch.arange(run.start, run.stop) for kind, run in own.items()},
+        node_arrays={
+            kind: {name: torch.from_numpy(values[own[kind]].copy()) for name, values in of_kind.items()}
+            for kind, of_kind in arrays.items()
+        },
+        num_classes={kind: num_classes_of(of_kind.get("y")) for kind, of_kind in arrays.items()},
+        edges=edges,
+        checksum=None,
+    )
+
+
+def num_classes_of(labels: np.ndarray | None) -> int | None:
+    """Classes of whole-number labels ``[n]``, or columns of a matrix of them; None if these are no classes."""
+    if labels is None or labels.dtype.kind not in "iu":
+        return None
+    if labels.ndim == 2:
+        return labels.shape[1]
+    return int(labels.max()) + 1 if len(labels) else 0
+
+
+def _data_of(share: _Share, world: World, config: EngineConfig) -> Any:
+    num_rows = sum(int(at[-1]) for at in share.offsets.values())
+    view = View(world=world, config=config, made=Recent(16 * (num_rows + sum(e.num_edges for e in share.edges.values()))))
+    nodes = {
+        kind: Space(view, int(share.offsets[kind][-1]), len(ids), ("nodes", kind), ids.to(world.device))
+        for kind, ids in share.node_ids.items()
+    }
+    homogeneous = tuple(nodes) == (NODE,) and tuple(share.edges) == (EDGE,)
+    data: Any = Data() if homogeneous else HeteroData()
+    edges = {}
+    for relation, given in share.edges.items():
         store = data if homogeneous else data[relation]
-        store.edge_index = _index(graph, relation, [part.edges[relation] for part in parts], offsets, first_key)
-        _attach(store, [part.edges[relation].arrays for part in parts], world)
-    for kind in stored.node_types:
+        edges[relation] = _connected(given, relation, nodes, share.offsets[relation[0]])
+        store.edge_index = EdgeRows.of(edges[relation])
+        for name, values in given.arrays.items():
+            store[name] = rows(values.to(world.device), edges[relation].space)
+    for kind, space in nodes.items():
         store = data if homogeneous else data[kind]
-        store.num_nodes, store.num_global_nodes = len(graph.node_ids[kind]), stored.num_nodes(kind)
-        store.node_ids = graph.node_ids[kind]
-        num_classes = stored.manifest.node_types[kind].num_classes
-        if homogeneous or num_classes is not None:
-            store.num_classes = num_classes
-        for name, values in rows[kind].items():
-            store[name] = values
-    data.checksum = stored.checksum
+        store.num_nodes = space.count
+        if homogeneous or share.num_classes[kind] is not None:
+            store.num_classes = share.num_classes[kind]
+        for name, values in share.node_arrays[kind].items():
+            store[name] = values if isinstance(values, StreamedRows) else rows(values.to(world.device), space)
+    remember_graph(data, RankGraph(view=view, nodes=nodes, edges=edges, checksum=share.checksum))
     return data
 
 
-def _index(
-    graph: RankGraph, name: Relation, parts: list[PartEdges], offsets: Mapping[str, np.ndarray], first_key: int
-) -> RemoteIndex:
-    """The in-edges of own destinations in one relation, with the walks' structure told to all ranks. Collective."""
-    world, (src_type, _, dst_type) = graph.world, name
-    in_degrees = np.concatenate([np.diff(e.indptr) for e in parts])
-    dst = torch.from_numpy(np.repeat(np.arange(len(in_degrees)), in_degrees))
-    src = _joined(e.src for e in parts)
-    halo, extended = _connect(world, graph.config, offsets[src_type], src.numpy())
-    relation = RankRelation(
-        graph=graph, name=name, halo=halo, dst_ids=graph.node_ids[dst_type], square=src_type == dst_type
-    )
-    edge_keys = _joined(e.edge_ids for e in parts) + first_key
-    return RemoteIndex.make(torch.stack([extended, dst]).to(world.device), relation, edge_keys.to(world.device))
+def _connected(given: _Edges, relation: Relation, nodes: Mapping[NodeType, Space], offsets: np.ndarray) -> Edges:
+    """With the walks' structure told to all ranks. Collective."""
+    src_space, dst_space = nodes[relation[0]], nodes[relation[2]]
+    view, device = src_space.view, src_space.device
+    halo, extended = _connect(view.world, view.config, offsets, given.src)
+    space = Space(view, given.num_edges, len(given.places), ("edges", relation), given.places.to(device))
+    return Edges(space, src_space, dst_space, halo, extended.to(device), given.dst.to(device))
 
 
 def _connect(world: World, config: EngineConfig, offsets: np.ndarray, src: np.ndarray) -> tuple[Halo, Tensor]:
@@ -136,11 +234,6 @@ def _connect(world: World, config: EngineConfig, offsets: np.ndarray, src: np.nd
     extended = src - first
     extended[foreign] = (stop - first) + np.searchsorted(needed, src[foreign])
     return Halo.connect(world, config, int(stop - first), by_rank), torch.from_numpy(extended)
-
-
-def _attach(data: Any, arrays_of_parts: list[Mapping[str, np.ndarray]], world: World) -> None:
-    for name in arrays_of_parts[0]:
-        data[name] = _joined(arrays[name] for arrays in arrays_of_parts).to(world.device)
 
 
 def _joined(arrays: Iterable[np.ndarray]) -> Tensor:

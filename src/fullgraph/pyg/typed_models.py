@@ -4,7 +4,6 @@ Types without features have a learned row per node. A graph of one type is the c
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +22,7 @@ class Typed(Module):
 
     Args:
         widths: columns of ``x`` per node type that has features.
-        rows_of: makes the module that gives a type without features its rows, ``[num_nodes, hidden]``.
+        num_nodes: per node type; one without features has as many learned rows.
         layer: one of `LAYERS`.
         metadata: node types and relations.
         target: the type whose nodes are classified.
@@ -33,13 +32,12 @@ class Typed(Module):
         heads: of HGT's attention; divides ``hidden``.
         dropout: on the rows before the first layer and before the last linear one.
         activation: after the projection and after a layer of R-GCN.
-        rows_are: within what it gives for a type, dropout is on rows of that type.
     """
 
     def __init__(
         self,
         widths: Mapping[str, int],
-        rows_of: Callable[[str, int], Module],
+        num_nodes: Mapping[str, int],
         layer: Layer,
         metadata: Metadata,
         target: str,
@@ -50,28 +48,41 @@ class Typed(Module):
         heads: int = 1,
         dropout: float = 0.5,
         activation: str = "relu",
-        rows_are: Callable[[str], AbstractContextManager] = lambda kind: nullcontext(),
     ):
         super().__init__()
         self.project = ModuleDict({kind: Linear(width, hidden) for kind, width in widths.items()})
-        self.rows = ModuleDict({kind: rows_of(kind, hidden) for kind in metadata[0] if kind not in widths})
+        self.rows = ModuleDict({kind: Table(num_nodes[kind], hidden) for kind in metadata[0] if kind not in widths})
         self.activation = activation_resolver(activation)
         self.convs = torch.nn.ModuleList(layer(hidden, metadata, heads, activation) for _ in range(num_layers))
         self.last = Linear(hidden, num_classes)
-        self.target, self.dropout, self.rows_are = target, dropout, rows_are
+        self.target, self.dropout = target, dropout
 
     def forward(self, x_dict: dict[str, Tensor], edge_index_dict: dict[tuple[str, str, str], Tensor]) -> Tensor:
         """The target type's scores, ``[num_nodes, num_classes]``."""
         hidden = {str(kind): layer(x_dict[str(kind)]) for kind, layer in self.project.items()}
         hidden |= {str(kind): rows() for kind, rows in self.rows.items()}
-        hidden = {kind: self._dropped(self.activation(rows), kind) for kind, rows in hidden.items()}
+        hidden = {kind: self._dropped(self.activation(rows)) for kind, rows in hidden.items()}
         for conv in self.convs:
             hidden |= conv(hidden, edge_index_dict)
-        return self.last(self._dropped(hidden[self.target], self.target))
+        return self.last(self._dropped(hidden[self.target]))
 
-    def _dropped(self, rows: Tensor, kind: str) -> Tensor:
-        with self.rows_are(kind):
-            return F.dropout(rows, self.dropout, self.training)
+    def _dropped(self, rows: Tensor) -> Tensor:
+        return F.dropout(rows, self.dropout, self.training)
+
+
+class Table(Module):
+    """A learned row for each node, ``[num_nodes, dim]``, at first normal with variance ``1 / dim``.
+
+    Where ``num_nodes`` is an opened graph's, each rank has the rows of its nodes, and the optimizer's state for these.
+    """
+
+    def __init__(self, num_nodes: int, dim: int):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(num_nodes, dim) / dim**0.5)
+
+    def forward(self) -> Tensor:
+        """All rows."""
+        return self.weight
 
 
 class RGCNLayer(Module):

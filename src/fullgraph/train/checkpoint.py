@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
@@ -17,7 +18,7 @@ from fullgraph.replacing import replacing
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Checkpoint:
             of several types; ``edge_dim`` None without edge attributes.
         epoch: epochs done.
         model, optimizer, scheduler: their ``state_dict``; learned rows of nodes are those of the whole graph.
-        randomness: the counters of the counter-based random numbers.
+        randomness: the state of torch's generator of the CPU, which says every draw.
         best: the numbers of the best epoch so far as a dict of EpochMetrics; None before the first evaluation.
         best_model: the model's ``state_dict`` after the best epoch; None as long as ``best`` is.
     """
@@ -45,7 +46,7 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    randomness: dict[str, int]
+    randomness: Tensor
     best: dict[str, Any] | None
     best_model: dict[str, Any] | None
 

@@ -1,4 +1,4 @@
-"""Turns a partitioned graph on disk into what the loop eats: this rank's rows and masks, and a model that fits."""
+"""Turns a partitioned graph on disk into what the loop eats: rows, masks, and a model that fits."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -9,14 +9,11 @@ import torch
 from torch import Tensor
 
 from fullgraph.comm.world import World
-from fullgraph.engine import StreamedRows
 from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.graph import EDGE, NODE, NodeType, PartitionedGraph
-from fullgraph.pyg.data import PartitionedData, indices
-from fullgraph.pyg.embedding import NodeEmbedding
+from fullgraph.pyg.graph import is_homogeneous
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
-from fullgraph.pyg.prune import prune
 from fullgraph.pyg.typed_models import LAYERS, Typed
 from fullgraph.train.config import TYPED_MODELS, TrainConfig
 
@@ -25,13 +22,13 @@ MASKS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """This rank's share of the graph, and the model that fits it.
+    """The graph, and the model that fits it.
 
     Attributes:
-        data: the PyG ``Data`` or ``HeteroData`` of the owned rows.
+        data: the PyG ``Data`` or ``HeteroData``.
         target: the type of the nodes to classify.
         num_features: columns of ``x``; by node type for the models of several types.
-        masks: bool ``[num_nodes]`` for each of `MASKS` that selects a node of the target type on any rank.
+        masks: bool ``[num_nodes]`` for each of `MASKS` that selects a node of the target type.
         model: the model with its initial weights, in the run's number type, on the rank's device.
         arguments: of ``model``: ``x`` and ``edge_index``, or the dictionaries of them.
         edge_arguments: its keyword arguments beside these.
@@ -49,11 +46,11 @@ class Inputs:
 
     @property
     def labels(self) -> Tensor:
-        """The owned target nodes' classes."""
+        """The target nodes' classes."""
         return _store(self.data, self.target).y
 
     def forward(self) -> Tensor:
-        """The model's output for the owned target nodes, ``[num_nodes, num_classes]``."""
+        """The model's output for the target nodes, ``[num_nodes, num_classes]``."""
         return self.model(*self.arguments, **self.edge_arguments)
 
 
@@ -108,7 +105,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     data = open_graph(graph, world, stream=("x",) if config.stream else (), **asdict(config.engine))
     if config.model in TYPED_MODELS:
         return _typed_inputs(data, config, world, num_classes)
-    if not isinstance(data, PartitionedData):
+    if not is_homogeneous(data):
         raise GraphMismatch(
             f"the graph has {len(data.node_types)} node types and {len(data.edge_types)} relations, and {config.model} "
             f"is for graphs of one type; give --model {' or '.join(TYPED_MODELS)}: {graph}"
@@ -120,7 +117,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     dtype = getattr(torch, config.dtype)
     data.x = data.x.to(dtype)
     if config.normalize_features:
-        data.x = data.x.step(_sum_to_one) if isinstance(data.x, StreamedRows) else _sum_to_one(data.x)
+        data.x = _sum_to_one(data.x)
     edge_attr = _rows(data, "edge_attr", dtype)
     edge_dim = edge_attr.shape[1] if edge_attr is not None and config.model == "gat" else None
     model = build_model(
@@ -142,7 +139,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         data=data,
         target=NODE,
         num_features=data.num_features,
-        masks=_masks(data, config.split, world),
+        masks=_masks(data, config.split),
         model=model.to(device=world.device, dtype=dtype),
         arguments=(data.x, data.edge_index),
         edge_arguments=edge_arguments(model, lambda name: _rows(data, name, dtype)),
@@ -152,7 +149,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
 
 def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int) -> Inputs:
     """A graph of one type has one relation; more kinds of edges in it would be taken for one, so they are refused."""
-    one_type = isinstance(data, PartitionedData)
+    one_type = is_homogeneous(data)
     if one_type and "edge_type" in data:
         raise InputError(
             f"{config.model} takes kinds of edges as relations between node types, but the graph has them as an array "
@@ -163,13 +160,13 @@ def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int
     x_dict = {kind: x.to(dtype) for kind in kinds if (x := _store(data, kind).get("x")) is not None}
     if config.normalize_features:
         x_dict = {kind: _sum_to_one(x) for kind, x in x_dict.items()}
-    edges = {relation or EDGE: index for relation, index in indices(data).items()}
+    edges = {EDGE: data.edge_index} if one_type else data.edge_index_dict
     widths = {kind: x.shape[1] for kind, x in x_dict.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Typed(
             widths,
-            lambda kind, width: NodeEmbedding(data, kind, width, config.seed),
+            {kind: _store(data, kind).num_nodes for kind in kinds},
             LAYERS[config.model],
             (kinds, list(edges)),
             config.target,
@@ -179,13 +176,12 @@ def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int
             heads=config.heads,
             dropout=config.dropout,
             activation=config.activation,
-            rows_are=data.rows_are,
         )
     return Inputs(
         data=data,
         target=config.target,
         num_features={kind: widths.get(kind, 0) for kind in kinds},
-        masks=_masks(_store(data, config.target), config.split, world),
+        masks=_masks(_store(data, config.target), config.split),
         model=model.to(device=world.device, dtype=dtype),
         arguments=(x_dict, edges),
         edge_arguments={},
@@ -200,13 +196,15 @@ def trained_inputs(inputs: Inputs, config: TrainConfig) -> Inputs:
     """
     if not config.prune:
         return inputs
+    from fullgraph.pyg.prune import prune
+
     pruned = prune(inputs.data, inputs.masks["train"], config.num_layers, batch_norm=config.pruned_norm)  # pyright: ignore[reportArgumentType]
     arguments = pruned.x, pruned.edge_index
     return replace(inputs, data=pruned, masks={"train": pruned.mask}, arguments=arguments)
 
 
 def _store(data: Any, kind: NodeType) -> Any:
-    return data if isinstance(data, PartitionedData) else data[kind]
+    return data if is_homogeneous(data) else data[kind]
 
 
 def check_trainable(inputs: Inputs, *, patience: int) -> None:
@@ -229,7 +227,7 @@ def check_trainable(inputs: Inputs, *, patience: int) -> None:
             )
 
 
-def _sum_to_one(rows: Tensor, places: Any = None) -> Tensor:
+def _sum_to_one(rows: Tensor) -> Tensor:
     return rows / rows.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
@@ -241,7 +239,7 @@ def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:
     return values.unsqueeze(-1) if name == "edge_attr" and values.dim() == 1 else values
 
 
-def _masks(data: Any, split: int, world: World) -> dict[str, Tensor]:
+def _masks(data: Any, split: int) -> dict[str, Tensor]:
     masks = {}
     for name in MASKS:
         mask = data.get(f"{name}_mask")
@@ -252,6 +250,7 @@ def _masks(data: Any, split: int, world: World) -> dict[str, Tensor]:
             raise InputError(
                 f"the graph's {name}_mask has {columns.shape[1]} splits, counted from 0; split is: {split}"
             )
-        if any(world.gather_objects(bool(columns[:, split].any()))):
-            masks[name] = columns[:, split].bool()
+        mask = columns[:, split].bool()
+        if mask.any():
+            masks[name] = mask
     return masks

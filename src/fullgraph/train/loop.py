@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from fullgraph.comm import trace as traces
 from fullgraph.comm.spans import span
 from fullgraph.comm.world import World
 from fullgraph.errors import FullgraphError, InputError
 from fullgraph.graph import PartitionedGraph
-from fullgraph.pyg.functional import accuracy, mean_loss
-from fullgraph.pyg.own_rows import own_model_state, own_optimizer_state, whole_model_state, whole_optimizer_state
 from fullgraph.pyg.prepare import prepare
 from fullgraph.replacing import replace_text
 from fullgraph.train import checkpoint as checkpoints
@@ -31,6 +30,7 @@ from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, num_cla
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
 from fullgraph.train.schedule import SCHEDULES
+from fullgraph.train.states import own_model_state, own_optimizer_state, whole_state
 from fullgraph.train.summary import Summary, summarize, write_summary
 
 TRACED_EPOCH = 3
@@ -51,6 +51,7 @@ class _Best:
             self.model = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
+@torch.random.fork_rng(devices=[])  # the caller's random state is left as it was
 def train(
     graph: Path,
     run: Path,
@@ -93,14 +94,15 @@ def train(
     check_trainable(inputs, patience=config.patience)
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     model, trained_on = inputs.model, trained_inputs(inputs, config)
-    prepare(model, optimizer, trained_on.data, seed=config.seed)
+    prepare(model, trained_on.data)
+    torch.manual_seed(config.seed)
     scheduler = SCHEDULES[config.schedule](optimizer, config)
     done, best = 0, _Best()
     if earlier is not None:
         model.load_state_dict(own_model_state(earlier.model, model, inputs.data))
-        optimizer.load_state_dict(own_optimizer_state(earlier.optimizer, optimizer, model, inputs.data))
+        optimizer.load_state_dict(own_optimizer_state(earlier.optimizer, optimizer, inputs.data))
         scheduler.load_state_dict(earlier.scheduler)
-        inputs.data.randomness.load(earlier.randomness)
+        torch.set_rng_state(earlier.randomness)
         done = earlier.epoch
         best = _Best(metrics=EpochMetrics(**earlier.best) if earlier.best else None, model=None)
         if earlier.best_model is not None:
@@ -112,9 +114,7 @@ def train(
     world.together(lambda: _make_run_folder(run, config, resume=resume) if world.rank == 0 else None)
 
     def save(epoch: int) -> None:
-        whole = whole_model_state(model.state_dict(), model, inputs.data)
-        whole_best = best.model and whole_model_state(best.model, model, inputs.data)
-        optimizer_state = whole_optimizer_state(optimizer, model, inputs.data)
+        states = whole_state((model.state_dict(), optimizer.state_dict(), best.model))
         if world.rank == 0:
             checkpoints.save(
                 Checkpoint(
@@ -124,12 +124,12 @@ def train(
                     num_classes=num_classes,
                     edge_dim=inputs.edge_dim,
                     epoch=epoch,
-                    model=whole,
-                    optimizer=optimizer_state,
+                    model=states[0],
+                    optimizer=states[1],
                     scheduler=scheduler.state_dict(),
-                    randomness=inputs.data.randomness.state(),
+                    randomness=torch.get_rng_state(),
                     best=asdict(best.metrics) if best.metrics else None,
-                    best_model=whole_best,
+                    best_model=states[2],
                 ),
                 run,
             )
@@ -199,9 +199,9 @@ def _epoch(
     inputs.model.train()
     optimizer.zero_grad()
     mask = trained_on.masks["train"]
-    loss = mean_loss(F.cross_entropy, trained_on.forward(), trained_on.labels, mask, trained_on.data)
+    loss = F.cross_entropy(trained_on.forward()[mask], trained_on.labels[mask])
     train_loss = float(loss.detach())
-    if not math.isfinite(train_loss):  # the mean over all ranks, so that every rank stops here
+    if not math.isfinite(train_loss):  # that of the whole graph, so that every rank stops here
         raise FullgraphError(
             f"the loss is not finite in epoch {epoch}, so the model was not changed; "
             f"try a smaller --lr, or look at the features' scale: {train_loss}"
@@ -236,13 +236,18 @@ def _epoch(
 
 @torch.no_grad()
 def evaluate(inputs: Inputs) -> Evaluation:
-    """Accuracy on each mask and the validation loss, over all ranks, in evaluation mode; one forward pass."""
+    """Accuracy on each mask and the validation loss, in evaluation mode; one forward pass."""
     inputs.model.eval()
     out, labels, masks = inputs.forward(), inputs.labels, inputs.masks
-    accuracies = {f"{name}_accuracy": accuracy(out, labels, mask, inputs.data) for name, mask in masks.items()}
+    is_right = out.argmax(-1) == labels
+    accuracies = {f"{name}_accuracy": _share(is_right[mask]) for name, mask in masks.items()}
     if "val" not in masks:
         return Evaluation(**accuracies)
-    return Evaluation(**accuracies, val_loss=float(mean_loss(F.cross_entropy, out, labels, masks["val"], inputs.data)))
+    return Evaluation(**accuracies, val_loss=float(F.cross_entropy(out[masks["val"]], labels[masks["val"]])))
+
+
+def _share(is_right: Tensor) -> float:
+    return int(is_right.sum()) / len(is_right)
 
 
 def _merit(metrics: EpochMetrics) -> tuple[float, float]:

@@ -17,13 +17,15 @@ from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, MinAggregat
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
+from fullgraph.rows import Rows, rows
+
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
-from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.levels import LevelIndex
-from fullgraph.pyg.rules.any_layer import AnyLayer
+from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between, size_of_nodes
+from fullgraph.pyg.rules.border import aliases_of, own, standing_in
 from fullgraph.pyg.rules.converted import Converted, original_class
-from fullgraph.pyg.rules.pruned import Prunable
-from fullgraph.pyg.rules.ways import Choice, Way, by_rows, can_walk, is_plain_linear, why_not_sequential
+from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
 LINEAR: tuple[type[pyg.MessagePassing], ...] = (
@@ -66,25 +68,28 @@ class Aggregating(AnyLayer):
     def forms_sums(self) -> bool:
         return type(self.aggr_module) in _REDUCTIONS
 
-    def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
+    def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Any:
         given = {name: value for name, value in kwargs.items() if value is not None}
         x = given.pop("x", None)
         weight = next((given.pop(name) for name in _WEIGHTS if name in given), None)
-        x_src = by_rows(x[0] if isinstance(x, tuple | list) else x, self)
-        if not given and x_src is not None and can_walk(self, edge_index) and len(x_src) == edge_index.relation.num_src:
-            out = self._walk(x_src, edge_index, weight)
-            if out is not None:
-                return out.movedim(0, self.node_dim)
+        x_src = x[0] if isinstance(x, tuple | list) else x
+        walks = not given and can_walk(self, edge_index) and size_of_nodes(size) is None
+        if walks and isinstance(x_src, Rows) and x_src.is_floating_point() and x_src.dim() > 1:
+            edges = edges_between(edge_index, kwargs)
+            if edges is not None and x_src._dim == self.node_dim % x_src.dim():
+                out = self._walk(own(x_src, edges.src_space, x_src._dim).movedim(x_src._dim, 0), edges, weight)
+                if out is not None:
+                    return rows(out, edges.dst_space).movedim(0, self.node_dim)
         return super().propagate(edge_index, size=size, **kwargs)
 
-    def _walk(self, x: Tensor, edge_index: RemoteIndex, weight: Tensor | None) -> Tensor | None:
+    def _walk(self, x: Tensor, edges: Edges, weight: Tensor | None) -> Tensor | None:
         aggregation, out = type(self.aggr_module), None
         if aggregation in _REDUCTIONS:
-            out = sum_neighbours(x, edge_index.plan, _flat(weight, x), reduction=_REDUCTIONS[aggregation])
+            out = sum_neighbours(x, edges.plan, _flat(weight, x, edges), reduction=_REDUCTIONS[aggregation])
         elif aggregation in (MaxAggregation, MinAggregation) and weight is None and x.dim() == 2:
-            out = extremum_neighbours(x, edge_index.plan, largest=aggregation is MaxAggregation)
-        if out is not None and self.rank_graph.recipes is not None:
-            self.rank_graph.recipes.spare(out)
+            out = extremum_neighbours(x, edges.plan, largest=aggregation is MaxAggregation)
+        if out is not None and self.view.recipes is not None:
+            self.view.recipes.spare(out)
         return out.clone() if out is not None and not out.requires_grad and isinstance(self, _GIVE_AWAY) else out
 
     def _projected_sum(
@@ -100,29 +105,53 @@ class Aggregating(AnyLayer):
     ) -> Tensor | None:
         """``linear`` with another bias of the aggregated rows, in the order that sends less, and ``root(x_dst)``.
 
-        None if that may not be.
+        ``bias`` is a parameter of the layer's. None if that may not be.
         """
         aggregation = type(self.aggr_module)
         may = aggregation in _REDUCTIONS and can_walk(self, edge_index) and "propagate" not in self.__dict__
         if not may or not is_plain_linear(linear) or not isinstance(x, Tensor) or x.dim() != 2 or self.node_dim != -2:
             return None
-        if len(x) != edge_index.relation.num_src:
+        dst = x if x_dst is None else x_dst
+        if not (isinstance(x, Rows) and isinstance(dst, Rows) and x._dim == dst._dim == 0):
             return None
-        given, reduction = (x, linear.weight, edge_index.plan, _flat(weight, x)), _REDUCTIONS[aggregation]
-        more: dict[str, Any] = {"reduction": reduction, "bias": bias, "recipes": self.rank_graph.recipes}
-        if root is None or x_dst is None:
-            return linear_sum(*given, **more)
-        if x_dst is x and is_plain_linear(root) and root.bias is None:
-            return linear_sum(*given, **more, root=root.weight)
-        out = linear_sum(*given, **more)
-        out += root(x_dst)  # no operation needs what it was
-        return out
+        edges = edges_between(edge_index, {"x": (x, dst)})
+        if edges is None:
+            return None
+        x_own = own(x, edges.src_space)
+        is_same = x_dst is x and edges.is_square
+        aliases = aliases_of(self, edges.view)
+        place_of_bias = [name for name, parameter in self.named_parameters() if parameter is bias]
+        with standing_in(aliases):
+            if place_of_bias:
+                bias = _parameter(self, place_of_bias[0])
+            given = (x_own, linear.weight, edges.plan, _flat(weight, x_own, edges))
+            more: dict[str, Any] = {
+                "reduction": _REDUCTIONS[aggregation],
+                "bias": bias,
+                "recipes": self.view.recipes,
+            }
+            if root is None or x_dst is None:
+                out = linear_sum(*given, **more)
+            elif is_same and is_plain_linear(root) and root.bias is None:
+                out = linear_sum(*given, **more, root=root.weight)
+            else:
+                out = linear_sum(*given, **more)
+                out += root(x_own if is_same else own(x_dst, edges.dst_space))  # no operation needs what it was
+        return rows(out, edges.dst_space)
 
 
-def _flat(weight: Tensor | None, x: Tensor) -> Tensor | None:
-    """A number per edge of x's dtype."""
+def _parameter(module: Any, name: str) -> Tensor:
+    """What stands where the parameter of this name does."""
+    for part in name.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def _flat(weight: Tensor | None, x: Tensor, edges: Edges) -> Tensor | None:
+    """A number per edge of x's dtype, this rank's."""
     if weight is None:
         return None
+    weight = own(weight, edges.space)
     # A view is another tensor, for which constant weights would be sent again.
     return (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
 
@@ -133,13 +162,9 @@ def linear(layer: type) -> type[Converted]:
     return type(layer.__name__, (Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
 
 
-class _SomeRows(Prunable, Aggregating):
-    """One walk, of which some rows can be computed alone."""
-
-
-class _OverGivenEdges(_SomeRows):
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
-        return edge_index if self.choice().way is Way.WALK else None
+class _OverGivenEdges(Aggregating):
+    def walked_edges(self, edges: Edges) -> Edges | None:
+        return edges if self.choice().way is Way.WALK else None
 
 
 class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
@@ -175,27 +200,19 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
         return out if x_dst is None else out + self.lin_root(x_dst)
 
 
-class GCNConv(_SomeRows, pyg.GCNConv):
+class GCNConv(Aggregating, pyg.GCNConv):
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
 
-    takes_pairs = False
-
-    def on_whole_graph(self, x: Tensor, edge_index: RemoteIndex, values: Tensor | None) -> tuple[RemoteIndex, Any]:
-        return _normalised(self, edge_index, values, x.dtype) if self.normalize else (edge_index, values)
-
-    def why_not_pruned(self, given: dict[str, Any]) -> str | None:
-        is_sum = type(self.aggr_module) in _REDUCTIONS
-        return super().why_not_pruned(given) or (None if is_sum else "its aggregation is neither a sum nor a mean")
-
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        adds = self.normalize and self.add_self_loops and not isinstance(edge_index, LevelIndex)
-        return edge_index.with_self_loops if adds else edge_index
+    def walked_edges(self, edges: Edges) -> Edges | None:
+        if self.choice().way is not Way.WALK:
+            return None
+        return edges.with_self_loops if self.normalize and self.add_self_loops else edges
 
     def forward(self, x: Tensor, edge_index: Any, edge_weight: Tensor | None = None) -> Tensor:
-        if not can_walk(self, edge_index) or isinstance(x, tuple | list):
+        if not can_walk(self, edge_index) or not isinstance(x, Rows) or x.dim() != 2 or self.cached:
             return super().forward(x, edge_index, edge_weight)
-        if self.normalize and not isinstance(edge_index, LevelIndex):
-            edge_index, edge_weight = _normalised(self, edge_index, edge_weight, x.dtype)
+        if self.normalize:
+            edge_index, edge_weight = _normalised(self, x, edge_index, edge_weight)
         out = self._projected_sum(self.lin, x, edge_index, edge_weight, bias=self.bias)
         if out is not None:
             return out
@@ -203,18 +220,21 @@ class GCNConv(_SomeRows, pyg.GCNConv):
         return out if self.bias is None else out + self.bias  # pyright: ignore[reportReturnType]
 
 
-def _normalised(
-    conv: pyg.GCNConv, index: RemoteIndex, weight: Tensor | None, dtype: torch.dtype
-) -> tuple[RemoteIndex, Tensor]:
-    """PyG's ``gcn_norm`` on an index whose self-loops are added once: degrees are global because in-edges are local."""
-    walked = index.with_self_loops if conv.add_self_loops else index
-    num_own = index.relation.num_dst
+def _normalised(conv: pyg.GCNConv, x: Rows, edge_index: Any, weight: Tensor | None) -> tuple[EdgeRows, Tensor]:
+    """PyG's ``gcn_norm`` on edges whose self-loops are added once."""
+    edges = edges_between(edge_index, {"x": x})
+    assert edges is not None
+    num_nodes, dtype = edges.dst_space.count, x.dtype
+    walked = edges.with_self_loops if conv.add_self_loops else edges
 
     def compute() -> Tensor:
-        given = weight
+        given, index = weight, EdgeRows.of(edges)
         if weight is not None and conv.add_self_loops:
             fill = 2.0 if conv.improved else 1.0
-            _, given = add_remaining_self_loops(index.plain, weight, fill, num_own)
-        return gcn_norm(walked, given, num_own, conv.improved, add_self_loops=False, flow=conv.flow, dtype=dtype)[1]  # pyright: ignore[reportReturnType]
+            _, given = add_remaining_self_loops(index, weight, fill, num_nodes)
+        return gcn_norm(
+            EdgeRows.of(walked), given, num_nodes, conv.improved, add_self_loops=False, flow=conv.flow, dtype=dtype
+        )[1]  # pyright: ignore[reportReturnType]
 
-    return walked, index.constant(("gcn_norm", conv.improved, conv.add_self_loops, dtype), weight, compute)
+    name = ("gcn_norm", conv.improved, conv.add_self_loops, dtype)
+    return EdgeRows.of(walked), edges.constant(name, weight, compute)

@@ -4,29 +4,31 @@ PyG splits a layer into ``message``, ``aggregate`` and ``update`` (and ``edge_up
 whether it is a source's (``_j``) or a destination's (``_i``). We follow the same rule and leave everything else to the
 layer. Where a message depends on its edge alone and the aggregation follows from statistics, the messages are formed
 block by block, and each row of another rank comes once. Any other layer is handed one complete neighbourhood after
-another. What may not be run more often than once (buffers, batch norm within) or reads more than its arguments (hooks,
-``explain``) stays on PyG's own ``propagate`` over the remote-aware index.
+another. What may not be run more often than once (buffers, batch norm within), reads more than its arguments (hooks,
+``explain``), or looks beyond the edges that it is given, runs as PyG has it, over all edges at once in the global view.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
 from fullgraph.engine import Arguments, Decomposition, Neighbourhood, Piece, aggregate_by_block, run_by_neighbourhood
 from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rules.collected import Collected
+from fullgraph.pyg.edge_rows import edges_of
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.rules.border import Aliases, GivenOnly, aliases_of, plain, standing_in
+from fullgraph.pyg.rules.collected import IDS, Collected
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.decomposed import decomposed
-from fullgraph.pyg.rules.draws import KeyedDraws
-from fullgraph.pyg.rules.norms import over_all_rows
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, weights_wanted, why_not_sequential
+from fullgraph.rows import LooksBeyondPiece, Rows, Space, rows
 
 # Modules of PyG whose buffers are constants, and children that their layer calls after its `propagate`.
 _CONSTANT_BUFFERS = {
@@ -62,7 +64,7 @@ class AnyLayer(Converted, MessagePassing):
 
     def choice(self) -> Choice:
         """How it runs, unless it is asked for attention weights."""
-        reason = why_not_sequential(self) or _changing_buffers(self)
+        reason = why_not_sequential(self) or _changing_buffers(self) or self.__dict__.get("looks_beyond")
         if reason is not None:
             return Choice(Way.AT_ONCE, reason)
         if self.rank_graph.config.mode == "halo":
@@ -90,99 +92,200 @@ class AnyLayer(Converted, MessagePassing):
         self.__dict__["wants_all_edges"] = weights_wanted(asked)
         return super().forward(*args, **kwargs)
 
-    def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        way = self._way(edge_index)
-        out = None
-        if way is Way.BLOCKS:
-            out = self._by_block(edge_index, kwargs)
-        if out is None and way is not Way.AT_ONCE:
-            out = self._by_neighbourhood(edge_index, kwargs)
-        if out is not None:
-            return out
-        with _rows_of(edge_index):
-            return super().propagate(edge_index, size=size, **kwargs)
+    def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Any:
+        run = {Way.BLOCKS: self._by_block, Way.NEIGHBOURHOODS: self._by_neighbourhood}.get(self._way(edge_index))
+        if run is not None and size_of_nodes(size) is None:
+            edges = edges_between(edge_index, kwargs)
+            out = None if edges is None else self._unless_beyond(lambda: run(edges, kwargs))
+            if out is not None:
+                return out
+        return super().propagate(edge_index, size=size, **kwargs)
 
     def edge_updater(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        arguments = None
-        if self._way(edge_index) is not Way.AT_ONCE:
-            arguments = self._collected(edge_index, self._edge_user_args, kwargs)
-        if arguments is None:
-            with _rows_of(edge_index):
-                return super().edge_updater(edge_index, size=size, **kwargs)
-
-        def layer(given: dict[str, Any]) -> Tensor:
-            return self.edge_update(**self.inspector.collect_param_data("edge_update", given))
-
-        by_destination = self._run(layer, arguments, edge_index, per_edge=True)
-        return by_destination.index_select(0, edge_index.places_by_destination)
+        if self._way(edge_index) is not Way.AT_ONCE and size_of_nodes(size) is None:
+            edges = edges_between(edge_index, kwargs)
+            out = None if edges is None else self._unless_beyond(lambda: self._updated(edges, kwargs))
+            if out is not None:
+                return out
+        return super().edge_updater(edge_index, size=size, **kwargs)
 
     def _way(self, edge_index: Any) -> Way:
         """How it runs on this index."""
         if not can_walk(self, edge_index) or self.__dict__.get("wants_all_edges"):
             return Way.AT_ONCE
-        if edge_index.graph.config.mode == "halo":
-            return Way.AT_ONCE
         return AnyLayer.choice(self).way
 
-    def _collected(self, edge_index: Any, names: Iterable[str], kwargs: dict[str, Any]) -> Collected | None:
-        arguments = Collected(self, edge_index, sorted(names), kwargs)
-        return arguments if arguments.sorted_out else None
+    def _unless_beyond(self, run: Callable[[], Tensor | None]) -> Tensor | None:
+        """``run()``; None if the layer's code looks beyond a piece, which it then does on all ranks, and always."""
+        state = torch.get_rng_state()
+        try:
+            return run()
+        except LooksBeyondPiece as beyond:
+            torch.set_rng_state(state)
+            self.__dict__["looks_beyond"] = str(beyond)
+            return None
 
-    def _by_block(self, index: RemoteIndex, kwargs: dict[str, Any]) -> Tensor | None:
+    def _collected(
+        self, edges: Edges, names: Iterable[str], kwargs: dict[str, Any]
+    ) -> tuple[Collected, Aliases] | None:
+        aliases = aliases_of(self, edges.view)
+        read = list({id(alias): alias for _, _, alias in aliases}.values())
+        arguments = Collected(self, edges, sorted(names), kwargs, read)
+        return (arguments, aliases) if arguments.is_sorted_out else None
+
+    def _by_block(self, edges: Edges, kwargs: dict[str, Any]) -> Tensor | None:
         """None if an argument of its message cannot be told apart by edges."""
         decomposition = self.decomposition()
-        arguments = self._collected(index, self.inspector.get_param_names("message"), kwargs)
-        if decomposition is None or arguments is None or arguments.has_rows_of_nodes:
+        collected = self._collected(edges, self.inspector.get_param_names("message"), kwargs)
+        if decomposition is None or collected is None or collected[0].has_rows_of_nodes:
             return None
+        arguments, aliases = collected
 
         def message(piece: Piece, share: Arguments) -> Tensor:
-            given = self.inspector.collect_param_data("message", arguments.of(share))
-            out = self._on_some_rows(index, index.relation.dst_ids[:0], piece.edge_ids, lambda: self.message(**given))
-            return out.movedim(self.node_dim, 0)
+            space = edges.space.piece(piece.edge_ids, len(piece.edge_ids))
+            given = self.inspector.collect_param_data("message", arguments.of(space, share))
+            with self._piece(edges, share):
+                return messages_in(self.message(**given), space, self.node_dim)
 
-        out = aggregate_by_block(message, decomposition, index.plan, arguments.tensors, index.graph.randomness)
-        with _rows_of(index), index.graph.rows_are_nodes():
-            return self.update(out.movedim(0, self.node_dim), **self.inspector.collect_param_data("update", kwargs))
+        within = self._within(edges, aliases)
+        out = aggregate_by_block(message, decomposition, edges.plan, arguments.tensors, within)
+        out = rows(out.view_as(out), edges.dst_space)
+        return self.update(
+            out.movedim(0, self.node_dim) if out.dim() > 1 else out,
+            **self.inspector.collect_param_data("update", kwargs),
+        )
 
-    def _by_neighbourhood(self, index: RemoteIndex, kwargs: dict[str, Any]) -> Tensor | None:
-        arguments = self._collected(index, self._user_args, kwargs)
-        if arguments is None:
-            return None
+    def _by_neighbourhood(self, edges: Edges, kwargs: dict[str, Any]) -> Tensor | None:
+        names = self._user_args
+        asked = self._asked("message", "aggregate", "update")
 
-        def layer(given: dict[str, Any]) -> Tensor:
+        def layer(given: dict[str, Any], space: Space, nodes: Space) -> Tensor:
             out = self.message(**self.inspector.collect_param_data("message", given))
-            out = self.aggregate(out, **self.inspector.collect_param_data("aggregate", given))
-            with index.graph.rows_are_nodes():
-                return self.update(out, **self.inspector.collect_param_data("update", given))
+            out = self._aggregated(out, given, space, nodes)
+            out = self.update(out, **self.inspector.collect_param_data("update", given))
+            return messages_in(out, nodes, self.node_dim)
 
-        return self._run(layer, arguments, index, per_edge=False)
+        return self._run(layer, edges, names, kwargs, asked, per_edge=False)
 
-    def _run(self, methods: Any, arguments: Collected, index: RemoteIndex, *, per_edge: bool) -> Tensor:
+    def _aggregated(self, messages: Any, given: dict[str, Any], space: Space, nodes: Space) -> Any:
+        """What the layer aggregates; PyG's own aggregations look at one destination at a time, so on plain rows."""
+        layer, module = original_class(type(self)), self.aggr_module
+        plainly = layer.aggregate is MessagePassing.aggregate and isinstance(messages, Rows)  # pyright: ignore[reportAttributeAccessIssue]
+        if not plainly or not type(module).__module__.startswith("torch_geometric."):
+            return self.aggregate(messages, **self.inspector.collect_param_data("aggregate", given))
+        with torch._C.DisableTorchFunctionSubclass():
+            x = messages_in(messages, space, self.node_dim)
+            local_dst = self._local_destinations(given["index"], nodes)
+        more = {}
+        if "max_num_elements" in _parameters_of(type(module).forward):
+            more["max_num_elements"] = given["max_in_degree"]
+        out = module(x, local_dst, dim_size=nodes.num_own, dim=0, **more)
+        return rows(out, nodes).movedim(0, self.node_dim) if out.dim() > 1 else rows(out, nodes)
+
+    @staticmethod
+    def _local_destinations(index: Any, nodes: Space) -> Tensor:
+        return index.__dict__["_ways"][nodes][1].local
+
+    def _updated(self, edges: Edges, kwargs: dict[str, Any]) -> Tensor | None:
+        def layer(given: dict[str, Any], space: Space, nodes: Space) -> Tensor:
+            out = self.edge_update(**self.inspector.collect_param_data("edge_update", given))
+            return messages_in(out, space, 0)
+
+        out = self._run(layer, edges, self._edge_user_args, kwargs, self._asked("edge_update"), per_edge=True)
+        if out is None:
+            return None
+        return rows(out.index_select(0, edges.places_by_destination), edges.space)
+
+    def _asked(self, *methods: str) -> frozenset[str]:
+        return frozenset(name for method in methods for name in self.inspector.get_param_names(method)) & IDS
+
+    def _run(
+        self,
+        methods: Callable[[dict[str, Any], Space, Space], Tensor],
+        edges: Edges,
+        names: Iterable[str],
+        kwargs: dict[str, Any],
+        asked: frozenset[str],
+        *,
+        per_edge: bool,
+    ) -> Any:
+        collected = self._collected(edges, names, kwargs)
+        if collected is None:
+            return None
+        arguments, aliases = collected
+        if asked & {"edge_index", "edge_index_j"}:
+            _ = edges.src_ids  # while all ranks are here
+        most = edges.constant("max in-degree", None, lambda: _largest(edges))
+
         def layer(run: Neighbourhood, share: Arguments) -> Tensor:
-            ids = index.relation.dst_ids[run.rows.start : run.rows.stop]
-            return self._on_some_rows(index, ids, run.edge_ids, lambda: methods(arguments.of_run(run, share)))
+            given = arguments.of_run(run, share, asked) | {"max_in_degree": most}
+            with self._piece(edges, share):
+                return methods(given, given["index"]._space, given["dim_size"].space)
 
-        randomness = index.graph.randomness
-        return run_by_neighbourhood(layer, index.neighbourhoods, arguments.tensors, randomness, per_edge=per_edge)
+        within = self._within(edges, aliases)
+        out = run_by_neighbourhood(layer, edges.neighbourhoods, arguments.tensors, within, per_edge=per_edge)
+        if per_edge:
+            return out
+        result: Any = rows(out.view_as(out), edges.dst_space)
+        return result.movedim(0, self.node_dim) if result.dim() > 1 else result
 
-    def _on_some_rows(self, index: RemoteIndex, ids: Tensor, edge_ids: Tensor, methods: Callable[[], Tensor]) -> Tensor:
-        """Call the layer's methods on rows with these ids and these edges, of which no other rank knows."""
-        keys = None if index.edge_keys is None else index.edge_keys[edge_ids]
+    def _within(self, edges: Edges, aliases: Aliases) -> Callable[[], Any]:
+        @contextmanager
+        def within() -> Iterator[None]:
+            with standing_in(aliases), edges.view.piece():
+                yield
+
+        return within
+
+    @contextmanager
+    def _piece(self, edges: Edges, share: Arguments) -> Iterator[None]:
+        """While the layer's methods run on some edges, of which no other rank knows."""
         attributes = dict(self.__dict__)
-        with KeyedDraws(index.graph), index.graph.rows_are(ids, keys, alone=True):
-            out = methods()
+        if torch.is_grad_enabled():  # again, in backward
+            yield
+        else:
+            with GivenOnly(list(share.all)):
+                yield
         # What the methods left behind belongs to these rows alone, and would keep them alive.
         for name, value in attributes.items():
             if self.__dict__.get(name) is not value:
                 self.__dict__[name] = _OfOneRun(name) if isinstance(self.__dict__[name], Tensor) else value
-        return out
 
 
-def _rows_of(edge_index: Any) -> AbstractContextManager[None]:
-    """While a layer works on all of an index at once: which rows dropout is given."""
-    if not isinstance(edge_index, RemoteIndex):
-        return nullcontext()
-    return edge_index.graph.rows_are(edge_index.relation.dst_ids, edge_index.edge_keys, alone=False)
+def edges_between(edge_index: Any, kwargs: dict[str, Any]) -> Edges | None:
+    """The edges of an index, between the rows that a layer is given; None if that cannot be told."""
+    spaces: list[list[Space]] = [[], []]
+    for value in kwargs.values():
+        ends = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+        for end, found in zip(ends, spaces, strict=True):
+            if isinstance(end, Rows) and end._space != edge_index._space:
+                found.append(end._space)
+    if getattr(edge_index, "_edges", None) is not None:
+        return edges_of(edge_index, edge_index._space, edge_index._space)
+    if not spaces[0] or not spaces[1]:
+        return None
+    return edges_of(edge_index, spaces[0][0], spaces[1][0])
+
+
+def size_of_nodes(size: Any) -> Any:
+    """A ``size`` that was given; None if it says nothing."""
+    return None if size is None or all(n is None for n in size) else size
+
+
+def messages_in(out: Any, space: Space, node_dim: int) -> Tensor:
+    """What a method gave for a piece, as a plain tensor with a row for each of it in front.
+
+    Raises:
+        LooksBeyondPiece: if it is something else, such as a tuple.
+    """
+    if not isinstance(out, Rows) or out._space != space:
+        raise LooksBeyondPiece(f"its methods return something else than a row for each edge or node: {type(out).__name__}")
+    return plain(out).movedim(out._dim, 0)
+
+
+def _largest(edges: Edges) -> int:
+    own = edges.plan.in_degree
+    return int(edges.view.world.all_max(torch.cat([own, own.new_zeros(1)]).amax().view(1)))
 
 
 class _OfOneRun:
@@ -204,6 +307,11 @@ def _place_of_weights_wanted(layer: type) -> int | None:
     return names.index("return_attention_weights") if "return_attention_weights" in names else None
 
 
+@cache
+def _parameters_of(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
+
+
 def _changing_buffers(conv: MessagePassing) -> str | None:
     """Why its methods may not be run twice; None if they may."""
     layer = original_class(type(conv))
@@ -211,11 +319,9 @@ def _changing_buffers(conv: MessagePassing) -> str | None:
     children = [module for name, module in conv.named_children() if name not in afterwards]
     modules = [conv, *(module for child in children for module in child.modules())]
     for module in modules:
-        if over_all_rows(module):
-            return f"{original_class(type(module)).__name__} needs all edges at once"
         has_buffers = next(module.buffers(recurse=False), None) is not None
         if has_buffers and original_class(type(module)) not in _CONSTANT_BUFFERS:
-            return f"{type(module).__name__} has buffers, which may change when it runs"
+            return f"{original_class(type(module)).__name__} has buffers, which may change when it runs"
     return None
 
 

@@ -1,15 +1,15 @@
 """Attention layers as one fused, rematerialised pass: no score, weight or message is ever stored per edge.
 
 With edge attributes that enter the score feature by feature, or with another aggregation, a layer runs its own code on
-complete neighbourhoods; asked for its attention weights, over the remote-aware index. The result is the same.
+complete neighbourhoods; asked for its attention weights, on all edges at once. The result is the same.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import SumAggregation
@@ -23,17 +23,31 @@ from fullgraph.engine import (
     HeldRows,
     InputRows,
     attend,
+    draw_key,
     held_rows,
     input_rows,
     linear,
     unchanged,
 )
-from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.levels import LevelIndex
-from fullgraph.pyg.rules.any_layer import AnyLayer
-from fullgraph.pyg.rules.pruned import Prunable
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
+from fullgraph.pyg.rules.border import inside, own
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
+from fullgraph.rows import Rows, rows
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What one fused pass works on: its edges, and this rank's rows of sources and destinations."""
+
+    edges: Edges
+    src: Tensor
+    dst: Tensor
+
+    @property
+    def are_same(self) -> bool:
+        """Whether sources and destinations are one tensor."""
+        return self.src is self.dst
 
 
 class Attending(AnyLayer):
@@ -44,34 +58,46 @@ class Attending(AnyLayer):
             return super().choice()
         return Choice(Way.WALK, "fused attention")
 
+    def _ends(self, x: Any, edge_index: Any, size: Any, asked: Any) -> _Ends | None:
+        """What one fused pass would work on; None if it would not give what the layer does."""
+        x_src, x_dst = x if isinstance(x, tuple | list) else (x, x)
+        may = can_walk(self, edge_index) and type(self.aggr_module) is SumAggregation and size is None
+        if not may or weights_wanted(asked) or not all(_is_matrix(end) for end in (x_src, x_dst)):
+            return None
+        edges = edges_between(edge_index, {"x": (x_src, x_dst)})
+        if edges is None or (getattr(self, "add_self_loops", False) and not edges.is_square):
+            return None
+        src = own(x_src, edges.src_space)
+        return _Ends(edges, src, src if x_dst is x_src and edges.is_square else own(x_dst, edges.dst_space))
 
-class _AttentionWithoutEdges(Prunable, Attending):
+    def _apply(self, lin: Any, x: Tensor) -> Tensor:
+        """``lin(x)``, by the engine's product where it is nothing but that."""
+        return linear(x, lin.weight, lin.bias, recipes=self.view.recipes) if is_plain_linear(lin) else lin(x)
+
+
+def _is_matrix(x: Any) -> bool:
+    return isinstance(x, Rows) and x.dim() == 2 and x._dim == 0
+
+
+class _AttentionWithoutEdges(Attending):
     def choice(self) -> Choice:
         if self.edge_dim is None:
             return super().choice()
         return super(Attending, self).choice()
 
 
-class _WithSelfLoops(Prunable, Attending):
-    """Adds self-loops and their attributes, unless they were added before the edges were restricted to a level."""
+class _WithSelfLoops(Attending):
+    """Adds self-loops."""
 
     add_self_loops: bool
 
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        return edge_index.with_self_loops if self._adds_loops_to(edge_index) else edge_index
+    def walked_edges(self, edges: Edges) -> Edges | None:
+        if self.choice().way is not Way.WALK or (self.add_self_loops and not edges.is_square):
+            return None
+        return edges.with_self_loops if self.add_self_loops else edges
 
-    def on_whole_graph(self, x: Tensor, edge_index: RemoteIndex, values: Tensor | None) -> tuple[RemoteIndex, Any]:
-        if values is not None and self._adds_loops_to(edge_index):
-            values = with_loop_attributes(edge_index, values, self.fill_value)
-        return self.walked_index(edge_index), values
-
-    def why_not_pruned(self, given: dict[str, Any]) -> str | None:
-        if self.add_self_loops and self.choice().way is not Way.WALK:
-            return "it does not walk, and adds self-loops"
-        return super().why_not_pruned(given)
-
-    def _adds_loops_to(self, edge_index: RemoteIndex) -> bool:
-        return self.add_self_loops and not isinstance(edge_index, LevelIndex)
+    def _walked(self, edges: Edges) -> Edges:
+        return edges.with_self_loops if self.add_self_loops else edges
 
 
 class GATConv(_WithSelfLoops, pyg.GATConv):
@@ -85,16 +111,23 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
         size: Any = None,
         return_attention_weights: Any = None,
     ) -> Any:
-        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
-        if not can_attend(self, edge_index, x_src, x_dst, size, return_attention_weights):
+        ends = self._ends(x, edge_index, size, return_attention_weights)
+        if ends is None:
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
+        attr = None if edge_attr is None else own(edge_attr, ends.edges.space)
+        return rows(inside(self, self.view, lambda: self._attend(ends, attr)), ends.edges.dst_space)
+
+    def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
-        projected = _projected(self, lin_src, x_src)
-        if lin_src is lin_dst and x_src is x_dst:
-            score_src, score_dst = _scores(lin_src, x_src, self.att_src, self.att_dst)
+        projected = _projected(self, lin_src, ends.src)
+        if lin_src is lin_dst and ends.are_same:
+            score_src, score_dst = _scores(self, lin_src, ends.src, self.att_src, self.att_dst)
         else:
-            (score_src,), (score_dst,) = _scores(lin_src, x_src, self.att_src), _scores(lin_dst, x_dst, self.att_dst)
-        walked, edge_attr = self.on_whole_graph(x_src, edge_index, edge_attr)
+            (score_src,) = _scores(self, lin_src, ends.src, self.att_src)
+            (score_dst,) = _scores(self, lin_dst, ends.dst, self.att_dst)
+        if edge_attr is not None and self.add_self_loops:
+            edge_attr = with_loop_attributes(ends.edges, edge_attr, self.fill_value)
+        walked = self._walked(ends.edges)
         out = attend(
             Additive(self.negative_slope),
             walked.plan,
@@ -102,16 +135,17 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
             (score_dst,),
             bias=self._edge_scores(edge_attr),
             dropout=attention_dropout(self, walked),
-            here=_here(self, walked, x_src, (lin_src,), lambda x: _scores(lin_src, x, self.att_src)),
+            here=_here(self, walked, ends.src, (lin_src,), lambda x: _scores(self, lin_src, x, self.att_src)),
             averages_heads=not self.concat,
         )
-        return finished(self, out, x_dst)
+        return finished(self, out, ends.dst)
 
     def _edge_scores(self, edge_attr: Tensor | None) -> Tensor | None:
         """``[num_edges, heads]``, without the projected attributes, which would be E × H × C."""
         if edge_attr is None or self.lin_edge is None:
             return None
-        (scores,) = _scores(self.lin_edge, edge_attr if edge_attr.dim() > 1 else edge_attr.unsqueeze(1), self.att_edge)
+        attributes = edge_attr if edge_attr.dim() > 1 else edge_attr.unsqueeze(1)
+        (scores,) = _scores(self, self.lin_edge, attributes, self.att_edge)
         return scores
 
 
@@ -121,13 +155,15 @@ class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyrig
     def forward(
         self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None
     ) -> Any:
-        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
-        can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
-        if not can or edge_attr is not None:
+        ends = None if edge_attr is not None else self._ends(x, edge_index, None, return_attention_weights)
+        if ends is None:
             return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        left = _projected(self, self.lin_l, x_src)
-        right = left if x_dst is x_src and self.share_weights else _projected(self, self.lin_r, x_dst)
-        walked = self.walked_index(edge_index)
+        return rows(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space)
+
+    def _attend(self, ends: _Ends) -> Tensor:
+        left = _projected(self, self.lin_l, ends.src)
+        right = left if ends.are_same and self.share_weights else _projected(self, self.lin_r, ends.dst)
+        walked = self._walked(ends.edges)
         out = attend(
             BothEnds(self.negative_slope),
             walked.plan,
@@ -135,42 +171,44 @@ class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyrig
             (right,),
             (self.att.squeeze(0),),
             dropout=attention_dropout(self, walked),
-            here=_here(self, walked, x_src, (self.lin_l,)),
+            here=_here(self, walked, ends.src, (self.lin_l,)),
             averages_heads=not self.concat,
         )
-        return finished(self, out, x_dst)
+        return finished(self, out, ends.dst)
 
 
 class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
     """Shi 2021. Edge attributes enter its keys and values feature by feature, so with them its own code runs."""
 
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex:
-        return edge_index
+    def walked_edges(self, edges: Edges) -> Edges | None:
+        return edges if self.choice().way is Way.WALK else None
 
     def forward(
         self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None
     ) -> Any:
-        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
-        can = can_attend(self, edge_index, x_src, x_dst, None, return_attention_weights)
-        if not can or edge_attr is not None:
+        ends = None if edge_attr is not None else self._ends(x, edge_index, None, return_attention_weights)
+        if ends is None:
             return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
+        return rows(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space)
+
+    def _attend(self, ends: _Ends) -> Tensor:
         out = attend(
             DotProduct(1 / math.sqrt(self.out_channels)),
-            edge_index.plan,
-            (_projected(self, self.lin_key, x_src), _projected(self, self.lin_value, x_src)),
-            (_projected(self, self.lin_query, x_dst),),
-            dropout=attention_dropout(self, edge_index),
-            here=_here(self, edge_index, x_src, (self.lin_key, self.lin_value)),
+            ends.edges.plan,
+            (_projected(self, self.lin_key, ends.src), _projected(self, self.lin_value, ends.src)),
+            (_projected(self, self.lin_query, ends.dst),),
+            dropout=attention_dropout(self, ends.edges),
+            here=_here(self, ends.edges, ends.src, (self.lin_key, self.lin_value)),
             averages_heads=not self.concat,
         )
         _spare(self, out)
         out = out.flatten(1)
         if not self.root_weight:
             return out
-        skip = self.lin_skip(x_dst)
+        skip = self._apply(self.lin_skip, ends.dst)
         if self.lin_beta is None:
             return out + skip
-        beta = self.lin_beta(torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
+        beta = self._apply(self.lin_beta, torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
         return beta * skip + (1 - beta) * out
 
 
@@ -180,8 +218,8 @@ def _by_heads(conv: Any, rows: Tensor) -> Tensor:
 
 def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
     """``lin(x)`` by heads, ``[n, H, C]``; to be made again in backward if the run asks for that."""
-    out = _by_heads(conv, lin(x))
-    recipes = conv.rank_graph.recipes if conv.rank_graph.config.recompute == "layer" else None
+    out = _by_heads(conv, conv._apply(lin, x))
+    recipes = conv.view.recipes if conv.view.config.recompute == "layer" else None
     if recipes is not None and is_plain_linear(lin) and not torch.is_autocast_enabled(x.device.type):
         weight, bias = unchanged(lin.weight), None if lin.bias is None else unchanged(lin.bias)
         recipes.note(out, x, lambda x, _: _by_heads(conv, linear(x, weight(), bias and bias())))
@@ -190,7 +228,7 @@ def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
 
 def _here(
     conv: Any,
-    index: RemoteIndex,
+    edges: Edges,
     x: Tensor,
     lins: tuple[Any, ...],
     further: Callable[[Tensor], tuple[Tensor, ...]] = lambda x: (),
@@ -206,17 +244,17 @@ def _here(
         return (*(_by_heads(conv, linear(x, lin.weight, lin.bias)) for lin in lins), *further(x))
 
     num_columns = len(lins) * conv.heads * conv.out_channels
-    held = held_rows(x, index.plan, sources, num_columns)
-    return held if held is not None else input_rows(x, index.plan, sources, num_columns)
+    held = held_rows(x, edges.plan, sources, num_columns)
+    return held if held is not None else input_rows(x, edges.plan, sources, num_columns)
 
 
 def _spare(conv: Any, out: Tensor) -> None:
     """Keep nothing of what was saved for ``out`` that can be made again."""
-    if conv.rank_graph.recipes is not None:
-        conv.rank_graph.recipes.spare(out)
+    if conv.view.recipes is not None:
+        conv.view.recipes.spare(out)
 
 
-def _scores(lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+def _scores(conv: Any, lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
     """For each of ``vectors`` ``[1, H, C]``, ``[n, H]``: its inner products with the heads of ``lin(x)``.
 
     The vectors are folded into the projection: multiplying and summing its output would make a tensor of that size, and
@@ -224,43 +262,24 @@ def _scores(lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
     """
     _, heads, channels = vectors[0].shape
     if not is_plain_linear(lin) or lin.bias is not None:
-        by_heads = lin(x).view(-1, heads, channels)
+        by_heads = conv._apply(lin, x).view(-1, heads, channels)
         return tuple((by_heads * att).sum(-1) for att in vectors)
     by_heads = lin.weight.view(heads, channels, -1)
     folded = [(by_heads * att.squeeze(0).unsqueeze(-1)).sum(1) for att in vectors]
-    return F.linear(x, torch.cat(folded)).split(heads, 1)
+    return linear(x, torch.cat(folded), recipes=conv.view.recipes).split(heads, 1)
 
 
-def can_attend(
-    conv: pyg.MessagePassing, edge_index: Any, x_src: Tensor, x_dst: Tensor | None, size: Any, asked: Any
-) -> bool:
-    """Whether one fused pass gives what ``conv`` would."""
-    return (
-        can_walk(conv, edge_index)
-        and type(conv.aggr_module) is SumAggregation
-        and size is None
-        and not weights_wanted(asked)
-        and x_dst is not None
-        and (len(x_src), len(x_dst)) == (edge_index.relation.num_src, edge_index.relation.num_dst)
-    )
-
-
-def attention_dropout(conv: Any, index: RemoteIndex) -> EdgeDropout | None:
+def attention_dropout(conv: Any, edges: Edges) -> EdgeDropout | None:
     """The next draw for the layer's attention weights; None if it drops none."""
     if not conv.training or conv.dropout == 0:
         return None
-    if index.edge_keys is None:
-        raise UnsupportedOperation(
-            "attention dropout needs to know which edge of the whole graph each edge is, but edges of unknown origin "
-            f"were added to this edge_index; set the layer's dropout to 0: {conv.dropout}"
-        )
-    return EdgeDropout(p=conv.dropout, key=index.graph.randomness.draw(), edge_keys=index.edge_keys)
+    return EdgeDropout(p=conv.dropout, key=draw_key(), edge_keys=edges.keys)
 
 
-def with_loop_attributes(index: RemoteIndex, edge_attr: Tensor, fill_value: Any) -> Tensor:
+def with_loop_attributes(edges: Edges, edge_attr: Tensor, fill_value: Any) -> Tensor:
     """PyG's attributes of added self-loops; ``mean`` and the like read in-edges only, which are all here."""
-    ids, kept = remove_self_loops(index.plain, edge_attr)
-    _, attributes = add_self_loops(ids, kept, fill_value=fill_value, num_nodes=index.relation.num_dst)
+    ids, kept = remove_self_loops(torch.stack([edges.src, edges.dst]), edge_attr)
+    _, attributes = add_self_loops(ids, kept, fill_value=fill_value, num_nodes=edges.num_dst)
     return attributes
 
 
@@ -269,14 +288,14 @@ def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
     _spare(conv, out)
     if not conv.concat:  # no operation keeps an average of heads, so that is where the rest goes
         if conv.res is not None:
-            out += conv.res(x_dst)
+            out += conv._apply(conv.res, x_dst)
         return out if conv.bias is None else out.add_(conv.bias)
     out = out.flatten(1)
     if conv.res is not None:
-        out = out + conv.res(x_dst)
+        out = out + conv._apply(conv.res, x_dst)
     if conv.bias is None:
         return out
-    shifted, recipes = out + conv.bias, conv.rank_graph.recipes
+    shifted, recipes = out + conv.bias, conv.view.recipes
     if recipes is not None and conv.res is None:  # then attention has kept `out`
         bias = unchanged(conv.bias)
         recipes.note(shifted, out, lambda x, _: x + bias())

@@ -11,12 +11,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch_geometric.nn import models
+from torch_geometric.nn import BatchNorm, models
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
-from fullgraph.pyg.rules import norms
 from fullgraph.pyg.rules.converted import Converted
-from fullgraph.pyg.rules.draws import Dropout
 from fullgraph.pyg.rules.ways import has_hooks
 
 MODELS: tuple[type[BasicGNN], ...] = (models.GCN, models.GraphSAGE, models.GAT, models.PNA)
@@ -44,18 +42,19 @@ def _in_place(model: BasicGNN) -> Iterator[None]:
     modules = [module for _, module in model.named_modules(remove_duplicate=False)]
     may = (
         type(model.act) is torch.nn.ReLU
+        and type(model.dropout) is torch.nn.Dropout
         and not model.act_first
         and modules.count(model.act) == modules.count(model.dropout) == 1  # no layer uses them too
-        and all(isinstance(norm, norms.BatchNorm | norms.BatchNorm1d) for norm in read)
+        and all(type(norm) in (BatchNorm, torch.nn.BatchNorm1d) for norm in read)
         and not any(has_hooks(module) for part in (model.act, model.dropout, *read) for module in part.modules())
     )
     if not may:
         yield
         return
-    act, dropout = cast(torch.nn.ReLU, model.act), cast(Dropout, model.dropout)
-    before = act.inplace
-    act.inplace = dropout.may_overwrite = True
+    act, dropout = cast(torch.nn.ReLU, model.act), cast(torch.nn.Dropout, model.dropout)
+    before = act.inplace, dropout.inplace
+    act.inplace = dropout.inplace = True
     try:
         yield
     finally:
-        act.inplace, dropout.may_overwrite = before, False
+        act.inplace, dropout.inplace = before

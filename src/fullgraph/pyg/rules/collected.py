@@ -1,6 +1,8 @@
-"""The arguments of one ``propagate`` by what their rows are, which PyG says by a name's ending.
+"""The arguments of one ``propagate`` by what their rows are.
 
-``_j`` is a source's and ``_i`` a destination's; what the rest is follows from its number of rows, on all ranks.
+PyG says by a name's ending whether it is a source's (``_j``) or a destination's (``_i``); what the rest is, the row
+space says. On a piece of the edges each is `Rows` of a piece, so that a message sees the whole graph's sizes and ids, and
+is found out where it looks beyond its piece.
 """
 
 import inspect
@@ -11,36 +13,51 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
 from fullgraph.engine import Arguments, Neighbourhood
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.rules.border import own
+from fullgraph.rows import Here, Rows, Space, rows
+from fullgraph.rows.table import entered_values
+from fullgraph.rows.ways import ways_of
 
 SOURCE, DESTINATION, EDGE, NODE, CONSTANT = "source", "destination", "edge", "node", "constant"
+IDS = frozenset(["edge_index", "edge_index_i", "edge_index_j"])
+"""Arguments of PyG's that are ids of the whole graph."""
 
 
 class Collected:
-    """The arguments of one ``propagate``, each tensor with what its rows are."""
+    """The arguments of one ``propagate``, each tensor with what its rows are.
 
-    def __init__(self, conv: MessagePassing, index: RemoteIndex, names: list[str], kwargs: dict[str, Any]):
-        self._fixed: dict[str, Any] = {}
+    Attributes:
+        is_sorted_out: whether it is known of all of them.
+        tensors: for the engine: plain ones, of this rank.
+    """
+
+    def __init__(
+        self, conv: MessagePassing, edges: Edges, names: list[str], kwargs: dict[str, Any], parameters: list[Tensor]
+    ):
+        self._edges, self._fixed = edges, {}
         found: dict[str, list[Tensor]] = {SOURCE: [], DESTINATION: [], EDGE: [], NODE: [], CONSTANT: []}
         self._places: dict[str, tuple[str, int]] = {}
-        values = {name: _argument(name, kwargs) for name in names}
-        values = {name: value for name, value in values.items() if value is not inspect.Parameter.empty}
-        kinds = _kinds(conv, index, values)
-        self.sorted_out = kinds is not None
-        for name, kind in (kinds or {}).items():
-            value = values[name]
+        self.is_sorted_out = True
+        for name in names:
+            value = _argument(name, kwargs)
+            if value is inspect.Parameter.empty:
+                continue
+            kind = _kind(conv, edges, name, value)
+            if kind == "unknown":
+                self.is_sorted_out = False
+                return
             if kind is None:
                 self._fixed[name] = value
             else:
                 self._places[name] = (kind, len(found[kind]))
-                found[kind].append(value)
-        parameters = [p for p in conv.parameters() if p.requires_grad]
+                found[kind].append(_own(value, kind, edges))
         self._num_dst = len(found[DESTINATION])
         self.tensors = Arguments(
             tuple(found[SOURCE]),
             (*found[DESTINATION], *found[NODE]),
             tuple(found[EDGE]),
-            tuple(found[CONSTANT]),
+            tuple(entered_values(found[CONSTANT], edges.view)),
             tuple(parameters),
         )
 
@@ -49,20 +66,29 @@ class Collected:
         """Whether an argument has a row per destination that the layer chooses from by itself."""
         return len(self.tensors.dst) > self._num_dst
 
-    def of(self, share: Arguments) -> dict[str, Any]:
-        """By name what belongs to some edges: ``share`` has their rows, in the places of ``tensors``."""
+    def of(self, space: Space, share: Arguments, nodes: Space | None = None) -> dict[str, Any]:
+        """By name what belongs to some edges, as `Rows` of the piece ``space``.
+
+        ``share`` has rows in the places of ``tensors``, those of all its nodes being of the piece ``nodes``.
+        """
         given = dict(self._fixed)
         for name, (kind, place) in self._places.items():
             if kind == SOURCE:
-                given[name] = share.src[place]
-            elif kind in (DESTINATION, NODE):
-                given[name] = share.dst[place + (self._num_dst if kind == NODE else 0)]
+                given[name] = _as_rows(share.src[place], space)
+            elif kind == DESTINATION:
+                given[name] = _as_rows(share.dst[place], space)
+            elif kind == NODE:
+                assert nodes is not None
+                given[name] = _as_rows(share.dst[place + self._num_dst], nodes)
+            elif kind == EDGE:
+                given[name] = _as_rows(share.edge[place], space)
             else:
-                given[name] = (share.edge if kind == EDGE else share.shared)[place]
+                given[name] = share.shared[place]
         return given
 
-    def of_run(self, run: Neighbourhood, share: Arguments) -> dict[str, Any]:
-        """What PyG would have collected, had the graph been this neighbourhood; ``share`` has a row per end."""
+    def of_run(self, run: Neighbourhood, share: Arguments, asked: frozenset[str]) -> dict[str, Any]:
+        """What PyG would have collected, on this neighbourhood; ``share`` has a row per end. ``asked``: some names."""
+        edges = self._edges
         at_edges = Arguments(
             tuple(t.index_select(0, run.src) for t in share.src),
             (*(t.index_select(0, run.dst) for t in share.dst[: self._num_dst]), *share.dst[self._num_dst :]),
@@ -70,53 +96,63 @@ class Collected:
             share.shared,
             share.read,
         )
-        num_rows = len(run.rows)
-        return self.of(at_edges) | {
-            "edge_index": torch.stack([run.src, run.dst]),
-            "edge_index_i": run.dst,
-            "edge_index_j": run.src,
+        space = edges.space.piece(run.edge_ids, len(run.edge_ids))
+        first, stop = run.rows.start, run.rows.stop
+        nodes = edges.dst_space.piece(slice(first, stop), stop - first)
+        index = _as_rows(edges.dst_space.positions[first:stop][run.dst], space)
+        for of, way in ((nodes, Here(run.dst)), (edges.dst_space, Here(run.dst + first))):
+            ways_of(index)[of] = (index._version, way)
+        given = self.of(space, at_edges, nodes) | {
+            "edge_index_i": index,
             "adj_t": None,
-            "index": run.dst,
+            "index": index,
             "ptr": None,
-            "size": [run.num_src, num_rows],
-            "size_i": num_rows,
-            "size_j": run.num_src,
-            "dim_size": num_rows,
+            "size": [edges.src_space.count, nodes.count],
+            "size_i": nodes.count,
+            "size_j": edges.src_space.count,
+            "dim_size": nodes.count,
         }
+        if asked & {"edge_index", "edge_index_j"}:
+            src = _as_rows(edges.src_ids[run.edge_ids], space)
+            given |= {"edge_index_j": src, "edge_index": rows(torch.stack([src, index]).as_subclass(Tensor), space, 1)}
+        return given
+
+
+def _as_rows(x: Tensor, space: Space) -> Rows:
+    return rows(x.view_as(x), space)
 
 
 def _argument(name: str, kwargs: dict[str, Any]) -> Any:
-    if name[-2:] not in ("_i", "_j"):
+    if name in IDS or name[-2:] not in ("_i", "_j"):
         return kwargs.get(name, inspect.Parameter.empty)
     value = kwargs.get(name[:-2], inspect.Parameter.empty)
     return value[1 if name.endswith("_i") else 0] if isinstance(value, tuple | list) else value
 
 
-def _kinds(conv: MessagePassing, index: RemoteIndex, arguments: dict[str, Any]) -> dict[str, str | None] | None:
-    """What each argument's rows are (None: no tensor), the same on all ranks; None if one cannot be told."""
-    possible = {name: _possible_kinds(conv, index, name, value) for name, value in arguments.items()}
-    kinds: dict[str, str | None] = {}
-    everywhere = index.graph.world.gather_objects(possible)
-    for name in arguments:
-        shared = set.intersection(*(set(there[name]) for there in everywhere))
-        # Edges come first: an argument without suffix is one per edge wherever sizes leave a choice.
-        kind = next((k for k in (None, SOURCE, DESTINATION, EDGE, NODE, CONSTANT) if k in shared), "unknown")
-        if kind == "unknown":
-            return None
-        kinds[name] = kind
-    return kinds
-
-
-def _possible_kinds(conv: MessagePassing, index: RemoteIndex, name: str, value: Any) -> list[str | None]:
+def _kind(conv: MessagePassing, edges: Edges, name: str, value: Any) -> str | None:
+    """What an argument's rows are; None: no tensor; ``unknown``: it cannot be told."""
     if not isinstance(value, Tensor):
         of_both_ends = isinstance(value, tuple | list) and any(isinstance(end, Tensor) for end in value)
-        return [] if of_both_ends else [None]
-    relation = index.relation
+        return "unknown" if of_both_ends else None
     if name.endswith(("_i", "_j")):
-        kind, num_rows = (SOURCE, relation.num_src) if name.endswith("_j") else (DESTINATION, relation.num_dst)
-        return [kind] if conv.node_dim in (0, -value.dim()) and len(value) == num_rows else []
-    kinds: list[str | None] = [CONSTANT]
-    if value.dim():
-        kinds += [EDGE] if len(value) == index.size(1) else []
-        kinds += [NODE] if len(value) == relation.num_dst else []
-    return kinds
+        space = edges.src_space if name.endswith("_j") else edges.dst_space
+        fits = value.dim() > 0 and conv.node_dim % value.dim() == 0 and value.shape[0] == space.num_rows
+        return ("source" if name.endswith("_j") else "destination") if fits and _row_dim(value) == 0 else "unknown"
+    if not isinstance(value, Rows):
+        return CONSTANT
+    if value._dim != 0:
+        return "unknown"
+    if value._space == edges.space or (value._space != edges.dst_space and len(value) == edges.space.num_rows):
+        return EDGE
+    return NODE if len(value) == edges.dst_space.num_rows else "unknown"
+
+
+def _row_dim(value: Tensor) -> int:
+    return value._dim if isinstance(value, Rows) else 0
+
+
+def _own(value: Tensor, kind: str, edges: Edges) -> Tensor:
+    if kind == CONSTANT:
+        return value
+    spaces = {SOURCE: edges.src_space, DESTINATION: edges.dst_space, NODE: edges.dst_space, EDGE: edges.space}
+    return own(value, spaces[kind])

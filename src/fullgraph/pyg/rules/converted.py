@@ -12,9 +12,10 @@ from typing import Any, Self
 
 from torch.nn import Module
 
-from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.rank_graph import RankGraph
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.graph import RankGraph
 from fullgraph.pyg.rules.ways import Choice
+from fullgraph.rows import View
 
 
 class Converted(Module):
@@ -22,8 +23,13 @@ class Converted(Module):
 
     rank_graph: RankGraph
 
-    def walked_index(self, edge_index: RemoteIndex) -> RemoteIndex | None:
-        """The edges that this layer walks over when it is given ``edge_index``; None if it takes no edges."""
+    @property
+    def view(self) -> View:
+        """The ranks."""
+        return self.rank_graph.view
+
+    def walked_edges(self, edges: Edges) -> Edges | None:
+        """The edges that this layer walks over when it is given ``edges``; None if it takes none, or does not walk."""
         return None
 
     @property

@@ -1,12 +1,13 @@
 """HGTConv: one softmax over the neighbours of all relations, as one walk over stacked sources.
 
-PyG stacks the key and value rows of one relation after another's and adds offsets to the ids; `stacked` does the same
-for rows that lie on several ranks, so that a row travels only for the relations that need it.
+PyG stacks the key and value rows of one relation after another's and adds offsets to the ids; here the row spaces are
+joined, once for all forwards.
 """
 
 import math
+from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
-from weakref import ref
 
 import torch
 import torch_geometric.nn as pyg
@@ -14,40 +15,44 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from fullgraph.engine import DotProduct, attend
-from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.attention import Attending
+from fullgraph.pyg.rules.border import own
 from fullgraph.pyg.rules.ways import can_walk
-from fullgraph.pyg.stacked import stack
+from fullgraph.rows import Away, Rows, rows
+from fullgraph.rows.space import Joined, Space
 
 
 class HGTConv(Attending, pyg.HGTConv):
     """Hu 2020. The prior of a relation is multiplied into its keys, which gives the same scores."""
 
     def forward(self, x_dict: Any, edge_index_dict: Any) -> Any:
-        if not any(isinstance(index, RemoteIndex) for index in edge_index_dict.values()):
+        indices = {tuple(relation): index for relation, index in edge_index_dict.items()}
+        walks = all(isinstance(i, EdgeRows) and can_walk(self, i) for i in indices.values())
+        if not walks or not all(isinstance(x, Rows) and x._dim == 0 for x in x_dict.values()):
             return super().forward(x_dict, edge_index_dict)
         channels = self.out_channels // self.heads
         k, q, v = {}, {}, {}
-        for kind, rows in self.kqv_lin(x_dict).items():
-            k[kind], q[kind], v[kind] = (t.reshape(len(t), self.heads, channels) for t in rows.tensor_split(3, dim=1))
-        keys = [
-            self._of_relation(self.k_rel, k[r[0]], r) * self.p_rel["__".join(r)].unsqueeze(-1) for r in edge_index_dict
-        ]
-        values = [self._of_relation(self.v_rel, v[r[0]], r) for r in edge_index_dict]
-        walked = _stacked(edge_index_dict, {kind: len(rows) for kind, rows in q.items()})
-        k_all, q_all, v_all = torch.cat(keys), torch.cat(list(q.values())), torch.cat(values)
-        if can_walk(self, walked):
-            out = attend(DotProduct(1 / math.sqrt(channels)), walked.plan, (k_all, v_all), (q_all,)).flatten(1)
-        else:
-            prior = k_all.new_ones(walked.size(1), self.heads)
-            out = self.propagate(walked, k=k_all, q=q_all, v=v_all, edge_attr=prior)
-        outs = dict(zip(q, out.split([len(rows) for rows in q.values()]), strict=True))
-        outs = self.out_lin({kind: gelu(rows) for kind, rows in outs.items() if kind in self.dst_node_types})
-        for kind, rows in outs.items():
-            if rows.size(-1) == x_dict[kind].size(-1):
+        for kind, x in self.kqv_lin(x_dict).items():
+            k[kind], q[kind], v[kind] = (
+                part.view(part.size(0), self.heads, channels) for part in x.tensor_split(3, dim=1)
+            )
+        keys = [self._of_relation(self.k_rel, k[r[0]], r) * self.p_rel["__".join(r)].unsqueeze(-1) for r in indices]
+        values = [self._of_relation(self.v_rel, v[r[0]], r) for r in indices]
+        edges = _stacked({r: i.walked for r, i in indices.items()}, {kind: x._space for kind, x in q.items()})
+        k_all, v_all = (own(torch.cat(parts), edges.src_space) for parts in (keys, values))
+        q_all = own(torch.cat(list(q.values())), edges.dst_space)
+        scale = DotProduct(1 / math.sqrt(channels))
+        out = attend(scale, edges.plan, (k_all, v_all), (q_all,)).flatten(1)
+        spaces = [x._space for x in q.values()]
+        parts = out.split([space.num_own for space in spaces])
+        outs = {kind: rows(part, space) for kind, part, space in zip(q, parts, spaces, strict=True)}
+        outs = self.out_lin({kind: gelu(x) for kind, x in outs.items() if kind in self.dst_node_types})
+        for kind, x in outs.items():
+            if x.size(-1) == x_dict[kind].size(-1):
                 alpha = self.skip[kind].sigmoid()
-                outs[kind] = alpha * rows + (1 - alpha) * x_dict[kind]
+                outs[kind] = alpha * x + (1 - alpha) * x_dict[kind]
         return outs
 
     def _of_relation(self, linear: Any, x: Tensor, relation: Any) -> Tensor:
@@ -57,35 +62,22 @@ class HGTConv(Attending, pyg.HGTConv):
         return torch.einsum("nhd,hde->nhe", x, weight)
 
 
-def _stacked(edge_index_dict: Any, num_rows: dict[str, int]) -> RemoteIndex:
-    """All relations' edges over stacked rows, made once for the same indices."""
-    for relation, index in edge_index_dict.items():
-        if not isinstance(index, RemoteIndex) or index.remote_row != 0:
-            raise UnsupportedOperation(
-                f"HGTConv takes the opened graph's own indices, or edges chosen from them, of the relation: {relation}"
-            )
-    indices = list(edge_index_dict.values())
-    made = indices[0].__dict__.setdefault("stacked", {})
-    name = tuple(id(index) for index in indices)
-    known, answer = made.get(name, ((), None))
-    if answer is not None and all(there() is index for there, index in zip(known, indices, strict=True)):
-        return answer
-    graph = indices[0].graph
-    ids = {relation[2]: index.relation.dst_ids for relation, index in edge_index_dict.items()}
-    nothing = indices[0].relation.dst_ids[:0]
-    dst_ids: dict[str, Tensor] = {
-        kind: ids[kind] if kind in ids else nothing.new_zeros(count) for kind, count in num_rows.items()
-    }
-    answer = stack(
-        indices,
-        [(relation, relation[2]) for relation in edge_index_dict],
-        {relation: index.relation.num_src for relation, index in edge_index_dict.items()},
-        dst_ids,
-        graph,
-        ("stacked", "to", "stacked"),
-    )
-    for other, (indices_of_other, _) in list(made.items()):
-        if any(there() is None for there in indices_of_other):
-            del made[other]
-    made[name] = (tuple(ref(index) for index in indices), answer)
-    return answer
+def _stacked(by_relation: Mapping[Any, Edges], nodes: Mapping[str, Space]) -> Edges:
+    """All relations' edges, from a row for each source of each relation to all types' rows. Collective once."""
+    first = next(iter(by_relation.values()))
+
+    def make() -> Edges:
+        src_space = Joined(tuple(edges.src_space for edges in by_relation.values()))
+        dst_space = Joined(tuple(nodes.values()))
+        first_dst = dict(zip(nodes, accumulate((space.num_own for space in nodes.values()), initial=0), strict=False))
+        src, dst, first_src = [], [], 0
+        for relation, edges in by_relation.items():
+            src.append(edges.src_ids + first_src)
+            dst.append(edges.dst + first_dst[relation[2]])
+            first_src += edges.src_space.num_rows
+        way = Away.to(src_space, torch.cat(src))
+        space = Joined(tuple(edges.space for edges in by_relation.values()))
+        return Edges(space, src_space, dst_space, way.halo, way.extended, torch.cat(dst))
+
+    name = ("stacked", *((relation, edges.space.key) for relation, edges in by_relation.items()), *nodes)
+    return first.constant(name, None, make)

@@ -1,7 +1,4 @@
-"""R-GCN: one walk per edge type, built once, and the whole graph's node ids where a layer is given no features.
-
-PyG chooses the edges of each type anew in every forward, which would build every walk anew.
-"""
+"""R-GCN: one walk per edge type, built once; PyG chooses the edges of each type anew in every forward."""
 
 from typing import Any
 
@@ -9,38 +6,39 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.errors import InputError
-from fullgraph.pyg.index import RemoteIndex, edges_at
-from fullgraph.pyg.narrow import narrowed
+from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.aggregating import Aggregating
-from fullgraph.pyg.rules.any_layer import AnyLayer
+from fullgraph.pyg.rules.any_layer import edges_between
+from fullgraph.pyg.rules.border import own
 from fullgraph.pyg.rules.ways import can_walk
+from fullgraph.rows import Rows
 
 
 class RGCNConv(Aggregating, pyg.RGCNConv):
     """Schlichtkrull 2018, eq. 2, with both of its regularisations (§2.2)."""
 
     def forward(self, x: Any, edge_index: Any, edge_type: Tensor | None = None) -> Tensor:
-        if not isinstance(edge_index, RemoteIndex):
+        x_src, x_dst = x if isinstance(x, tuple | list) else (x, x)
+        are_features = all(isinstance(end, Rows) and end.is_floating_point() for end in (x_src, x_dst))
+        if edge_type is None or not are_features or not can_walk(self, edge_index):
             return super().forward(x, edge_index, edge_type)
-        x_src, x_dst = _both_ends(self, x, edge_index)
-        ids_in_blocks = self.num_blocks is not None and not x_dst.is_floating_point()  # which PyG refuses
-        if edge_type is None or ids_in_blocks or not can_walk(self, edge_index):
-            return super().forward((x_src, x_dst), edge_index, edge_type)
-        out = torch.zeros(len(x_dst), self.out_channels, device=x_dst.device)
+        edges = edges_between(edge_index, {"x": (x_src, x_dst)})
+        assert edges is not None
+        out: Any = None
         # Unbound at once: the gradient of one slice of all weights is a tensor of the size of all weights.
-        for edges, weight in zip(
-            _by_type(edge_index, edge_type, self.num_relations), self._weights().unbind(), strict=True
+        for of_type, weight in zip(
+            _by_type(edges, edge_type, self.num_relations), self._weights().unbind(), strict=True
         ):
+            rows = self.propagate(EdgeRows.of(of_type), x=(x_src, x_dst))
             if self.num_blocks is not None:
-                rows = self.propagate(edges, x=x_src).view(len(x_dst), *weight.shape[:2])
-                out = out + torch.einsum("abc,bcd->abd", rows, weight).reshape(len(x_dst), self.out_channels)
-            elif x_src.is_floating_point():
-                out = out + self.propagate(edges, x=x_src) @ weight
+                rows = rows.view(rows.size(0), *weight.shape[:2])
+                rows = torch.einsum("abc,bcd->abd", rows, weight).reshape(rows.size(0), self.out_channels)
             else:
-                out = out + self.propagate(edges, x=weight[x_src])
+                rows = rows @ weight
+            out = rows if out is None else out + rows
         if self.root is not None:
-            out = out + (x_dst @ self.root if x_dst.is_floating_point() else self.root[x_dst])  # pyright: ignore[reportOptionalSubscript]
+            out = out + x_dst @ self.root
         return out if self.bias is None else out + self.bias
 
     def _weights(self) -> Tensor:
@@ -51,42 +49,11 @@ class RGCNConv(Aggregating, pyg.RGCNConv):
         return flat.view(self.num_relations, self.in_channels_l, self.out_channels)
 
 
-class FastRGCNConv(AnyLayer, pyg.FastRGCNConv):
-    """The same layer with a weight per edge."""
-
-    def forward(self, x: Any, edge_index: Any, edge_type: Tensor | None = None) -> Tensor:
-        if not isinstance(edge_index, RemoteIndex):
-            return super().forward(x, edge_index, edge_type)
-        x_src, x_dst = _both_ends(self, x, edge_index)
-        if not x_src.is_floating_point():
-            # PyG takes the source's place in the graph here, whatever the integers are.
-            x_src, _ = _both_ends(self, None, edge_index)
-        return super().forward((x_src, x_dst), edge_index, edge_type)
-
-    def message(self, x_j: Tensor, edge_type: Tensor, edge_index_j: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """``edge_index_j`` counts a rank's rows; the ids that were fetched are those of the whole graph."""
-        return super().message(x_j, edge_type, edge_index_j if x_j.is_floating_point() else x_j)
-
-
-def _both_ends(conv: pyg.RGCNConv, x: Any, index: RemoteIndex) -> tuple[Tensor, Tensor]:
-    """Rows of sources and of destinations; ids for None, as PyG counts all nodes there."""
-    x_src, x_dst = x if isinstance(x, tuple | list) else (x, x)
-    if x_src is None:
-        relation = index.relation
-        num_nodes = relation.graph.num_global_nodes.get(relation.name[0])
-        if not relation.square or conv.in_channels_l != num_nodes:
-            raise InputError(
-                f"{type(conv).__name__} without features needs in_channels to be the number of nodes of the whole "
-                f"graph, {num_nodes} of type {relation.name[0]!r}: {conv.in_channels_l}"
-            )
-        x_src = relation.dst_ids
-    return x_src, x_src if x_dst is None else x_dst
-
-
-def _by_type(index: RemoteIndex, edge_type: Tensor, num_types: int) -> list[RemoteIndex]:
+def _by_type(edges: Edges, edge_type: Tensor, num_types: int) -> list[Edges]:
     """The edges of each type; made once for an ``edge_type`` that does not change."""
 
-    def chosen() -> list[RemoteIndex]:
-        return [narrowed(edges_at(index, edge_type == kind)) for kind in range(num_types)]
+    def chosen() -> list[Edges]:
+        types = own(edge_type, edges.space)
+        return [edges.chosen(edges.space.subset(types == kind)).narrowed() for kind in range(num_types)]
 
-    return index.constant(("by type", num_types), edge_type, chosen)
+    return edges.constant(("by type", num_types), edge_type, chosen)

@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 import torch_geometric.nn as pyg
-from torch import Tensor
 from torch.nn.modules.module import _has_any_global_hook
 from torch_geometric.nn import MessagePassing
 
-from fullgraph.pyg.index import RemoteIndex
+from fullgraph.rows import Rows
 
 _HOOKS = (
     "_propagate_forward_pre_hooks",
@@ -38,8 +37,6 @@ class Way(Enum):
     BLOCKS = "block by block"
     NEIGHBOURHOODS = "by neighbourhood"
     AT_ONCE = "all at once"
-    ROW_WISE = "row-wise"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ def why_not_sequential(conv: MessagePassing) -> str | None:
 
 def can_walk(conv: MessagePassing, edge_index: Any) -> bool:
     """Whether the engine may take ``conv.propagate`` over, on this index."""
-    return isinstance(edge_index, RemoteIndex) and edge_index.remote_row == 0 and why_not_sequential(conv) is None
+    is_index = isinstance(edge_index, Rows) and edge_index.dtype == torch.int64 and edge_index.dim() == 2
+    return is_index and why_not_sequential(conv) is None
 
 
 def is_plain_linear(module: Any) -> bool:
@@ -79,10 +77,3 @@ def has_hooks(module: torch.nn.Module) -> bool:
 def weights_wanted(value: Any) -> bool:
     """Whether a layer was asked to return its attention weights: PyG looks for any bool, False included."""
     return isinstance(value, bool)
-
-
-def by_rows(x: Any, conv: MessagePassing) -> Tensor | None:
-    """A view of ``x`` with nodes first; None if it has no such view, or no numbers that could be summed."""
-    if not isinstance(x, Tensor) or not torch.is_floating_point(x) or not -x.dim() <= conv.node_dim < x.dim():
-        return None
-    return x.movedim(conv.node_dim, 0)

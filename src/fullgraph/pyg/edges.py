@@ -1,0 +1,222 @@
+"""The edges of one relation as the engine walks over them: those into rows that this rank has, on plain tensors.
+
+Their sources are extended ids (`engine.Halo`): own rows first, then the rows of other ranks that these edges need. So
+whatever is grouped by destination is on this rank, and global already.
+"""
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, Self, TypeVar
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from fullgraph.engine import Halo, Identity, Neighbourhood, Plan, could_be_constant, neighbourhoods, with_halo
+from fullgraph.rows import Away, Here, Space, View
+from fullgraph.rows.recent import Recent
+from fullgraph.rows.space import Joined
+
+Made = TypeVar("Made")
+
+
+class Edges:
+    """In-edges of own rows; immutable.
+
+    Attributes:
+        space: the edges' row space.
+        src_space: of the rows that they start from.
+        dst_space: of the rows that they lead to.
+        halo: own source rows and those needed from elsewhere.
+        src: int64 ``[num_own]``, each edge's source as an extended id.
+        dst: int64 ``[num_own]``, each edge's destination among this rank's rows.
+    """
+
+    def __init__(self, space: Space, src_space: Space, dst_space: Space, halo: Halo, src: Tensor, dst: Tensor):
+        self.space, self.src_space, self.dst_space = space, src_space, dst_space
+        self.halo, self.src, self.dst = halo, src, dst
+        self._chosen: Recent[Edges] = Recent(2 * space.num_rows)
+        self._constants: dict[Hashable, tuple[Identity, Any]] = {}
+        self._of_edges: dict[Hashable, Any] = {}
+
+    @property
+    def view(self) -> View:
+        """The ranks."""
+        return self.space.view
+
+    @property
+    def num_src(self) -> int:
+        """Source rows that this rank has."""
+        return self.src_space.num_own
+
+    @property
+    def num_dst(self) -> int:
+        """Destination rows that this rank has."""
+        return self.dst_space.num_own
+
+    @property
+    def is_square(self) -> bool:
+        """Whether sources and destinations are the same rows, so that self-loops mean something."""
+        return self.src_space == self.dst_space
+
+    @property
+    def keys(self) -> Tensor:
+        """What draws for edges are keyed by, int64 ``[num_own]``."""
+        return self.space.keys
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The walks over these edges."""
+        return Plan(self.halo, self.src, self.dst, self.num_dst)
+
+    @cached_property
+    def neighbourhoods(self) -> list[Neighbourhood]:
+        """Complete neighbourhoods of all own rows, a bounded number of edges each. Collective the first time."""
+        return neighbourhoods(self.plan, self.view.config.chunk_edges, self.space.positions)
+
+    @cached_property
+    def places_by_destination(self) -> Tensor:
+        """Where each edge stands when one neighbourhood follows another, int64 ``[num_own]``."""
+        order = torch.cat([run.edge_ids for run in self.neighbourhoods])
+        return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device))
+
+    # What a program reads of them: ids of the whole graph, made when they are asked for.
+
+    @cached_property
+    def src_ids(self) -> Tensor:
+        """Original ids of the sources, int64 ``[num_own]``. Collective the first time."""
+        return with_halo(self.src_space.positions, self.halo)[self.src]
+
+    @property
+    def dst_ids(self) -> Tensor:
+        """Original ids of the destinations, int64 ``[num_own]``."""
+        return self.dst_space.positions[self.dst]
+
+    @cached_property
+    def way_to_src(self) -> Away:
+        """From rows of the sources' space to each edge's source."""
+        return Away(self.view, self.halo, self.src)
+
+    @cached_property
+    def way_to_dst(self) -> Here:
+        """From rows of the destinations' space to each edge's destination."""
+        return Here(self.dst)
+
+    # Layers derive the same few sets of edges in every forward, and each has walks to build.
+
+    @cached_property
+    def is_no_loop(self) -> Tensor:
+        """Which edges join two rows, bool ``[num_own]``; an own row's extended id is its own."""
+        return self.src != self.dst
+
+    @cached_property
+    def without_self_loops(self) -> "Edges":
+        """The edges that join two rows. Collective the first time."""
+        return self.chosen(self.space.subset(self.is_no_loop))
+
+    @cached_property
+    def with_loops_appended(self) -> "Edges":
+        """These edges and then one self-loop for each row."""
+        loops = torch.arange(self.num_dst, device=self.dst.device)
+        return self.followed_by(self.dst_space, loops, loops)
+
+    @property
+    def with_self_loops(self) -> "Edges":
+        """These edges with every self-loop replaced by exactly one for each row, at the end, as PyG orders them."""
+        return self.without_self_loops.with_loops_appended
+
+    def followed_by(self, space: Space, src: Tensor, dst: Tensor) -> "Edges":
+        """These edges and then others, of the row space ``space``, between the same rows over the same halo."""
+        joined = Joined((self.space, space))
+        return Edges(
+            joined, self.src_space, self.dst_space, self.halo, torch.cat([self.src, src]), torch.cat([self.dst, dst])
+        )
+
+    def chosen(self, space: Any) -> "Edges":
+        """Some of these edges: a space derived from theirs, with ``chosen`` local rows; made once for equal spaces."""
+        known = self._chosen.get(space.key)
+        if known is not None:
+            return known
+        at = space.chosen
+        made = Edges(space, self.src_space, self.dst_space, self.halo, self.src[at], self.dst[at])
+        return self._chosen.put(space.key, made, space.num_rows)
+
+    def narrowed(self) -> "Edges":
+        """The same edges over a halo of the rows that these need alone: a walk sends no other row. Collective."""
+        if self.view.is_alone:
+            return self
+        halo, src = self.halo, self.src.clone()
+        foreign = src >= halo.num_own
+        used = torch.unique(src[foreign]) - halo.num_own
+        cuts = torch.searchsorted(used, halo.offsets)
+        needed = tuple(
+            there[used[cuts[rank] : cuts[rank + 1]] - halo.offsets[rank]] for rank, there in enumerate(halo.needed)
+        )
+        src[foreign] = halo.num_own + torch.searchsorted(used, src[foreign] - halo.num_own)
+        smaller = Halo.connect(self.view.world, halo.config, halo.num_own, needed)
+        return Edges(self.space, self.src_space, self.dst_space, smaller, src, self.dst)
+
+    @cached_property
+    def reversed(self) -> "Edges":
+        """The same edges from their destinations to their sources, each where its new destination is. Collective."""
+        return settled(self.space, self.dst_ids, self.src_ids, self.dst_space, self.src_space)
+
+    def constant(self, name: Hashable, given: Tensor | None, make: Callable[[], Made]) -> Made:
+        """``make()``, remembered under ``name`` for as long as the tensor it is made from is the same.
+
+        ``given`` is that tensor, or None if the edges alone decide. A program changes a tensor on all ranks at once, so
+        all of them make it again or none. Nothing made from a tensor that needs a gradient is remembered.
+        """
+        if given is None:
+            if name not in self._of_edges:
+                self._of_edges[name] = make()
+            return self._of_edges[name]
+        if not could_be_constant(given):
+            return make()
+        known = self._constants.get(name)
+        if known is None or not known[0].is_still(given):
+            weak = ref(self)
+            known = self._constants[name] = (Identity(given, lambda _: _forget(weak, name)), make())
+        return known[1]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+def _forget(edges: "ref[Edges]", name: Hashable) -> None:
+    there = edges()
+    if there is not None:
+        there._constants.pop(name, None)
+
+
+def settled(space: Space, src_ids: Tensor, dst_ids: Tensor, src_space: Space, dst_space: Space) -> Edges:
+    """Edges given by ids of the whole graph, each brought to the rank that has its destination. Collective.
+
+    Args:
+        space: the edges' row space.
+        src_ids: int64 ``[num_own]``, positions in ``src_space``.
+        dst_ids: int64 ``[num_own]``, positions in ``dst_space``.
+        src_space: of the rows that they start from.
+        dst_space: of the rows that they lead to.
+
+    Raises:
+        IndexError: on all ranks, if an id is out of range.
+    """
+    view, num_ranks = space.view, space.view.world.num_ranks
+    src_ids, dst_ids = _in_range(src_ids, src_space), _in_range(dst_ids, dst_space)
+    owner, dst = dst_space.locate(dst_ids)
+    if bool(view.max((owner != view.world.rank).any().view(1))):
+        order = owner.argsort(stable=True)
+        told = torch.stack([src_ids, dst, space.positions], 1)[order]
+        heard = torch.cat(view.swap(list(told.split(torch.bincount(owner, minlength=num_ranks).tolist()))))
+        src_ids, dst, positions = heard[heard[:, 2].argsort()].unbind(1)
+        space = Space(view, space.num_rows, len(dst), ("settled", space.key, view.new_number()), positions)
+    way = Away.to(src_space, src_ids)
+    return Edges(space, src_space, dst_space, way.halo, way.extended, dst)
+
+
+def _in_range(ids: Tensor, space: Space) -> Tensor:
+    wrong = ((ids < 0) | (ids >= space.num_rows)).any().view(1)
+    if bool(space.view.max(wrong)):
+        raise IndexError(f"an edge leads to a row that is out of range for {space.num_rows} rows")
+    return ids

@@ -1,0 +1,71 @@
+"""What one rank knows of an opened graph; its data, layers and whatever is derived from them share one object of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
+
+from fullgraph.comm import World
+from fullgraph.config import EngineConfig
+from fullgraph.errors import InputError
+from fullgraph.graph import NodeType, Relation
+from fullgraph.pyg.edges import Edges
+from fullgraph.rows import Space, View
+
+
+@dataclass(eq=False, frozen=True, kw_only=True)
+class RankGraph:
+    """The rows of every node type and the edges of every relation on this rank.
+
+    Attributes:
+        view: the ranks, and what rows of this graph share.
+        nodes: per node type, its row space.
+        edges: per relation, the in-edges of own rows.
+        checksum: of the graph on disk; of one that was opened in memory, None.
+    """
+
+    view: View
+    nodes: Mapping[NodeType, Space]
+    edges: Mapping[Relation, Edges]
+    checksum: str | None
+
+    @property
+    def world(self) -> World:
+        """The ranks."""
+        return self.view.world
+
+    @property
+    def config(self) -> EngineConfig:
+        """How the engine walks."""
+        return self.view.config
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copied model or data stays on the same graph: connections to other ranks cannot be copied."""
+        return self
+
+
+def remember_graph(data: BaseData, graph: RankGraph) -> None:
+    """Note that ``data`` is of ``graph``; copies of it are too."""
+    data.__dict__["_rank_graph"] = graph
+
+
+def rank_graph(data: BaseData) -> RankGraph:
+    """What this rank knows of the graph that ``data`` belongs to.
+
+    Raises:
+        InputError: if ``data`` does not come from ``fullgraph.open``.
+    """
+    graph = getattr(data, "__dict__", {}).get("_rank_graph")
+    if graph is None:
+        raise InputError(
+            "data must come from fullgraph.open, which takes the folder of a partitioned graph or a PyG Data or "
+            f"HeteroData in memory: {type(data).__name__}"
+        )
+    return graph
+
+
+def is_homogeneous(data: BaseData) -> bool:
+    """Whether it is a PyG ``Data``."""
+    return isinstance(data, Data)

@@ -1,0 +1,134 @@
+"""Arguments that meet: rows of one space each where the other's are, and of what every rank has this rank's share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.rows.routes import Away
+from fullgraph.rows.space import Piece, Space
+from fullgraph.rows.table import mapped, name_of, refuse, tensors_in
+from fullgraph.rows.tensor import Rows, local, rows
+
+
+def one_space(func: Any, values: Any) -> Space:
+    """The space in which all `Rows` among ``values`` meet: that of the first, or the piece that one of them is of.
+
+    Raises:
+        RuntimeError: if they differ in their numbers of rows, as torch does.
+    """
+    found: Space | None = None
+    for x in tensors_in(values):
+        if isinstance(x, Rows):
+            if found is None or isinstance(x._space, Piece):
+                before, found = found, x._space
+                if before is not None and before.num_rows != found.num_rows:
+                    _sizes_differ(func, before.num_rows, found.num_rows)
+            elif found.num_rows != x._space.num_rows:
+                _sizes_differ(func, found.num_rows, x._space.num_rows)
+    assert found is not None
+    return found
+
+
+def _sizes_differ(func: Any, one: int, other: int) -> None:
+    raise RuntimeError(f"{name_of(func)}: the size of rows of one tensor must match that of another: {one}, {other}")
+
+
+def moved(x: Tensor, space: Space) -> Tensor:
+    """The same rows of the whole graph, each where ``space`` has its own; as many of them, by position."""
+    if not isinstance(x, Rows) or x._space == space:
+        return x
+    if isinstance(space, Piece) and space.base == x._space:
+        chosen, plain = space.chosen, local(x)
+        if isinstance(chosen, slice):
+            part = plain.narrow(x._dim, chosen.start, chosen.stop - chosen.start)
+        else:
+            part = plain.index_select(x._dim, chosen)
+        return rows(part, space, x._dim)
+    if isinstance(x._space, Piece):
+        space.view.check()
+    if space.view.is_alone and space.is_identity and x._space.is_identity:
+        return rows(x.as_subclass(Tensor), space, x._dim)
+    made = space.view.made
+    way = ("move", x._space.key, space.key)
+    route = made.get(way) or made.put(way, Away.to(x._space, space.positions), 2 * space.num_rows)
+    there = route.fetch(local(x).movedim(x._dim, 0)).movedim(0, x._dim)
+    return rows(there, space, x._dim)
+
+
+def broadcast(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Space, int]:
+    """Arguments that broadcast against each other, as local tensors.
+
+    Returns:
+        The arguments, the space and the rows' dimension counted from the right, 1 for the last.
+
+    Raises:
+        UnsupportedOperation: if rows of one would meet columns of another.
+        RuntimeError: if sizes do not match, as in torch.
+    """
+    space = one_space(func, (args, kwargs))
+    from_right = {x.dim() - x._dim for x in tensors_in((args, kwargs)) if isinstance(x, Rows)}
+    if len(from_right) > 1:
+        refuse(func, "would pair the rows of one argument with columns of another")
+    (right,) = from_right
+
+    def cut(x: Tensor) -> Tensor:
+        if isinstance(x, Rows):
+            return moved(x, space)
+        if x.dim() < right or x.shape[x.dim() - right] == 1:
+            return x
+        return share(func, x, space, x.dim() - right)
+
+    return mapped(args, cut), mapped(kwargs, cut), space, right
+
+
+def share(func: Any, x: Tensor, space: Space, dim: int) -> Tensor:
+    """This rank's rows of what every rank has.
+
+    Raises:
+        RuntimeError: if it does not have as many rows.
+    """
+    if x.shape[dim] != space.num_rows:
+        _sizes_differ(func, space.num_rows, x.shape[dim])
+    return space.localize(x, dim)
+
+
+def at_rows(func: Any, x: Any, space: Space, dim: int = 0) -> Tensor:
+    """This rank's rows of `Rows` or of what every rank has, as a plain tensor whose rows are those of ``space``."""
+    if isinstance(x, Rows):
+        if x._dim != dim:
+            refuse(func, "would pair the rows of one argument with columns of another")
+        return local(moved(x, space))
+    return share(func, x, space, dim)
+
+
+def wrapped(out: Any, space: Space, right: int) -> Any:
+    """Every tensor of a result as `Rows`, whose rows are dimension ``-right``."""
+    return wrapped_each(out, space, lambda x: x.dim() - right)
+
+
+def wrapped_at(out: Any, space: Space, dim: int) -> Any:
+    """Every tensor of a result as `Rows`, whose rows are dimension ``dim``."""
+    return wrapped_each(out, space, lambda x: dim)
+
+
+def wrapped_each(out: Any, space: Space, dim: Callable[[Tensor], int]) -> Any:
+    """Every tensor of a result as `Rows`; named tuples stay what they are."""
+    if isinstance(out, Tensor):
+        return rows(out, space, dim(out))
+    if isinstance(out, list | tuple):
+        entries = [wrapped_each(entry, space, dim) for entry in out]
+        return type(out)(entries)
+    return out
+
+
+def by_name(args: tuple[Any, ...], kwargs: dict[str, Any], names: str) -> dict[str, Any]:
+    """Arguments by the names of a signature; more positional ones than names are an error of the caller's."""
+    given = dict(zip(names.split(), args, strict=False))
+    return {**given, **kwargs}
+
+
+def count_as(space: Space, like: Tensor) -> Tensor:
+    """The number of rows as a scalar of ``like``'s dtype."""
+    return torch.tensor(space.num_rows, dtype=like.dtype, device=like.device)

@@ -1,0 +1,52 @@
+"""Arguments of torch's functions in one form: by name, and dimensions counted from 0."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from fullgraph.rows.alignment import by_name
+from fullgraph.rows.table import refuse
+from fullgraph.rows.tensor import Rows
+
+_ALIASES = {"self": "input", "tensor": "input", "x": "input", "A": "input", "axis": "dim", "keepdims": "keepdim"}
+
+
+def named(args: tuple[Any, ...], kwargs: dict[str, Any], signature: str) -> dict[str, Any]:
+    """Arguments by the names of a signature, whichever of torch's names the caller used."""
+    given = by_name(args, kwargs, signature)
+    return {_ALIASES.get(name, name): value for name, value in given.items()}
+
+
+def rows_among(func: Any, given: dict[str, Any], name: str = "input") -> Rows:
+    """The argument of this name, which must be `Rows`, and ``out=`` is not given.
+
+    Raises:
+        UnsupportedOperation: otherwise.
+    """
+    if given.get("out") is not None:
+        refuse(func, "does not write results of rows to out=")
+    x = given.get(name)
+    if not isinstance(x, Rows):
+        refuse(func, "has a meaning only for rows as its first argument")
+    return x
+
+
+def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Some dimensions of ``x``, counted from 0; None means all.
+
+    Raises:
+        IndexError: if one is out of range, as in torch.
+        RuntimeError: if one is given twice, as in torch.
+    """
+    n = x.dim()
+    if dim is None:
+        return tuple(range(n))
+    found: list[int] = []
+    for each in (dim,) if isinstance(dim, int) else dim:
+        if not -n <= each < n:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {each})")
+        if each % n in found:
+            raise RuntimeError(f"dim {each % n} appears multiple times in the list of dims")
+        found.append(each % n)
+    return tuple(found)

@@ -1,0 +1,13 @@
+"""``torch.compile`` leaves what works on `Rows` as it is: compiled code would have this rank's sizes for the graph's.
+
+Dynamo makes fake tensors of the local memory and guards their shapes. Told not to trace `Rows`, it breaks its graph
+wherever they are used, compiles what is between, and follows no call into this package.
+"""
+
+import torch._dynamo.config
+import torch._dynamo.trace_rules
+
+from fullgraph.rows.tensor import Rows
+
+torch._dynamo.config.nontraceable_tensor_subclasses.add(Rows)
+torch._dynamo.trace_rules.add(__name__.partition(".")[0])

@@ -1,0 +1,322 @@
+"""Products that sum over dimensions, by one idea: each dimension has a letter, and one letter is the rows'.
+
+Every rank multiplies its own rows, and what every rank has is cut along the rows' letter. If the letter is in the
+result, the result's rows are complete; if it is summed, the ranks' products are added up. Two letters for rows would
+ask for every pair of rows, and are refused.
+"""
+
+import string
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullgraph.engine import linear as engine_linear
+from fullgraph.rows.adjoints import sum_over_ranks
+from fullgraph.rows.alignment import broadcast, by_name, moved, one_space, share, wrapped
+from fullgraph.rows.shapes import dimension, refuse_out
+from fullgraph.rows.space import Space
+from fullgraph.rows.table import composite, entered, entered_values, meaning, refuse
+from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
+from fullgraph.rows.view import View
+
+_LOWER, _UPPER = string.ascii_lowercase, string.ascii_uppercase
+
+
+def contracted(
+    func: Any,
+    operands: Sequence[Tensor],
+    inputs: Sequence[str],
+    output: str,
+    call: Callable[..., Tensor],
+    spreads: str = "",
+) -> Tensor:
+    """A function that is linear in each operand, by the letters of their dimensions.
+
+    Args:
+        func: what to name in an error.
+        operands: at least one of them `Rows`. What every rank has is entered here.
+        inputs: a letter for each dimension of each operand; equal ones are multiplied with each other.
+        output: the letters of the result; those that are missing are summed over.
+        call: the function, on local operands.
+        spreads: letters along which one entry stands for all.
+
+    Returns:
+        `Rows` if the rows' letter is in ``output``, else what every rank has.
+    """
+    with functions_off():
+        space = one_space(func, operands)
+        of_rows = {names[x._dim] for x, names in zip(operands, inputs, strict=True) if isinstance(x, Rows)}
+        if len(of_rows) > 1 or any(names.count(letter) > 1 for letter in of_rows for names in inputs):
+            refuse(func, "would pair every row with every other one")
+        (letter,) = of_rows
+        operands, _ = entered(tuple(operands), {})
+        cut = [_cut(func, x, names, letter, space, spreads) for x, names in zip(operands, inputs, strict=True)]
+        result = call(*cut)
+        if letter in output:
+            return rows(result, space, output.index(letter))
+        return sum_over_ranks(result, space.view)
+
+
+def _cut(func: Any, x: Tensor, names: str, letter: str, space: Space, spreads: str) -> Tensor:
+    """This rank's share of an operand, as a plain tensor."""
+    if isinstance(x, Rows):
+        return local(moved(x, space))
+    if x.layout is not torch.strided:
+        refuse(func, "with a sparse tensor that every rank has")
+    if letter not in names:
+        return x
+    dim = names.index(letter)
+    if x.shape[dim] == 1 != space.num_rows and letter in spreads:
+        return x
+    return share(func, x, space, dim)
+
+
+# Products of two, and of chains.
+
+
+def _product_letters(a: int, b: int) -> tuple[str, str, str, str]:
+    """The letters of ``torch.matmul`` of ``a`` and of ``b`` dimensions, those of the result, and the batch's."""
+    batch = _LOWER[: max(a, b, 2) - 2]
+    rows_of_a, columns_of_b = "X" * (a > 1), "Y" * (b > 1)
+    left = batch[len(batch) - max(a - 2, 0) :] + rows_of_a + "K"
+    right = batch[len(batch) - max(b - 2, 0) :] + "K" + columns_of_b
+    return left, right, batch + rows_of_a + columns_of_b, batch
+
+
+def _product(func: Any, a: Tensor, b: Tensor) -> Tensor:
+    left, right, output, batch = _product_letters(a.dim(), b.dim())
+    return contracted(func, [a, b], [left, right], output, func, batch)
+
+
+def _register_product(name: str, func: Any) -> None:
+    @composite(name)
+    def product(input: Tensor, other: Tensor | None = None, *, out: Tensor | None = None, **named: Tensor) -> Tensor:
+        refuse_out(name, out)
+        (second,) = [other] if other is not None else named.values()
+        assert second is not None
+        return _product(func, input, second)
+
+
+for _name, _func in {
+    "matmul": torch.matmul,
+    "__matmul__": torch.matmul,
+    "linalg_matmul": torch.matmul,
+    "mm": torch.mm,
+    "bmm": torch.bmm,
+    "mv": torch.mv,
+    "dot": torch.dot,
+    "vdot": torch.vdot,
+}.items():
+    _register_product(_name, _func)
+
+
+@composite("__rmatmul__")
+def _reflected_product(self: Tensor, other: Tensor) -> Tensor:
+    return _product(torch.matmul, other, self)
+
+
+@composite("linalg_multi_dot")
+def _chain(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    refuse_out("multi_dot", out)
+    first = 1 - (tensors[0].dim() == 1)
+    pairs = [_LOWER[place : place + 2] for place in range(len(tensors))]
+    pairs[0] = pairs[0][1 - first :]
+    pairs[-1] = pairs[-1][: tensors[-1].dim()]
+    output = pairs[0][:first] + pairs[-1][1:]
+    return contracted("multi_dot", tensors, pairs, output, lambda *cut: torch.linalg.multi_dot(cut))
+
+
+@composite("chain_matmul")
+def _chain_of_matrices(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
+    return _chain(matrices, out=out)
+
+
+@composite("outer ger")
+def _outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
+    refuse_out("outer", out)
+    if input.dim() != 1 or vec2.dim() != 1:
+        raise RuntimeError(f"outer: Expected 1-D arguments, but got {input.dim()}-D and {vec2.dim()}-D")
+    return contracted("outer", [input, vec2], ["a", "b"], "ab", torch.outer)
+
+
+@composite("inner")
+def _inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
+    refuse_out("inner", out)
+    summed = "K" if input.dim() and other.dim() else ""
+    left, right = _LOWER[: input.dim() - len(summed)], _UPPER[11:][: other.dim() - len(summed)]
+    return contracted("inner", [input, other], [left + summed, right + summed], left + right, torch.inner)
+
+
+@composite("linalg_vecdot")
+def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
+    refuse_out("vecdot", out)
+    letters = _LOWER[: max(x.dim(), y.dim())]
+    place = dimension(dim, len(letters))
+    inputs = [letters[len(letters) - x.dim() :], letters[len(letters) - y.dim() :]]
+    output = letters[:place] + letters[place + 1 :]
+    return contracted("vecdot", [x, y], inputs, output, lambda a, b: torch.linalg.vecdot(a, b, dim=dim), output)
+
+
+@composite("tensordot")
+def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
+    refuse_out("tensordot", out)
+    of_a, of_b = _summed_dims(dims)
+    left, right = list(_LOWER[: a.dim()]), list(_UPPER[: b.dim()])
+    for i, j in zip(of_a, of_b, strict=True):
+        right[dimension(j, b.dim())] = left[dimension(i, a.dim())]
+    output = "".join([c for c in left if c not in right] + [c for c in right if c not in left])
+    inputs = ["".join(left), "".join(right)]
+
+    def call(a: Tensor, b: Tensor) -> Tensor:
+        return torch.tensordot(a, b, (of_a, of_b))  # pyright: ignore[reportArgumentType]
+
+    return contracted("tensordot", [a, b], inputs, output, call, inputs[0])
+
+
+def _summed_dims(dims: Any) -> tuple[list[int], list[int]]:
+    """The dimensions of both operands that ``torch.tensordot`` sums over, in pairs."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist() if dims.numel() > 1 else int(dims)
+    if isinstance(dims, int):
+        return list(range(-dims, 0)), list(range(dims))
+    of_a, of_b = dims
+    return list(of_a), list(of_b)
+
+
+@composite("einsum")
+def _einsum(equation: str, *operands: Any) -> Tensor:
+    tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
+    inputs, output = _subscripts(equation, [x.dim() for x in tensors])
+
+    def call(*cut: Tensor) -> Tensor:
+        return torch.einsum(equation, *cut)
+
+    if len(inputs) != len(tensors) or any(len(i) != x.dim() for i, x in zip(inputs, tensors, strict=True)):
+        return call(*map(local, tensors))  # raises torch's own error
+    return contracted("einsum", tensors, inputs, output, call, string.ascii_letters)
+
+
+def _subscripts(equation: str, num_dims: list[int]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result, with letters in place of dots."""
+    given, arrow, output = equation.replace(" ", "").partition("->")
+    inputs = given.split(",")
+    unused = "".join(letter for letter in string.ascii_letters if letter not in equation)
+    hidden = [n - len(i) + 3 if "..." in i else 0 for i, n in zip(inputs, num_dims, strict=False)]
+    batch = unused[: max(hidden, default=0)]
+    named = "".join(inputs).replace(".", "")
+    if not arrow:
+        output = "..." + "".join(sorted(letter for letter in set(named) if named.count(letter) == 1))
+    full = [i.replace("...", batch[len(batch) - n :]) for i, n in zip(inputs, hidden, strict=False)]
+    return full, output.replace("...", batch)
+
+
+# Products to which something is added: once, after the sum over ranks.
+
+
+@composite("linear")
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    with functions_off():
+        if _is_by_row(input, weight, bias):
+            space = input._space  # pyright: ignore[reportAttributeAccessIssue]
+            weight, bias = _entered_pair(weight, bias, space.view)
+            out = engine_linear(local(input), weight, bias, recipes=space.view.recipes)
+            return rows(out, space, input._dim)  # pyright: ignore[reportAttributeAccessIssue]
+    product = torch.matmul(input, weight.t())
+    return product if bias is None else product + bias
+
+
+def _is_by_row(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether each row is multiplied by the same weight, as in a layer."""
+    if not isinstance(x, Rows) or isinstance(weight, Rows) or x._dim == x.dim() - 1:
+        return False
+    return bias is None or (bias.dim() < 2 and not isinstance(bias, Rows))
+
+
+def _entered_pair(weight: Tensor, bias: Tensor | None, view: View) -> tuple[Tensor, Tensor | None]:
+    if view.is_alone or not torch.is_grad_enabled():
+        return weight, bias
+    for_weight, for_bias = weight.requires_grad, bias is not None and bias.requires_grad
+    values = ([weight] if for_weight else []) + ([bias] if bias is not None and for_bias else [])
+    if values:
+        aliases = entered_values(values, view)
+        weight, bias = aliases[0] if for_weight else weight, aliases[-1] if for_bias else bias
+    return weight, bias
+
+
+@composite("bilinear")
+def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if input1.dim() != input2.dim() or weight.dim() != 3:
+        raise RuntimeError(f"bilinear(): wrong numbers of dimensions: {input1.dim()}, {input2.dim()}, {weight.dim()}")
+    batch = _LOWER[: input1.dim() - 1]
+    if any(isinstance(x, Rows) and x._dim == len(batch) for x in (input1, input2)) or isinstance(weight, Rows):
+        refuse("bilinear", "with rows as features")
+    inputs = [batch + "X", batch + "Y", "ZXY"]
+    product = contracted("bilinear", [input1, input2, weight], inputs, batch + "Z", F.bilinear)
+    return product if bias is None else product + bias
+
+
+def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """``beta * input + alpha * product`` in the product's shape; without ``input``, be it NaN, if ``beta`` is 0."""
+    scaled = product if alpha == 1 else product * alpha
+    total = scaled if beta == 0 else (input if beta == 1 else input * beta) + scaled
+    if total.shape != product.shape:
+        raise RuntimeError(f"cannot add what is larger than the product, {list(product.shape)}: {list(input.shape)}")
+    return total
+
+
+@composite("addmm")
+def _addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(input, torch.mm(mat1, mat2), beta, alpha)
+
+
+@composite("addmv")
+def _addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(input, torch.mv(mat, vec), beta, alpha)
+
+
+@composite("baddbmm")
+def _baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(input, torch.bmm(batch1, batch2), beta, alpha)
+
+
+@composite("addbmm")
+def _addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(input, torch.einsum("bij,bjk->ik", batch1, batch2), beta, alpha)
+
+
+@composite("addr")
+def _addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    return _plus(input, torch.outer(vec1, vec2), beta, alpha)
+
+
+# Others.
+
+
+@meaning("cross linalg_cross")
+def _cross(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = by_name(args, kwargs, "input other dim")
+    refuse_out(func, given.get("out"))
+    dim = given.get("dim", None if func in (torch.cross, Tensor.cross) else -1)
+    (input, other), _, space, right = broadcast(func, (given["input"], given["other"]), {})
+    num_dims = max(input.dim(), other.dim())
+    if dim is None:
+        dim = _first_of_three(func, given["input"])
+    if dimension(dim, num_dims) == num_dims - right:
+        refuse(func, "along rows")
+    return wrapped(torch.linalg.cross(input, other, dim=dim), space, right)
+
+
+def _first_of_three(func: Any, x: Tensor) -> int:
+    """The first dimension of three entries."""
+    shape = global_shape(x) if isinstance(x, Rows) else x.shape
+    if 3 not in shape:
+        raise RuntimeError("no dimension of size 3 in input")
+    return list(shape).index(3)
+
+
+@meaning("kron")
+def _kron(func: Any, args: Any, kwargs: Any) -> Any:
+    refuse(func, "would mix rows with columns")

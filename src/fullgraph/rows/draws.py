@@ -1,0 +1,309 @@
+"""Dropout and random numbers for rows, keyed by the draw and the row, so that they are the same on any number of ranks.
+
+torch's generator gives out numbers in order of use: a rank's rows would get other ones with each other partition. Here
+it gives one number for each draw, the key, on all ranks the same; and a row's own key is the same wherever it lies.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.rows.alignment import broadcast
+from fullgraph.rows.arguments import named
+from fullgraph.rows.space import Space
+from fullgraph.rows.table import local_meaning_of, meaning, refuse
+from fullgraph.rows.tensor import Rows, dim_of, functions_off, global_shape, local, rows, space_of
+
+Draw = Callable[[tuple[int, ...], int, Tensor, torch.dtype], Tensor]
+"""Numbers of a shape, whose first dimension rows are, by a draw's key and the rows' keys."""
+
+
+def drawn(draw: Draw, shape: tuple[int, ...], space: Space, dim: int, dtype: torch.dtype) -> Tensor:
+    """Numbers for local rows, dimension ``dim`` of ``shape``. All ranks take the next key."""
+    key = draw_key()
+    if dim == 0:
+        return draw(shape, key, space.keys, dtype)
+    first = (shape[dim], *shape[:dim], *shape[dim + 1 :])
+    return draw(first, key, space.keys, dtype).movedim(0, dim).contiguous()
+
+
+def _like(x: Tensor, draw: Draw, dtype: torch.dtype | None = None) -> Tensor:
+    return drawn(draw, tuple(x.shape), space_of(x), dim_of(x), dtype or x.dtype)
+
+
+def _uniform_to_compare(x: Tensor) -> Tensor:
+    """Numbers that are fine enough to be compared with a probability."""
+    return _like(x, keyed_uniform, torch.float64 if x.dtype == torch.float64 else torch.float32)
+
+
+def check_no_generator(func: Any, given: dict[str, Any]) -> None:
+    """Refuse a generator, whose numbers would come in order of use, and ``out=``."""
+    if given.get("generator") is not None:
+        refuse(func, "draws by the rows' ids and torch.manual_seed; leave out its generator")
+    if given.get("out") is not None:
+        refuse(func, "does not write into out=")
+
+
+def exponential_like(x: Tensor) -> Tensor:
+    """Numbers of the exponential distribution of rate 1 for each entry of `Rows`."""
+    with functions_off():
+        return rows(_exponential(_like(x, keyed_uniform), 1.0), space_of(x), dim_of(x))
+
+
+def _exponential(uniform: Tensor, rate: float) -> Tensor:
+    # 1 is not among the numbers but 0 is, and torch gives no 0, because others take the logarithm of the result.
+    return -torch.log1p(-uniform.clamp_min(torch.finfo(uniform.dtype).eps / 2)) / rate
+
+
+# -- dropout
+
+
+def _chance(func: Any, given: dict[str, Any]) -> float:
+    """The probability of being dropped; 0 where nothing is."""
+    p = given.get("p", 0.5)
+    if p < 0.0 or p > 1.0:
+        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not given["input"].is_floating_point():
+        refuse(func, "drops only from floating-point rows")
+    is_on_by_default = func not in (F.alpha_dropout, F.feature_alpha_dropout)
+    return p if given.get("training", given.get("train", is_on_by_default)) else 0.0
+
+
+def _writes(func: Any, given: dict[str, Any]) -> bool:
+    return given.get("inplace", False) or func.__name__.endswith("_")
+
+
+def _put(x: Rows, values: Tensor, in_place: bool) -> Tensor:
+    """``values`` as rows like ``x``, or written into it."""
+    return x.copy_(values) if in_place else rows(values, x._space, x._dim)
+
+
+@meaning("dropout dropout_")
+def _dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input p training inplace")
+    x, p = given["input"], _chance(func, given)
+    if p == 0:
+        return x
+    key, keys, writes = draw_key(), x._space.keys, _writes(func, given)
+    if x._dim != 0:
+        dropped = keyed_dropout(local(x).movedim(x._dim, 0), p, key, keys)
+        return _put(x, dropped.movedim(0, x._dim), writes)
+    recipes = x._space.view.recipes
+    before = None if recipes is None else recipes.origin(x)
+    out = rows(keyed_dropout(x, p, key, keys, overwrites=writes), x._space)
+    if recipes is not None and before is not None:
+        recipes.note(out, before, lambda rows, places: keyed_dropout(rows, p, key, keys[places]))
+    return out
+
+
+@meaning("alpha_dropout alpha_dropout_")
+def _alpha_dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input p training inplace")
+    x, p = given["input"], _chance(func, given)
+    if p == 0:
+        return x
+    return _put(x, _alpha_dropped(local(x), p, _uniform_to_compare(x) >= p), _writes(func, given))
+
+
+@meaning("dropout1d dropout2d dropout3d feature_dropout feature_dropout_ feature_alpha_dropout feature_alpha_dropout_")
+def _dropout_of_features(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Whole channels: the second dimension, or the first where there is no batch."""
+    given = named(args, kwargs, "input p training inplace")
+    x, p = given["input"], _chance(func, given)
+    if x.dim() < 2 or (func is F.dropout1d and x.dim() > 3):
+        raise RuntimeError(f"{func.__name__} does not take an input of {x.dim()} dimensions")
+    if p == 0:
+        return x
+    channel = 0 if (func, x.dim()) in ((F.dropout1d, 2), (F.dropout3d, 4)) else 1
+    if x._dim > channel:
+        refuse(func, "would drop from all rows together")
+    shape = tuple(size if d <= channel else 1 for d, size in enumerate(x.shape))
+    is_kept = drawn(keyed_uniform, shape, x._space, x._dim, torch.float32) >= p
+    if "alpha" in func.__name__:
+        out = _alpha_dropped(local(x), p, is_kept)
+    else:
+        out = local(x) * (is_kept.to(x.dtype) / (1 - p) if p < 1 else is_kept.to(x.dtype) * 0)
+    return _put(x, out, _writes(func, given))
+
+
+def _alpha_dropped(x: Tensor, p: float, is_kept: Tensor) -> Tensor:
+    """Klambauer 2017: dropped is what SELU tends to, and mean and variance stay what they are."""
+    if p == 1:
+        return x * 0
+    alpha = 1.7580993408473766
+    scale = 1 / math.sqrt((alpha**2 * p + 1) * (1 - p))
+    is_kept = is_kept.to(x.dtype)
+    return x * (is_kept * scale) + (is_kept - 1 + p) * (alpha * scale)
+
+
+# -- numbers like rows
+
+
+@meaning("rand_like randn_like")
+def _random_like(func: Any, args: Any, kwargs: Any) -> Tensor:
+    draw = keyed_normal if func.__name__ == "randn_like" else keyed_uniform
+    given = named(args, kwargs, "input")
+    x, dtype = given["input"], given.get("dtype") or args[0].dtype
+    check_no_generator(func, given)
+    if not dtype.is_floating_point:
+        refuse(func, "draws only floating-point numbers")
+    return _as_asked(_like(x, draw, dtype), x, given)
+
+
+@meaning("randint_like")
+def _integers_like(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input high" if len(args) == 2 else "input low high")
+    check_no_generator(func, given)
+    x, low, high = given["input"], given.get("low", 0), given["high"]
+    return _as_asked(integers(_like(x, keyed_uniform, torch.float64), low, high).to(x.dtype), x, given)
+
+
+def _as_asked(values: Tensor, x: Rows, given: dict[str, Any]) -> Tensor:
+    values = values.to(device=given.get("device"), dtype=given.get("dtype"))
+    return rows(values, x._space, x._dim).requires_grad_(given.get("requires_grad", False))
+
+
+def integers(uniform: Tensor, low: int, high: int) -> Tensor:
+    """Of float64 numbers from 0 to 1 the integers ``low <= i < high``, int64.
+
+    Raises:
+        RuntimeError: if there are none.
+    """
+    if low >= high:
+        raise RuntimeError(f"random integers need from < to, but found from={low} >= to={high}")
+    if high - low > 1 << 53:
+        refuse("randint", "has at most 2**53 integers to choose from")
+    return (uniform * (high - low)).floor().long() + low
+
+
+@meaning("bernoulli")
+def _bernoulli(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input p")
+    check_no_generator(func, given)
+    x = given["input"]
+    chance = given.get("p")
+    if chance is None and not x.is_floating_point():
+        refuse(func, "takes floating-point probabilities")
+    is_one = _uniform_to_compare(x) < (local(x).detach() if chance is None else chance)
+    return rows(is_one.to(x.dtype), x._space, x._dim)
+
+
+@meaning("normal")
+def _normal(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "mean std")
+    check_no_generator(func, given)
+    (mean, std), _, space, right = broadcast(func, (given["mean"], given.get("std", 1.0)), {})
+    like = torch.empty((), dtype=mean.dtype if isinstance(mean, Tensor) else std.dtype)
+    shape = torch.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
+    numbers = drawn(keyed_normal, tuple(shape), space, len(shape) - right, like.dtype)
+    with torch.no_grad():
+        return rows(mean + std * numbers, space, len(shape) - right)
+
+
+@meaning("rrelu rrelu_")
+def _rrelu(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input lower upper training inplace")
+    check_no_generator(func, given)
+    x, lower, upper = given["input"], given.get("lower", 1 / 8), given.get("upper", 1 / 3)
+    slope = _between(_like(x, keyed_uniform), lower, upper) if given.get("training") else (lower + upper) / 2
+    return _put(x, local(x) * torch.where(local(x).detach() <= 0, slope, 1.0), _writes(func, given))
+
+
+# -- numbers into rows
+
+
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + uniform * (high - low)
+
+
+# Of each: how it draws, the names of its parameters, what they are if not given, and what it makes of a draw.
+_INTO_ROWS: dict[str, tuple[Draw, str, tuple[float, ...], Callable[..., Tensor]]] = {
+    "uniform_": (keyed_uniform, "from to", (0.0, 1.0), _between),
+    "normal_": (keyed_normal, "mean std", (0.0, 1.0), lambda normal, mean, std: mean + std * normal),
+    "log_normal_": (keyed_normal, "mean std", (1.0, 2.0), lambda normal, mean, std: (mean + std * normal).exp()),
+    "exponential_": (keyed_uniform, "lambd", (1.0,), _exponential),
+}
+
+
+@meaning(" ".join(_INTO_ROWS))
+def _draw_into(func: Any, args: Any, kwargs: Any) -> Tensor:
+    draw, names, defaults, made = _INTO_ROWS[func.__name__]
+    given = named(args, kwargs, f"input {names}")
+    check_no_generator(func, given)
+    x = given["input"]
+    if not x.is_floating_point():
+        refuse(func, "draws only floating-point numbers")
+    parameters = (given.get(name, value) for name, value in zip(names.split(), defaults, strict=True))
+    return x.copy_(made(_like(x, draw), *parameters))
+
+
+@meaning("bernoulli_")
+def _bernoulli_into(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input p")
+    check_no_generator(func, given)
+    x, chance = given["input"], given.get("p", 0.5)
+    if isinstance(chance, Tensor):
+        if not isinstance(x, Rows):
+            refuse(func, "would write rows into a tensor that every rank has")
+        (like, chance), _, _, _ = broadcast(func, (x, chance), {})
+        if like is not x or chance.dim() > x.dim():
+            refuse(func, "would change the number of rows in place")
+    return x.copy_(_uniform_to_compare(x) < chance)
+
+
+@meaning("random_")
+def _integers_into(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input to" if len(args) == 2 else "input from to")
+    check_no_generator(func, given)
+    x, low, high = given["input"], given.get("from", 0), given.get("to")
+    if high is None:
+        refuse(func, "needs a largest number")
+    return x.copy_(integers(_like(x, keyed_uniform, torch.float64), low, high))
+
+
+# -- torch.nn.init, whose functions have the names of methods and other parameters
+
+
+@torch.no_grad()
+def _init_uniform(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input a b generator")
+    check_no_generator(func, given)
+    x = given["input"]
+    return x.copy_(_between(_like(x, keyed_uniform), given.get("a", 0.0), given.get("b", 1.0)))
+
+
+@torch.no_grad()
+def _init_normal(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input mean std generator")
+    check_no_generator(func, given)
+    x = given["input"]
+    return x.copy_(given.get("mean", 0.0) + given.get("std", 1.0) * _like(x, keyed_normal))
+
+
+@torch.no_grad()
+def _init_constant(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input val")
+    return given["input"].fill_(given["val"])
+
+
+@torch.no_grad()
+def _init_kaiming_uniform(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input a mode nonlinearity generator")
+    check_no_generator(func, given)
+    x, slope = given["input"], given.get("a", 0)
+    whole = torch.empty(global_shape(x), device="meta")
+    fan = torch.nn.init._calculate_correct_fan(whole, given.get("mode", "fan_in"))
+    gain = torch.nn.init.calculate_gain(given.get("nonlinearity", "leaky_relu"), slope)
+    bound = math.sqrt(3.0) * gain / math.sqrt(fan)
+    return x.copy_(_between(_like(x, keyed_uniform), -bound, bound))
+
+
+local_meaning_of(torch.nn.init.uniform_, _init_uniform)
+local_meaning_of(torch.nn.init.normal_, _init_normal)
+local_meaning_of(torch.nn.init.constant_, _init_constant)
+local_meaning_of(torch.nn.init.kaiming_uniform_, _init_kaiming_uniform)

@@ -1,0 +1,169 @@
+"""Tensors put together and taken apart: beside each other row by row, one after another as rows of a longer space."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
+from fullgraph.rows.arguments import named
+from fullgraph.rows.shapes import dimension, first_in_front, refuse_out, whole
+from fullgraph.rows.space import Joined, Shared, Sliced
+from fullgraph.rows.table import composite, meaning, name_of, refuse
+from fullgraph.rows.tensor import Rows, global_shape, local, rows
+
+
+@meaning("cat concat concatenate")
+def _cat(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "tensors dim")
+    refuse_out(func, given.get("out"))
+    tensors = given["tensors"]
+    num_dims, of_rows = _rows_dim(func, tensors, empties=True)
+    dim = dimension(given.get("dim", 0), num_dims)
+    if dim == of_rows:
+        return _one_after_another(func, tensors, dim)
+    space = one_space(func, tensors)
+    parts = [x if _is_nothing(x, num_dims) else at_rows(func, x, space, of_rows) for x in tensors]
+    return rows(torch.cat(parts, dim), space, of_rows)
+
+
+@meaning("stack")
+def _stack(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "tensors dim")
+    refuse_out(func, given.get("out"))
+    num_dims, of_rows = _rows_dim(func, given["tensors"], empties=False)
+    dim = dimension(given.get("dim", 0), num_dims + 1)
+    space = one_space(func, given["tensors"])
+    parts = [at_rows(func, x, space, of_rows) for x in given["tensors"]]
+    return rows(torch.stack(parts, dim), space, of_rows + (dim <= of_rows))
+
+
+def _is_nothing(x: Tensor, num_dims: int) -> bool:
+    """Whether torch joins this with anything: it is empty and of one dimension."""
+    return not isinstance(x, Rows) and num_dims > 1 and x.dim() == 1 and len(x) == 0
+
+
+def _rows_dim(func: Any, tensors: Sequence[Tensor], *, empties: bool) -> tuple[int, int]:
+    """How many dimensions tensors have that are joined, and which of them are the rows.
+
+    Raises:
+        RuntimeError: if their numbers of dimensions differ.
+        UnsupportedOperation: if rows are different dimensions of them.
+    """
+    found = {(x.dim(), x._dim) for x in tensors if isinstance(x, Rows)}
+    num_dims = max(n for n, _ in found)
+    if any(x.dim() != num_dims and not (empties and _is_nothing(x, num_dims)) for x in tensors):
+        raise RuntimeError(f"Tensors must have same number of dimensions: {[x.dim() for x in tensors]}")
+    if len(found) > 1:
+        refuse(func, "would pair the rows of one argument with columns of another")
+    return found.pop()
+
+
+def _one_after_another(func: Any, tensors: Sequence[Tensor], dim: int) -> Tensor:
+    """Longer rows. What every rank has is dealt out: each rank brings a share of it."""
+    view = one_of(tensors)._space.view
+    parts, spaces = [], []
+    for x in tensors:
+        if isinstance(x, Rows):
+            parts.append(local(x))
+            spaces.append(x._space)
+        elif _is_nothing(x, one_of(tensors).dim()):
+            parts.append(x)
+        else:
+            spaces.append(Shared(view, x.shape[dim]))
+            parts.append(spaces[-1].localize(x, dim))
+    space = spaces[0] if len(spaces) == 1 else Joined(tuple(whole(space) for space in spaces))
+    return rows(torch.cat(parts, dim), space, dim)
+
+
+def one_of(tensors: Sequence[Tensor]) -> Rows:
+    """The first `Rows` among tensors."""
+    return next(x for x in tensors if isinstance(x, Rows))
+
+
+@composite("hstack")
+def _hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    refuse_out("hstack", out)
+    parts = [torch.atleast_1d(x) for x in tensors]
+    return torch.cat(parts, 0 if parts[0].dim() == 1 else 1)
+
+
+@composite("vstack row_stack")
+def _vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    refuse_out("vstack", out)
+    return torch.cat([torch.atleast_2d(x) for x in tensors], 0)
+
+
+@composite("dstack")
+def _dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    refuse_out("dstack", out)
+    return torch.cat([torch.atleast_3d(x) for x in tensors], 2)
+
+
+@composite("column_stack")
+def _column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
+    refuse_out("column_stack", out)
+    return torch.cat([x.reshape(-1, 1) if x.dim() <= 1 else x for x in tensors], 1)
+
+
+@meaning(
+    "chunk split split_with_sizes tensor_split hsplit vsplit dsplit unsafe_chunk unsafe_split unsafe_split_with_sizes"
+)
+def _split(func: Any, args: Any, kwargs: Any) -> Any:
+    args, kwargs = first_in_front(args, kwargs)
+    x = args[0]
+    if not isinstance(x, Rows):
+        refuse(func, "of what every rank has at places that rows name")
+    if _split_dim(name_of(func), x.dim(), args, kwargs) != x._dim:
+        return wrapped_at(func(*args, **kwargs), x._space, x._dim)
+    return tuple(_run_of_rows(x, of_all) for of_all in func(_sizes_of(x), *args[1:], **kwargs))
+
+
+def _split_dim(name: str, num_dims: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """The dimension that is split, counted from 0."""
+    if name in ("hsplit", "vsplit", "dsplit"):
+        return {"hsplit": min(1, num_dims - 1), "vsplit": 0, "dsplit": 2}[name]
+    return dimension(named(args, kwargs, "input parts dim").get("dim", 0), num_dims)
+
+
+@meaning("narrow_copy")
+def _narrow_copy(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input dim start length")
+    x, dim = given["input"], dimension(given["dim"], given["input"].dim())
+    if dim != x._dim:
+        return rows(x.narrow_copy(dim, given["start"], given["length"]), x._space, x._dim)
+    piece = _run_of_rows(x, _sizes_of(x).narrow(dim, given["start"], given["length"]))
+    return rows(piece.clone(memory_format=torch.contiguous_format), piece._space, piece._dim)
+
+
+def _sizes_of(x: Rows) -> Tensor:
+    """A tensor of the whole graph's shape, without memory, for torch to divide."""
+    return torch.empty([int(size) for size in global_shape(x)], device="meta")
+
+
+def _run_of_rows(x: Rows, of_all: Tensor) -> Rows:
+    """The rows of which ``of_all`` is the view of `_sizes_of`."""
+    dim, space = x._dim, whole(x._space)
+    start, length = int(of_all.storage_offset()) // of_all.stride(dim), of_all.shape[dim]
+    run = space.sliced(start, start + length, 1)
+    if space.is_identity:  # a view, as on one process
+        return rows(local(x).narrow(dim, start, length), run, dim)
+    if not isinstance(run, Sliced):
+        return rows(local(x), run, dim)
+    return rows(local(x).index_select(dim, run.chosen), run, dim)
+
+
+@meaning("unbind")
+def _unbind(func: Any, args: Any, kwargs: Any) -> Any:
+    given = named(args, kwargs, "input dim")
+    x = given["input"]
+    dim = dimension(given.get("dim", 0), x.dim())
+    if dim == x._dim:
+        refuse(func, "would go through rows one at a time")
+    return wrapped_at(func(*args, **kwargs), x._space, x._dim - (dim < x._dim))
+
+
+@meaning("meshgrid cartesian_prod block_diag combinations")
+def _of_pairs(func: Any, args: Any, kwargs: Any) -> Any:
+    refuse(func, "would pair every row with every other one")

@@ -1,0 +1,90 @@
+"""Ways out of torch's functions for tensors: numbers of Python, other libraries' arrays, files and transforms.
+
+Each is exact or refused, since whatever reads memory would read this rank's rows as if they were all. Nothing can be
+done about ``x.as_subclass``, ``torch.Tensor(x)``, ``plain.data = x`` and ``data_ptr``, which ask no class of tensor.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+import torch._functorch.eager_transforms
+import torch._functorch.vmap
+import torch.utils.dlpack
+from torch import Tensor
+
+from fullgraph.rows.table import meaning, refuse, tensors_in
+from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, local
+
+_SHOWS = "would show this rank's rows as if they were all"
+
+# -- numbers
+
+
+@meaning("item __bool__ __nonzero__ __float__ __int__ __long__ __index__ __complex__")
+def _number(func: Any, args: Any, kwargs: Any) -> Any:
+    """The only entry there is, from the rank that has it; of more or none torch's own error."""
+    x = args[0]
+    shape, entry = global_shape(x), local(x).detach()
+    if shape.numel() != 1:
+        return func(entry.new_zeros(()).expand(shape))
+    parts = torch.view_as_real(entry.resolve_conj()) if entry.is_complex() else entry
+    total = x._space.view.sum(parts.reshape(-1, 2 if entry.is_complex() else 1).sum(0, dtype=parts.dtype))
+    return func(torch.view_as_complex(total) if entry.is_complex() else total)
+
+
+# -- memory, and copies of it
+
+
+@meaning("__dir__ share_memory_")
+def _of_memory(func: Any, args: Any, kwargs: Any) -> Any:
+    return func(*args, **kwargs)
+
+
+@meaning("__dlpack__ __dlpack_device__")
+def _refused(func: Any, args: Any, kwargs: Any) -> NoReturn:
+    refuse(func, _SHOWS)
+
+
+@meaning("__reduce_ex__")
+def _reduce(func: Any, args: Any, kwargs: Any) -> NoReturn:
+    refuse("pickle, torch.save or copy.copy", "would keep this rank's rows as if they were all")
+
+
+def _cuda_array(func: Any, args: Any, kwargs: Any) -> Any:
+    """Torch's AttributeError on a CPU, so that a program may ask whether there is one."""
+    return refuse("__cuda_array_interface__", _SHOWS) if args[0].is_cuda else func(local(args[0]))
+
+
+MEANINGS[Tensor.__cuda_array_interface__.__get__] = _cuda_array  # pyright: ignore[reportFunctionMemberAccess]
+
+
+# -- functions of torch that ask no tensor's class
+
+_ON_PLAIN_MEMORY = (
+    (torch._C.ScriptFunction, "__call__", "a function of torch.jit.script"),
+    (torch._C.ScriptMethod, "__call__", "a method of torch.jit.script"),
+    (torch._functorch.vmap, "_add_batch_dim", "torch.vmap"),
+    (torch._functorch.vmap, "_remove_batch_dim", "torch.vmap"),
+    (torch._functorch.eager_transforms, "_wrap_for_grad", "torch.func.grad, or another transform of torch.func,"),
+    (torch._functorch.eager_transforms, "_wrap_functional_tensor", "torch.func.functionalize"),
+    (torch, "to_dlpack", "to_dlpack"),
+    (torch.utils.dlpack, "to_dlpack", "to_dlpack"),
+    (torch.nested, "nested_tensor", "torch.nested.nested_tensor"),
+)
+"""Where a function lies, and what a program calls that leads to it."""
+
+
+def _refusing_rows(known: Callable[..., Any], called: str) -> Callable[..., Any]:
+    @functools.wraps(known)
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(x, Rows) for x in tensors_in((args, kwargs))):
+            refuse(called, "takes rows for an ordinary tensor, of this rank's rows alone")
+        return known(*args, **kwargs)
+
+    return refusing
+
+
+for _owner, _function, _called in _ON_PLAIN_MEMORY:
+    setattr(_owner, _function, _refusing_rows(getattr(_owner, _function), _called))

@@ -1,0 +1,79 @@
+"""What a tensor says of itself: shapes are the whole graph's, and what describes memory is this rank's."""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from fullgraph.rows.table import meaning, refuse
+from fullgraph.rows.tensor import global_shape, local, rows
+
+_OF_MEMORY = """stride storage_offset untyped_storage is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia
+    is_distributed grad_dtype dim ndim ndimension dtype device requires_grad is_leaf grad_fn is_floating_point
+    is_complex layout is_sparse is_cuda is_cpu is_quantized is_nested is_meta is_mkldnn is_xla is_sparse_csr _version
+    is_contiguous element_size itemsize is_inference is_signed get_device _backward_hooks output_nr retains_grad
+    data_ptr is_conj is_neg __hash__ name is_mps is_xpu is_shared _is_view is_pinned is_same_size result_type
+    _is_zerotensor"""
+ABOUT = frozenset((_OF_MEMORY + " shape size __len__ numel nelement").split())
+"""Names of what is asked about a tensor without reading a number of it."""
+
+
+@meaning("shape")
+def _shape(func: Any, args: Any, kwargs: Any) -> Any:
+    return global_shape(args[0])
+
+
+@meaning("size")
+def _size(func: Any, args: Any, kwargs: Any) -> Any:
+    shape = global_shape(args[0])
+    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    return shape if dim is None else shape[dim]
+
+
+@meaning("__len__")
+def _len(func: Any, args: Any, kwargs: Any) -> int:
+    return int(global_shape(args[0])[0])
+
+
+@meaning("numel nelement")
+def _numel(func: Any, args: Any, kwargs: Any) -> int:
+    return math.prod(int(n) for n in global_shape(args[0]))
+
+
+@meaning("nbytes")
+def _nbytes(func: Any, args: Any, kwargs: Any) -> int:
+    return math.prod(int(n) for n in global_shape(args[0])) * args[0].element_size()
+
+
+@meaning(_OF_MEMORY)
+def _of_memory(func: Any, args: Any, kwargs: Any) -> Any:
+    return func(*args, **kwargs)
+
+
+@meaning("set_ swap_tensors resize_as_ resize_ as_strided as_strided_ storage tolist numpy __array__")
+def _refused(func: Any, args: Any, kwargs: Any) -> Any:
+    refuse(func, "would show this rank's rows as if they were all")
+
+
+@meaning("__repr__ __str__")
+def _repr(func: Any, args: Any, kwargs: Any) -> str:
+    return f"Rows(shape={tuple(int(n) for n in global_shape(args[0]))}, rows of this rank: {local(args[0])!r})"
+
+
+@meaning("__format__")
+def _format(func: Any, args: Any, kwargs: Any) -> str:
+    return format(_repr(func, args, kwargs), args[1])
+
+
+@meaning("__deepcopy__")
+def _deepcopy(func: Any, args: Any, kwargs: Any) -> Tensor:
+    x, memo = args
+    if not x.is_leaf:
+        return func(local(x), memo)  # which raises
+    copy = rows(local(x).detach().clone(), x._space, x._dim)
+    copy.requires_grad_(x.requires_grad)
+    copy.grad = None if x.grad is None else rows(local(x.grad).clone(), x._space, x._dim)
+    if "_is_param" in x.__dict__:  # of torch.nn.Parameter
+        copy.__dict__["_is_param"] = x.__dict__["_is_param"]
+    memo[id(x)] = copy
+    return copy

@@ -1,0 +1,119 @@
+"""Row-wise functions: each row of the result follows from the same row of the arguments.
+
+Which they are says torch itself: the operators that carry ``torch.Tag.pointwise`` and draw nothing, and some more.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.rows.alignment import broadcast, wrapped
+from fullgraph.rows.table import Meaning, entered, name_of, refuse
+from fullgraph.rows.tensor import Rows, functions_off, rows
+
+_OPERATORS = {
+    "__iadd__": "add",
+    "__radd__": "add",
+    "__rsub__": "rsub",
+    "__isub__": "sub",
+    "__rmul__": "mul",
+    "__imul__": "mul",
+    "__truediv__": "div",
+    "__rtruediv__": "div",
+    "__itruediv__": "div",
+    "__rdiv__": "div",
+    "__idiv__": "div",
+    "__floordiv__": "floor_divide",
+    "__rfloordiv__": "floor_divide",
+    "__ifloordiv__": "floor_divide",
+    "__rpow__": "pow",
+    "__ipow__": "pow",
+    "__mod__": "remainder",
+    "__rmod__": "remainder",
+    "__imod__": "remainder",
+    "__invert__": "logical_not",
+    **dict.fromkeys(["__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__iand__", "__ior__", "__ixor__"], "__and__"),
+    **dict.fromkeys(["__lshift__", "__rshift__", "__ilshift__", "__irshift__"], "__and__"),
+}
+# Row-wise functions whose operators do not say so, or which are none of ATen's.
+_MORE = frozenset(
+    """__and__ where masked_fill masked_fill_ floor_divide float_power isclose clip clip_ copy_ fill_ zero_ prelu
+    log_sigmoid logsigmoid tanhshrink softsign hardshrink to float double half bfloat16 long int bool byte short type
+    type_as clone contiguous detach detach_ zeros_like ones_like full_like empty_like absolute negative multiply subtract
+    divide true_divide greater less not_equal greater_equal less_equal arctan2 nan_to_num real imag conj positive fix
+    xlogy cpu cuda logical_not relu relu_ selu_ elu_ celu_ rsub nelu leaky_relu_ threshold_ pin_memory isreal
+    resolve_conj resolve_neg arccos arcsin arctan bitwise_not view_as_real view_as_complex""".split()
+)
+
+
+def meaning_if_pointwise(name: str) -> Meaning | None:
+    """The meaning of a row-wise function; None if it is not known to be one."""
+    base = _OPERATORS.get(name, name)
+    for candidate in (base,) if base == "__and__" else (base, base.strip("_")):
+        if candidate in _MORE or _is_tagged(candidate):
+            return pointwise
+    return None
+
+
+def _is_tagged(name: str) -> bool:
+    packet = getattr(torch.ops.aten, name, None) if name else None
+    overloads = [getattr(packet, each) for each in packet.overloads()] if hasattr(packet, "overloads") else []  # pyright: ignore[reportOptionalMemberAccess]
+    tags = [tag for overload in overloads for tag in overload.tags]
+    return torch.Tag.pointwise in tags and torch.Tag.nondeterministic_seeded not in tags
+
+
+def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Do it to local rows."""
+    with functions_off():
+        if not kwargs and type(args[0]) is Rows:  # the usual cases, at a third of the cost
+            out = _simple(func, args)
+            if out is not None:
+                return _spared(args, out)
+        args, kwargs = entered(args, kwargs)
+        return _spared(args, _general(func, args, kwargs))
+
+
+def _spared(args: tuple[Any, ...], out: Any) -> Any:
+    """``out``, for whose sake autograd keeps nothing that can be made again."""
+    for x in args:
+        if type(x) is Rows:
+            recipes = x._space.view.recipes
+            if recipes is None:
+                return out
+            if recipes.knows(x):
+                recipes.spare(out)
+                return out
+    return out
+
+
+def _simple(func: Any, args: tuple[Any, ...]) -> Any:
+    x, other = args[0], args[1] if len(args) == 2 else None
+    if len(args) > 2:
+        return None
+    if isinstance(other, Tensor):
+        if type(other) is not Rows or other._space is not x._space or other._dim != x._dim or other.dim() != x.dim():
+            return None
+    elif isinstance(other, list | tuple):
+        return None
+    out = func(*args)
+    if isinstance(out, Tensor):
+        return rows(out, x._space, x._dim) if out.dim() == x.dim() else None
+    return None
+
+
+def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    name = name_of(func)
+    if name in ("to", "type_as") and not isinstance(args[0], Rows):
+        return func(*args, **kwargs)  # only the dtype and device of rows are asked for
+    out = kwargs.get("out")
+    writes = name.endswith("_") and not name.endswith("__") or name.startswith("__i") and name != "__invert__"
+    if (out is not None and not isinstance(out, Rows)) or (writes and not isinstance(args[0], Rows)):
+        refuse(func, "would write rows into a tensor that every rank has")
+    changed, kwargs, space, right = broadcast(func, args, kwargs)
+    if writes and (changed[0] is not args[0] or args[0].dim() < max(a.dim() for a in changed if isinstance(a, Tensor))):
+        refuse(func, "would change the number of rows in place")
+    result = func(*changed, **kwargs)
+    if any(result is x and not isinstance(x, Rows) for x in args):
+        result = result.view_as(result)  # the caller's own tensor does not become rows
+    return wrapped(result, space, right)

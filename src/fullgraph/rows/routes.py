@@ -1,0 +1,112 @@
+"""The way from rows of one space to some of their positions elsewhere, and back: what reading by ids is made of."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fullgraph.comm import Routes
+from fullgraph.engine import Halo, with_halo, without_halo
+from fullgraph.rows.space import Space
+from fullgraph.rows.view import View
+
+
+class Here:
+    """Positions whose rows this rank has, and is known to have on all ranks: ``local`` int64 ``[m]`` are these rows."""
+
+    def __init__(self, local: Tensor):
+        self.local = local
+
+    def fetch(self, rows: Tensor) -> Tensor:
+        """The row at each position: ``[num_own, …]`` to ``[m, …]``, differentiable."""
+        return rows.index_select(0, self.local)
+
+    def ship(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """A value for each position at the rank that has its row: the values, and the local rows they belong to."""
+        return values, self.local
+
+    def add(self, values: Tensor, num_own: int) -> Tensor:
+        """The sum of the values of each row: ``[m, …]`` to ``[num_own, …]``, differentiable."""
+        return values.new_zeros((num_own, *values.shape[1:])).index_add(0, self.local, values)
+
+
+@dataclass(eq=False)
+class Away:
+    """Positions whose rows may be anywhere: extended ids of a halo. All methods as of `Here`, and collective.
+
+    Attributes:
+        view: the ranks.
+        halo: own rows and those that positions lead to.
+        extended: int64 ``[m]``, the place of each position's row in ``[own rows; halo rows]``.
+    """
+
+    view: View
+    halo: Halo
+    extended: Tensor
+
+    @classmethod
+    def to(cls, space: Space, positions: Tensor) -> "Away":
+        """The way to ``positions`` int64 ``[m]`` of ``space``; negative ones count from the end. Collective.
+
+        Raises:
+            IndexError: on all ranks, if one is out of range.
+        """
+        view, world = space.view, space.view.world
+        n = space.num_rows
+        wrong = ((positions < -n) | (positions >= n)).any().view(1)
+        if bool(view.max(wrong)):
+            raise IndexError(f"an index is out of range for {n} rows")
+        positions = torch.where(positions < 0, positions + n, positions)
+        distinct, inverse = positions.unique(return_inverse=True)
+        owner, local = space.locate(distinct)
+        place, needed, extended = space.num_own, [], local.clone()
+        for rank in range(world.num_ranks):
+            of_rank = (owner == rank).nonzero().squeeze(1) if rank != world.rank else distinct.new_zeros(0)
+            by_row = of_rank[local[of_rank].argsort()]
+            needed.append(local[by_row])
+            extended[by_row] = torch.arange(place, place + len(by_row), device=extended.device)
+            place += len(by_row)
+        halo = Halo.connect(world, view.config, space.num_own, tuple(needed))
+        return cls(view, halo, extended[inverse])
+
+    def fetch(self, rows: Tensor) -> Tensor:
+        self.view.check()
+        return _as_bytes(lambda x: with_halo(x.contiguous(), self.halo, packs=True), rows).index_select(0, self.extended)
+
+    def ship(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        self.view.check()
+        halo, own, local = self._shipping
+        together = _as_bytes(lambda x: with_halo(x.contiguous(), halo), values)
+        return torch.cat([together[own], together[halo.num_own :]]), local
+
+    def add(self, values: Tensor, num_own: int) -> Tensor:
+        self.view.check()
+        total = values.new_zeros((self.halo.num_extended, *values.shape[1:])).index_add(0, self.extended, values)
+        return without_halo(total, self.halo)
+
+    @cached_property
+    def _shipping(self) -> tuple[Halo, Tensor, Tensor]:
+        """Routes that bring values to owners; the values that stay here; the rows of those, then of what comes."""
+        halo, world = self.halo, self.view.world
+        foreign = self.extended - halo.num_own
+        owner = torch.searchsorted(halo.offsets, foreign, right=True) - 1
+        sends, rows = [], []
+        for rank in range(world.num_ranks):
+            chosen = ((foreign >= 0) & (owner == rank)).nonzero().squeeze(1)
+            sends.append(chosen)
+            rows.append(halo.needed[rank][foreign[chosen] - halo.offsets[rank]])
+        told = self.view.swap(rows)
+        own = (foreign < 0).nonzero().squeeze(1)
+        routes = Routes.giving(world, tuple(sends))
+        ways = Halo(len(self.extended), (), routes, halo.config)
+        others = [r for rank, r in enumerate(told) if rank != world.rank]
+        return ways, own, torch.cat([self.extended[own], *others])
+
+
+Route = Here | Away
+
+
+def _as_bytes(move, x: Tensor) -> Tensor:
+    """Ranks exchange numbers, not bools."""
+    return move(x.to(torch.uint8)).bool() if x.dtype == torch.bool else move(x)

@@ -1,0 +1,323 @@
+"""Other shapes of the same entries: the rows are found again by the whole graph's sizes, never by this rank's.
+
+One rank may own one row, or none, where the graph has many: ``squeeze()`` and ``view`` of local rows would decide
+otherwise than one process does.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.rows.alignment import broadcast, wrapped
+from fullgraph.rows.arguments import named
+from fullgraph.rows.space import Joined, Piece, Space, Times
+from fullgraph.rows.table import composite, meaning, name_of, refuse
+from fullgraph.rows.tensor import Rows, global_shape, rows
+from fullgraph.rows.view import LooksBeyondPiece
+from fullgraph.rows.ways import with_ways
+
+
+def dimension(dim: int, num_dims: int) -> int:
+    """A dimension counted from 0.
+
+    Raises:
+        IndexError: as torch's, if there is none.
+    """
+    if not -num_dims <= dim < num_dims:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-num_dims}, {num_dims - 1}], but got {dim})"
+        )
+    return dim % num_dims
+
+
+def refuse_out(func: Any, out: Any) -> None:
+    """Refuse to write into a tensor that is given."""
+    if out is not None:
+        refuse(func, "into out=")
+
+
+def whole(space: Space) -> Space:
+    """The space, unless it is a piece: what is made of a piece's rows would be taken for what is made of another's.
+
+    Raises:
+        LooksBeyondPiece: so that the layer runs on all edges at once.
+    """
+    if isinstance(space, Piece):
+        raise LooksBeyondPiece("it makes other rows of the edges that it is given")
+    return space
+
+
+def first_in_front(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments whose first one is not given by name."""
+    if args:
+        return args, kwargs
+    first = next(name for name in ("input", "self", "tensor") if name in kwargs)
+    return (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
+
+
+def sizes_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+    """The sizes after the first argument: several numbers, one sequence of them, or one by name."""
+    (sizes,) = [args[1:]] if len(args) > 1 else kwargs.values()
+    if len(sizes) == 1 and isinstance(sizes[0], Sequence):
+        (sizes,) = sizes
+    return [int(size) for size in sizes]
+
+
+# Dimensions in another order.
+
+
+@meaning("unsqueeze unsqueeze_")
+def _unsqueeze(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    x, dim = args[0], named(args, kwargs, "input dim")["dim"]
+    before, at = x._dim, dimension(dim, x.dim() + 1)
+    return with_ways(rows(func(x, dim), x._space, before + (at <= before)), x)
+
+
+@meaning("squeeze squeeze_")
+def _squeeze(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    x, asked = args[0], named(args, kwargs, "input dim").get("dim")
+    before, space = x._dim, x._space
+    every = range(x.dim()) if asked is None else [asked] if isinstance(asked, int) else asked
+    dims = [dim for dim in (dimension(dim, x.dim()) for dim in every) if global_shape(x)[dim] == 1]
+    if before in dims:
+        refuse(func, "of the only row (write x[0])")
+    return with_ways(rows(func(x, tuple(dims)), space, before - sum(dim < before for dim in dims)), x)
+
+
+@meaning("transpose transpose_ swapaxes swapaxes_ swapdims swapdims_")
+def _transpose(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    x = args[0]
+    one, other = (*args[1:], *kwargs.values())
+    return _swapped(func(*args, **kwargs), x, dimension(one, x.dim()), dimension(other, x.dim()))
+
+
+@meaning("t t_ T H mT mH adjoint")
+def _transposed(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    x, space, before = args[0], args[0]._space, args[0]._dim
+    out = func(*args, **kwargs)
+    if x.dim() < 2:
+        return rows(out, space, before)
+    if name_of(func) == "T":
+        return rows(out, space, x.dim() - 1 - before)
+    return _swapped(out, x, x.dim() - 2, x.dim() - 1)
+
+
+def _swapped(out: Tensor, x: Rows, one: int, other: int) -> Tensor:
+    """The result of swapping two dimensions of ``x``, which it may be itself."""
+    return rows(out, x._space, {one: other, other: one}.get(x._dim, x._dim))
+
+
+@meaning("permute movedim moveaxis")
+def _permute(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    x = args[0]
+    sizes = torch.empty([dim + 1 for dim in range(x.dim())], device="meta")  # each dimension by its size
+    order = func(sizes, *args[1:], **kwargs).shape
+    return rows(func(*args, **kwargs), x._space, list(order).index(x._dim + 1))
+
+
+# The same entries in other sizes.
+
+
+@meaning("view reshape")
+def _view(func: Any, args: Any, kwargs: Any) -> Tensor:
+    x = args[0]
+    (first,) = args[1:2] or kwargs.values()
+    if isinstance(first, torch.dtype):
+        if x._dim == x.dim() - 1 and first.itemsize != x.dtype.itemsize:
+            refuse(func, "would change the number of rows")
+        return rows(func(x, first), x._space, x._dim)
+    return reshaped(func, x, sizes_in(args, kwargs), func)
+
+
+@composite("view_as")
+def _view_as(self: Tensor, other: Tensor) -> Tensor:
+    return self.view(other.shape)
+
+
+@composite("reshape_as")
+def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    return self.reshape(other.shape)
+
+
+@meaning("ravel")
+def _ravel(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    out = reshaped(func, args[0], [-1], Tensor.reshape)
+    return rows(out.contiguous(), out._space, out._dim)
+
+
+@meaning("flatten")
+def _flatten(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input start_dim end_dim")
+    x = given["input"]
+    start = dimension(given.get("start_dim", 0), x.dim())
+    end = dimension(given.get("end_dim", -1), x.dim())
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    shape = list(global_shape(x))
+    together = math.prod(shape[start : end + 1])
+    return reshaped(func, x, [*shape[:start], together, *shape[end + 1 :]], Tensor.reshape)
+
+
+@meaning("unflatten")
+def _unflatten(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input dim sizes")
+    x = given["input"]
+    shape, dim = [int(size) for size in global_shape(x)], dimension(given["dim"], x.dim())
+    sizes = _resolved([shape[dim]], [int(size) for size in given["sizes"]])
+    return reshaped(func, x, [*shape[:dim], *sizes, *shape[dim + 1 :]], Tensor.view)
+
+
+def reshaped(func: Any, x: Rows, shape: list[int], reshape: Any) -> Rows:
+    """`Rows` in another shape of the whole graph.
+
+    ``[N, C]`` as ``[N * C]`` are as many rows, of the space `Space.times`, and back.
+
+    Raises:
+        UnsupportedOperation: if entries of several rows come together.
+        RuntimeError: as torch's, if the numbers of entries differ.
+    """
+    source = [int(size) for size in global_shape(x)]
+    target = _resolved(source, shape)
+    base, own = x._space, 1
+    while isinstance(base, Times):
+        base, own = base.parent, own * base.columns
+    after = math.prod(source[x._dim + 1 :]) * own
+    found = [
+        (dim, columns)
+        for dim, size in enumerate(target)
+        if math.prod(target[:dim]) == math.prod(source[: x._dim])
+        for columns in [_columns(base.num_rows, size, after, math.prod(target[dim + 1 :]))]
+        if columns is not None
+    ]
+    if not found:
+        refuse(func, f"from {source} to {target} would put several rows together")
+    dim, columns = min(found, key=lambda each: (each[1] != own, each[0] != x._dim))
+    space = x._space if columns == own else whole(base) if columns == 1 else whole(base).times(columns)
+    out = rows(reshape(x, [*target[:dim], space.num_own, *target[dim + 1 :]]), space, dim)
+    if space is x._space:
+        with_ways(out, x)
+    return out
+
+
+def _columns(num_rows: int, size: int, after: int, rest: int) -> int | None:
+    """How many columns join the rows in a dimension of ``size``, if ``rest`` of ``after`` columns do not; else None."""
+    columns = after // rest if rest else size // num_rows if num_rows else 1
+    return columns if num_rows * columns == size and columns * rest == after else None
+
+
+def _resolved(source: list[int], shape: list[int]) -> list[int]:
+    """The shape, with a number in place of -1."""
+    known, entries = math.prod(size for size in shape if size != -1), math.prod(source)
+    if shape.count(-1) == 1 and known > 0 and entries % known == 0:
+        return [entries // known if size == -1 else size for size in shape]
+    if -1 in shape or known != entries:
+        return list(torch.empty(source, device="meta").view(shape).shape)  # raises torch's own error
+    return shape
+
+
+# The same entries several times.
+
+
+@meaning("expand broadcast_to")
+def _expand(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    sizes = {name: value for name, value in kwargs.items() if name != "implicit"}
+    return _expanded(func, args[0], sizes_in(args, sizes))
+
+
+def _expanded(func: Any, x: Rows, shape: list[int]) -> Tensor:
+    dim = len(shape) - x.dim() + x._dim
+    if dim < x._dim:
+        raise RuntimeError(f"the number of sizes must be at least {x.dim()}: {shape}")
+    if shape[dim] not in (-1, x._space.num_rows):
+        if x._space.num_rows == 1:
+            refuse(func, "of the only row (write x[0])")
+        raise RuntimeError(f"The expanded size must match the existing size {x._space.num_rows} of rows: {shape}")
+    local_shape = [*shape[:dim], x._space.num_own, *shape[dim + 1 :]]
+    return with_ways(rows(x.expand(local_shape), x._space, dim), x)
+
+
+@meaning("expand_as")
+def _expand_as(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input other")
+    x, other = given["input"], given["other"]
+    if not isinstance(other, Rows):
+        return _expanded(func, x, list(other.shape))
+    if isinstance(x, Rows) and x._space == other._space:
+        return _expanded(func, x, list(global_shape(other)))
+    (x, other), _, space, right = broadcast(func, (x, other), {})
+    return wrapped(x.expand(other.shape), space, right)
+
+
+@meaning("broadcast_tensors")
+def _broadcast_tensors(func: Any, args: Any, kwargs: Any) -> Any:
+    given = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else args
+    changed, _, space, right = broadcast(func, tuple(given), {})
+    return wrapped(func(*changed), space, right)
+
+
+@meaning("repeat tile")
+def _repeat(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    x, times = args[0], sizes_in(args, kwargs)
+    if func != Tensor.repeat:
+        times = [1] * (x.dim() - len(times)) + times
+    dim = len(times) - x.dim() + x._dim
+    space = x._space
+    if dim >= x._dim and times[dim] != 1:
+        if times[dim] < 1:
+            refuse(func, "of rows no times")
+        space = Joined((whole(space),) * times[dim])  # own rows one time after another, as the parts of what is joined
+    return rows(x.repeat(times), space, dim)
+
+
+@meaning("repeat_interleave")
+def _repeat_interleave(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input repeats dim")
+    x, repeats, dim = given["input"], given.get("repeats"), given.get("dim")
+    if not isinstance(x, Rows) or isinstance(repeats, Rows) or repeats is None:
+        refuse(func, "by numbers that differ from row to row")
+    if dim is None:
+        x, dim = reshaped(func, x, [-1], Tensor.reshape), 0
+    if dimension(dim, x.dim()) != x._dim:
+        return rows(x.repeat_interleave(repeats, dim), x._space, x._dim)
+    if isinstance(repeats, Tensor):
+        refuse(func, "by numbers that differ from row to row")
+    base, columns = (x._space.parent, x._space.columns) if isinstance(x._space, Times) else (x._space, 1)
+    return rows(x.repeat_interleave(repeats, dim), whole(base).times(columns * repeats), x._dim)
+
+
+def _register_at_least(num_dims: int) -> None:
+    @composite(f"atleast_{num_dims}d")
+    def at_least(*tensors: Any) -> Any:
+        if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+            return _at_least(tensors[0], num_dims)
+        given = tensors[0] if len(tensors) == 1 else tensors
+        return tuple(_at_least(x, num_dims) for x in given)
+
+
+def _at_least(x: Tensor, num_dims: int) -> Tensor:
+    """``x``, with dimensions of size 1 before its own, and after two of them, as torch and NumPy do."""
+    if x.dim() == 0:
+        return x.reshape([1] * num_dims)
+    if x.dim() == 1 and num_dims > 1:
+        x = x.unsqueeze(0)
+    return x.unsqueeze(2) if x.dim() == 2 and num_dims == 3 else x
+
+
+for _num_dims in (1, 2, 3):
+    _register_at_least(_num_dims)
+
+
+@meaning("unfold")
+def _unfold(func: Any, args: Any, kwargs: Any) -> Any:
+    refuse(func, "would put several rows together")

@@ -1,0 +1,285 @@
+"""Row spaces: which rows of the whole graph a tensor's local rows are, so that two tensors that meet know whether they
+fit.
+
+A space numbers all rows of the whole graph from 0 on, in the order that one process would have, and each rank has some
+of these positions, in any order. Spaces are compared by their keys, which are the same on all ranks, so that a mask made
+anew in every epoch leads to the same space.
+"""
+
+from collections.abc import Callable, Hashable
+from functools import cached_property
+from typing import Any, Self
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from fullgraph.engine import hashed
+from fullgraph.rows.recent import Recent
+from fullgraph.rows.view import View
+
+
+class Count(int):
+    """A number of rows of the whole graph that remembers of which space; arithmetic makes a plain int of it."""
+
+    space: "Space"
+
+    def __new__(cls, space: "Space") -> Self:
+        count = super().__new__(cls, space.num_rows)
+        count.space = space
+        return count
+
+    def __reduce__(self) -> Any:
+        return int, (int(self),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> int:
+        return int(self)
+
+    def __copy__(self) -> int:
+        return int(self)
+
+
+class Space:
+    """All rows of one kind; this one is given its positions, others derive theirs.
+
+    Attributes:
+        view: the ranks.
+        num_rows: rows of all ranks.
+        num_own: rows of this rank.
+        key: what the rows are, the same on all ranks; equal for equal rows.
+    """
+
+    def __init__(self, view: View, num_rows: int, num_own: int, key: Hashable, positions: Tensor | None = None):
+        self.view, self.num_rows, self.num_own, self.key = view, num_rows, num_own, key
+        self._given = positions
+        self._of_masks: dict[int, tuple[ref[Tensor], int, Space]] = {}
+        self._derived: Recent[Space] = Recent(8 * num_rows + 4096)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are."""
+        return self.view.world.device
+
+    @cached_property
+    def count(self) -> Count:
+        """``num_rows``, knowing its space."""
+        return Count(self)
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """The place of each own row among all rows, int64 ``[num_own]``. May be collective the first time."""
+        return self._find_positions() if self._given is None else self._given
+
+    def _find_positions(self) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def keys(self) -> Tensor:
+        """What draws for own rows are keyed by, int64 ``[num_own]``: the same wherever a row lies."""
+        return self.positions
+
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether this rank has all rows, in order."""
+        if self.num_own != self.num_rows:
+            return False
+        return bool((self.positions == torch.arange(self.num_rows, device=self.positions.device)).all())
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, Tensor]:
+        return self.positions.sort()
+
+    def find(self, positions: Tensor) -> Tensor:
+        """The local row at each of some positions, int64 like ``positions``; -1 where another rank has it."""
+        if self.is_identity:
+            return positions
+        values, order = self._sorted
+        if not len(values):
+            return torch.full_like(positions, -1)
+        place = torch.searchsorted(values, positions).clamp(max=len(values) - 1)
+        return torch.where(values[place] == positions, order[place], -1)
+
+    def localize(self, everywhere: Tensor, dim: int) -> Tensor:
+        """This rank's rows of a tensor that has all of them along ``dim``."""
+        if self.is_identity:
+            return everywhere
+        return everywhere.index_select(dim, self.positions.to(everywhere.device))
+
+    def locate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """The rank that has each of some positions, and its local row there, int64 each. Collective."""
+        from fullgraph.rows.directory import locate  # which knows spaces
+
+        return locate(self, positions)
+
+    def subset(self, mask: Tensor, own: Callable[[], Tensor] | None = None) -> "Space":
+        """The rows where the own rows' ``mask`` (bool ``[num_own]``) is true. One small sum over ranks.
+
+        Remembered for as long as the mask is the same object, unchanged, on this rank: a mask is changed by a program,
+        so on all ranks at once. Where it is not of the own rows, ``own`` gives these.
+        """
+        known = self._of_masks.get(id(mask))
+        if known is not None and known[0]() is mask and known[1] == mask._version:
+            return known[2]
+        plain = (mask if own is None else own()).detach().as_subclass(Tensor)
+        space = self._subset(plain.nonzero().squeeze(1))
+        if not mask.is_inference():
+            of_masks, place = self._of_masks, id(mask)
+            of_masks[place] = (ref(mask, lambda _: of_masks.pop(place, None)), mask._version, space)
+        return space
+
+    def _subset(self, chosen: Tensor) -> "Space":
+        summary = torch.stack([torch.tensor(len(chosen), device=chosen.device), hashed(self.positions[chosen]).sum()])
+        count, content = self.view.sum(summary).tolist()
+        key = ("subset", self.key, count, content)
+        return self.remembered(key, lambda: Subset(self, count, chosen, key))
+
+    def at(self, positions: Tensor) -> "Space":
+        """The rows at some positions, int64 ``[k]``, the same on all ranks; each is where its row is.
+
+        Raises:
+            IndexError: if one is out of range.
+        """
+        plain = positions.detach().as_subclass(Tensor).to(self.device)
+        if len(plain) and not (-self.num_rows <= int(plain.min()) and int(plain.max()) < self.num_rows):
+            raise IndexError(f"an index is out of range for {self.num_rows} rows: {plain.tolist()[:5]} …")
+        plain = torch.where(plain < 0, plain + self.num_rows, plain)
+        content = int(hashed(plain * 0x2545F491 + torch.arange(len(plain), device=plain.device)).sum())
+        key = ("at", self.key, len(plain), content)
+        return self.remembered(key, lambda: Listed(self, plain, key))
+
+    def sliced(self, start: int, stop: int, step: int) -> "Space":
+        """The rows ``start:stop:step``, ``step`` > 0."""
+        if (start, stop, step) == (0, self.num_rows, 1):
+            return self
+        key = ("slice", self.key, start, stop, step)
+        return self.remembered(key, lambda: Sliced(self, start, stop, step, key))
+
+    def times(self, columns: int) -> "Space":
+        """The entries of ``[num_rows, columns]``, row by row."""
+        key = ("times", self.key, columns)
+        return self.remembered(key, lambda: Times(self, columns, key))
+
+    def piece(self, chosen: Tensor | slice, num_own: int) -> "Space":
+        """Some of this rank's rows, which pass for all: the number of rows and the key stay the whole graph's."""
+        return Piece(self, chosen, num_own)
+
+    def remembered(self, key: Hashable, make: Any) -> "Space":
+        """The space of this key, made once."""
+        known = self._derived.get(key)
+        if known is None:
+            known = make()
+            self._derived.put(key, known, known.num_rows + 1)
+        return known
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Space) and self.view is other.view and self.key == other.key)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.key!r}: {self.num_own} of {self.num_rows} rows)"
+
+
+class Subset(Space):
+    """The rows that a mask chooses, in order; ``chosen`` are the parent's local rows."""
+
+    def __init__(self, parent: Space, num_rows: int, chosen: Tensor, key: Hashable):
+        super().__init__(parent.view, num_rows, len(chosen), key)
+        self.parent, self.chosen = parent, chosen
+
+    def _find_positions(self) -> Tensor:
+        from fullgraph.rows.directory import ranks_among  # which knows spaces
+
+        return ranks_among(self.view, self.parent.positions[self.chosen], self.parent.num_rows)
+
+    @cached_property
+    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As the parent's."""
+        return self.parent.keys[self.chosen]
+
+
+class Listed(Space):
+    """The rows at listed positions; ``chosen`` are the parent's local rows of those that this rank has."""
+
+    def __init__(self, parent: Space, listed: Tensor, key: Hashable):
+        local = parent.find(listed)
+        places = (local >= 0).nonzero().squeeze(1)
+        super().__init__(parent.view, len(listed), len(places), key, places)
+        self.parent, self.chosen = parent, local[places]
+
+
+class Sliced(Space):
+    """A slice of the rows; ``chosen`` are the parent's local rows."""
+
+    def __init__(self, parent: Space, start: int, stop: int, step: int, key: Hashable):
+        at = parent.positions
+        chosen = ((at >= start) & (at < stop) & ((at - start) % step == 0)).nonzero().squeeze(1)
+        super().__init__(parent.view, len(range(start, stop, step)), len(chosen), key, (at[chosen] - start) // step)
+        self.parent, self.chosen = parent, chosen
+
+    @cached_property
+    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As the parent's."""
+        return self.parent.keys[self.chosen]
+
+
+class Times(Space):
+    """The entries of a matrix, row by row."""
+
+    def __init__(self, parent: Space, columns: int, key: Hashable):
+        super().__init__(parent.view, parent.num_rows * columns, parent.num_own * columns, key)
+        self.parent, self.columns = parent, columns
+
+    def _find_positions(self) -> Tensor:
+        columns = torch.arange(self.columns, device=self.parent.positions.device)
+        return (self.parent.positions[:, None] * self.columns + columns).reshape(-1)
+
+
+class Joined(Space):
+    """The rows of several spaces, one after another."""
+
+    def __init__(self, parts: tuple[Space, ...]):
+        num_rows, num_own = sum(p.num_rows for p in parts), sum(p.num_own for p in parts)
+        super().__init__(parts[0].view, num_rows, num_own, ("joined", *(p.key for p in parts)))
+        self.parts = parts
+
+    def _find_positions(self) -> Tensor:
+        first, found = 0, []
+        for part in self.parts:
+            found.append(part.positions + first)
+            first += part.num_rows
+        return torch.cat(found)
+
+
+class Shared(Space):
+    """Rows that every rank has, dealt out in equal runs so that they can stand among others."""
+
+    def __init__(self, view: View, num_rows: int):
+        rank, num_ranks = view.world.rank, view.world.num_ranks
+        own = torch.arange(num_rows * rank // num_ranks, num_rows * (rank + 1) // num_ranks, device=view.world.device)
+        super().__init__(view, num_rows, len(own), ("shared", num_rows), own)
+
+
+class Piece(Space):
+    """Some own rows of a space, which pass for all of its rows while a layer works on them."""
+
+    def __init__(self, base: Space, chosen: Tensor | slice, num_own: int):
+        super().__init__(base.view, base.num_rows, num_own, ("piece", base.key))
+        self.base, self.chosen = base, chosen
+
+    def _find_positions(self) -> Tensor:
+        return self.base.positions[self.chosen]
+
+    @cached_property
+    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As the base's."""
+        return self.base.keys[self.chosen]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType]

@@ -1,0 +1,177 @@
+"""What functions of torch mean for `Rows`: closed by default, so that what nobody has thought of is refused by name.
+
+A *local meaning* gets the function and its arguments with torch functions on subclasses off, so that it works on this
+rank's rows; what every rank has and needs a gradient has been entered. A *composite* is written in the global view
+itself. Both are registered by name, and a name means the same as a function of ``torch``, of ``torch.nn.functional`` and
+as a method, but for the losses, of which ``torch`` itself has others under the same names.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullgraph.errors import UnsupportedOperation
+from fullgraph.rows.adjoints import enter
+from fullgraph.rows.tensor import MEANINGS, Rows, functions_off
+from fullgraph.rows.view import View
+
+Meaning = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+_BY_NAME: dict[str, Meaning] = {}
+_OF_FUNCTIONAL: set[str] = set()
+
+
+def meaning(names: str) -> Callable[[Meaning], Meaning]:
+    """Register a local meaning ``(func, args, kwargs)`` for functions and methods of these names."""
+
+    def register(of: Meaning) -> Meaning:
+        def on_local_rows(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            with functions_off():
+                args, kwargs = entered(args, kwargs)
+                return of(func, args, kwargs)
+
+        for name in names.split():
+            assert name not in _BY_NAME, name
+            _BY_NAME[name] = on_local_rows
+        return of
+
+    return register
+
+
+def composite(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function of the same signature, written in the global view."""
+
+    def register(of: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names.split():
+            assert name not in _BY_NAME, name
+            _BY_NAME[name] = lambda func, args, kwargs: of(*args, **kwargs)
+        return of
+
+    return register
+
+
+def composite_loss(name: str, of: Callable[..., Any]) -> None:
+    """Register a composite for the loss ``torch.nn.functional.name`` alone."""
+    composite(name)(of)
+    _OF_FUNCTIONAL.add(name)
+
+
+def local_meaning_of(func: Any, of: Meaning) -> None:
+    """Register a local meaning for one function object, whatever others have its name."""
+
+    def on_local_rows(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with functions_off():
+            args, kwargs = entered(args, kwargs)
+            return of(func, args, kwargs)
+
+    MEANINGS[func] = on_local_rows
+
+
+def resolve(func: Any) -> Meaning:
+    """The meaning of a function that a `Rows` is among the arguments of."""
+    from fullgraph.rows.pointwise import meaning_if_pointwise  # which knows this module
+
+    name = name_of(func)
+    if name in _OF_FUNCTIONAL and func is not getattr(F, name):
+        return _refusing("of torch itself takes other arguments; write torch.nn.functional's")
+    known = _BY_NAME.get(name) or meaning_if_pointwise(name)
+    return known or _refusing()
+
+
+def _refusing(why: str = "") -> Meaning:
+    def refused(func: Any, args: Any, kwargs: Any) -> NoReturn:
+        refuse(func, why)
+
+    return refused
+
+
+def refuse(func: Any, why: str = "") -> NoReturn:
+    """Refuse a function.
+
+    Raises:
+        UnsupportedOperation: with its name, ``why`` and what to write.
+    """
+    name = func if isinstance(func, str) else name_of(func)
+    raise UnsupportedOperation(
+        f"{name} {why or 'is not known to have a meaning for rows that lie on several ranks'}; "
+        "fullgraph.gather(rows) gives all rows to every rank, where it can be applied: see docs/your-model.md"
+    )
+
+
+def name_of(func: Any) -> str:
+    """The name that a function is registered under: of an attribute's getter the attribute's, of its setter with =."""
+    name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__", "__delete__"):
+        suffix = {"__get__": "", "__set__": "=", "__delete__": "-del"}[name]
+        return getattr(func.__self__, "__name__", name) + suffix
+    return name
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors among arguments, nested ones too."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from tensors_in(entry)
+    elif isinstance(value, dict):
+        for entry in value.values():
+            yield from tensors_in(entry)
+
+
+def mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The same nesting with each tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, list | tuple):
+        entries = [mapped(entry, change) for entry in value]
+        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
+    if isinstance(value, dict):
+        return {key: mapped(entry, change) for key, entry in value.items()}
+    return value
+
+
+def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments with an alias for each that every rank has and that needs a gradient."""
+    if not torch.is_grad_enabled():
+        return args, kwargs
+    view: View | None = None
+    outside: dict[int, Tensor] = {}
+    for x in tensors_in((args, kwargs)):
+        if isinstance(x, Rows):
+            view = view or x._space.view
+        elif x.requires_grad:
+            outside[id(x)] = x
+    if not outside or view is None or view.is_alone or view.in_piece:
+        return args, kwargs
+    aliases = dict(zip(outside, entered_values(list(outside.values()), view), strict=True))
+    return mapped((args, kwargs), lambda x: aliases.get(id(x), x))
+
+
+def entered_values(values: list[Tensor], view: View) -> list[Tensor]:
+    """Aliases of values that every rank has and that need gradients, for use beside rows.
+
+    A parameter of a prepared model that is running has one already, and so has what met rows before: gradients of all
+    uses are then summed over ranks at once.
+    """
+    if view.is_alone or view.in_piece or not torch.is_grad_enabled():
+        return values  # a piece is given what has been entered already
+    of_model = view.entered or {}
+    found: list[Tensor | None] = [of_model.get(id(value), None) for value in values]
+    for place, value in enumerate(values):
+        if not value.requires_grad:
+            found[place] = value
+            continue
+        known = value.__dict__.get("_entered")
+        if found[place] is None and known is not None and known[0] is view and known[1] == value._version:
+            found[place] = known[2]
+    missing = [place for place, alias in enumerate(found) if alias is None]
+    if missing:
+        for place, alias in zip(missing, enter([values[p] for p in missing], view), strict=True):
+            found[place] = alias
+            if not values[place].is_leaf:  # a leaf would hold itself
+                values[place].__dict__["_entered"] = (view, values[place]._version, alias)
+    return found  # pyright: ignore[reportReturnType]

@@ -1,0 +1,82 @@
+"""`Rows`: a tensor that shows the whole graph's shape and holds this rank's rows.
+
+What is done to it keeps the meaning of one process or is refused by name: `rows.table` says what each function of torch
+means. A wrapper below autograd (``__torch_dispatch__``, as `DTensor` is) would lose the space wherever sizes are plain
+numbers, and cost more at each call, in backward again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fullgraph.rows.space import Space
+
+functions_off = torch._C.DisableTorchFunctionSubclass
+_plain_shape = Tensor.shape.__get__  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class Rows(Tensor):
+    """This rank's rows of a tensor of the whole graph."""
+
+    _space: Space
+    _dim: int
+
+    @classmethod
+    @torch._disable_dynamo
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        meaning = MEANINGS.get(func)
+        if meaning is None:
+            from fullgraph.rows.table import resolve  # which knows this class
+
+            meaning = MEANINGS[func] = resolve(func)
+        return meaning(func, args, kwargs or {})
+
+
+MEANINGS: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {}
+"""What each function of torch means for rows, as far as it was asked for."""
+
+
+def rows(x: Tensor, space: Space, dim: int = 0) -> Rows:
+    """``x``, whose dimension ``dim`` are this rank's rows of ``space``, as `Rows`: the same object, no copy.
+
+    The caller must not hold ``x`` as anything else.
+    """
+    if not isinstance(x, Rows):
+        if type(x) is not Tensor:
+            with functions_off():
+                x = x.as_subclass(Tensor)
+        x.__class__ = Rows
+    x._space, x._dim = space, dim
+    return x  # pyright: ignore[reportReturnType]
+
+
+def is_rows(x: Any) -> bool:
+    """Whether ``x`` is `Rows`."""
+    return isinstance(x, Rows)
+
+
+def local(x: Tensor) -> Tensor:
+    """This rank's rows as a plain tensor: a view that autograd follows."""
+    with functions_off():
+        return x.as_subclass(Tensor)
+
+
+def space_of(x: Tensor) -> Space:
+    """The row space of `Rows`."""
+    return x._space  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def dim_of(x: Tensor) -> int:
+    """Which dimension of `Rows` the rows are, counted from 0."""
+    return x._dim  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def global_shape(x: Tensor) -> torch.Size:
+    """The whole graph's shape of `Rows`; the number of rows knows its space. For use where torch functions are off."""
+    shape = list(_plain_shape(x))
+    shape[x._dim] = x._space.count  # pyright: ignore[reportAttributeAccessIssue]
+    return torch.Size(shape)

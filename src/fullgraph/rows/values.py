@@ -1,0 +1,157 @@
+"""Functions of the values that rows hold, wherever they lie: which there are, and how many of each."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
+from fullgraph.rows.arguments import named, rows_among
+from fullgraph.rows.extremes import extreme
+from fullgraph.rows.gathering import distribute, gather
+from fullgraph.rows.table import composite, meaning, name_of, refuse
+from fullgraph.rows.tensor import Rows, global_shape, local, rows
+from fullgraph.rows.view import View
+
+
+@meaning("unique unique_consecutive")
+def _unique(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The values, and how often each is there, on every rank; which of them each entry has, as `Rows`.
+
+    Integers: each rank's own distinct values travel. Real numbers, where every NaN counts as another, and runs of equal
+    neighbours: all rows are gathered.
+    """
+    consecutive = name_of(func) == "unique_consecutive"
+    given = named(args, kwargs, "input return_inverse return_counts dim" if consecutive else _UNIQUE)
+    x, dim = rows_among(func, given), given.get("dim")
+    if dim is not None and dim % x.dim() != x._dim:
+        refuse(func, "of columns, which would be compared over rows")
+    if consecutive or x.is_floating_point():
+        found = _of_all(torch.unique_consecutive if consecutive else torch.unique, x, dim)
+    else:
+        found = _of_distinct(x, dim)
+    wanted = (True, given.get("return_inverse", False), given.get("return_counts", False))
+    out = tuple(part for part, is_wanted in zip(found, wanted, strict=True) if is_wanted)
+    return out[0] if len(out) == 1 else out
+
+
+_UNIQUE = "input sorted return_inverse return_counts dim"
+
+
+def _of_all(find: Any, x: Rows, dim: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    values, inverse, counts = find(gather(x), return_inverse=True, return_counts=True, dim=dim)
+    return values, distribute(inverse, x._space, x._dim if dim is None else 0), counts
+
+
+def _of_distinct(x: Rows, dim: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    own, view = local(x), x._space.view
+    entries = own.reshape(-1) if dim is None else own.movedim(x._dim, 0)
+    values, inverse, counts = entries.unique(return_inverse=True, return_counts=True, dim=None if dim is None else 0)
+    everyones, first = _together(values, view)
+    values, place = everyones.unique(return_inverse=True, dim=None if dim is None else 0)
+    counts = counts.new_zeros(len(values)).index_add(0, place, _together(counts, view)[0])
+    inverse = place[first + inverse]
+    if dim is None:
+        return values, rows(inverse.view(own.shape), x._space, x._dim), counts
+    return values.movedim(0, x._dim), rows(inverse, x._space, 0), counts
+
+
+def _together(values: Tensor, view: View) -> tuple[Tensor, int]:
+    """The entries of all ranks, one rank after another, and where this rank's begin. Collective."""
+    sent = (values.to(torch.uint8) if values.dtype == torch.bool else values).contiguous()
+    heard = view.swap([sent] * view.world.num_ranks)
+    return torch.cat(heard).to(values.dtype), sum(len(part) for part in heard[: view.world.rank])
+
+
+@meaning("isin")
+def _isin(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Of other rows their distinct values, which then are on every rank."""
+    given = named(args, kwargs, "elements test_elements")
+    elements, others = given.get("elements"), given.get("test_elements")
+    if isinstance(others, Rows):
+        given["test_elements"] = _together(local(others).detach().unique(), others._space.view)[0]
+    if isinstance(elements, Rows):
+        given["elements"] = local(elements)
+    by_torch = {name if isinstance(v, Tensor) else _OF_NUMBERS.get(name, name): v for name, v in given.items()}
+    out = torch.isin(**by_torch)
+    return rows(out, elements._space, elements._dim) if isinstance(elements, Rows) else out
+
+
+_OF_NUMBERS = {"elements": "element", "test_elements": "test_element"}
+
+
+@meaning("bincount")
+def _bincount(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    given = named(args, kwargs, "input weights minlength")
+    space = one_space(func, (args, kwargs))
+    own, weights = at_rows(func, given["input"], space).detach(), given.get("weights")
+    if weights is not None:
+        weights = at_rows(func, weights, space).detach()
+    torch.bincount(own[:0])  # says what it does not take
+    if space.num_rows == 0:
+        return torch.bincount(own, weights, given.get("minlength", 0))
+    ends = [extreme(own, 0, (0,), space.view, largest=largest) for largest in (False, True)]
+    if int(ends[0]) < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    part = torch.bincount(own, weights, max(given.get("minlength", 0), int(ends[1]) + 1))
+    if weights is not None:  # torch counts integers where there are no rows
+        part = part.to(torch.float32 if weights.dtype == torch.float32 else torch.float64)
+    return space.view.sum(part)
+
+
+@meaning("histc")
+def _histc(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    given = named(args, kwargs, "input bins min max")
+    x = rows_among(func, given)
+    own, view = local(x).detach(), x._space.view
+    torch.histc(own.new_zeros(1))  # says which dtypes it does not take
+    low, high = given.get("min", 0), given.get("max", 0)
+    if low == high and global_shape(x).numel():
+        dims = tuple(range(own.dim()))
+        low, high = (float(extreme(own, x._dim, dims, view, largest=largest)) for largest in (False, True))
+        low, high = (low - 1, high + 1) if low == high else (low, high)
+    return view.sum(torch.histc(own, given.get("bins", 100), low, high))
+
+
+@meaning("one_hot")
+def _one_hot(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
+    given = named(args, kwargs, "input num_classes")
+    x, num_classes = rows_among(func, given), given.get("num_classes", -1)
+    own = local(x)
+    if num_classes == -1 and global_shape(x).numel():
+        num_classes = int(extreme(own, x._dim, tuple(range(own.dim())), x._space.view, largest=True)) + 1
+    return rows(F.one_hot(own, num_classes), x._space, x._dim)
+
+
+@meaning("searchsorted")
+def _searchsorted(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
+    names = ("sorted_sequence", "input")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    given = {"input" if name == "self" else name: value for name, value in given.items()}
+    sequence, x, sorter = given.pop("sorted_sequence"), given.pop("input"), given.pop("sorter", None)
+    if given.get("out") is not None or not isinstance(x, Tensor):
+        refuse(func, "needs a tensor of values, and gives a new one")
+    space = one_space(func, (sequence, x, sorter))
+    (dim, *others) = {each._dim for each in (sequence, x, sorter) if isinstance(each, Rows)}
+    if others or (isinstance(sequence, Rows) and dim == sequence.dim() - 1):
+        refuse(func, "would search through sorted rows of several ranks")
+    if sequence.dim() > 1 and dim < sequence.dim() - 1:
+        sequence = at_rows(func, sequence, space, dim)
+        sorter = None if sorter is None else at_rows(func, sorter, space, dim)
+    own = at_rows(func, x, space, dim)
+    return rows(torch.searchsorted(sequence, own, sorter=sorter, **given), space, dim)
+
+
+@meaning("bucketize")
+def _bucketize(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
+    given = named(args, kwargs, "input boundaries")
+    x = rows_among(func, given)
+    if isinstance(given.get("boundaries"), Rows):
+        refuse(func, "takes boundaries that every rank has")
+    return wrapped_at(func(*args, **kwargs), x._space, x._dim)
+
+
+@composite("allclose")
+def _allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
+    return bool(torch.isclose(input, other, rtol, atol, equal_nan).all())
