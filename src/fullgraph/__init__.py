@@ -17,6 +17,7 @@ from fullgraph.pyg.explain import explain
 from fullgraph.pyg.open import open_graph as open
 from fullgraph.pyg.partition import partition
 from fullgraph.pyg.prepare import prepare
+from fullgraph.pyg.prune import PrunedData, prune
 from fullgraph.rows import Rows, gather
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ __all__ = [
     "EngineConfig",
     "Graph",
     "PartitionedGraph",
+    "PrunedData",
     "Rows",
     "World",
     "errors",
@@ -35,5 +37,6 @@ __all__ = [
     "open",
     "partition",
     "prepare",
+    "prune",
     "trace",
 ]

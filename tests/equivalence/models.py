@@ -186,7 +186,7 @@ def _link_loss(module: Any, g: Data) -> Tensor:
 
 def _ranking_loss(module: Any, g: Data) -> Tensor:
     scores = _links(module, g)
-    ids = g.node_ids if "node_ids" in g else torch.arange(NUM_NODES)
+    ids = torch.arange(g.num_nodes)
     chosen = module.recommendation_loss(scores, scores.detach().sin(), node_id=ids[g.train_mask], lambda_reg=0.1)
     return chosen + module.recommendation_loss(scores.tanh(), scores.detach().cos(), lambda_reg=0.2)
 

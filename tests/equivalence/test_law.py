@@ -39,12 +39,11 @@ def build(name: str) -> torch.nn.Module:
 
 def outputs_and_gradients(world: fg.World, path: str, mode: str, name: str, dtype: torch.dtype = torch.float64):
     data = fg.open(path, world, mode=mode, prefetch=1, round_rows=7)
-    model, _ = fg.prepare(build(name).to(dtype), None, data)
-    x = data.x.to(dtype).requires_grad_()
+    model = fg.prepare(build(name).to(dtype), data)
+    x = data.x.to(dtype).clone().requires_grad_()
     out = model(x, data.edge_index)
     (out * data.probe).sum().backward()
-    gradients = {key: world.all_reduce(p.grad) for key, p in model.named_parameters()}
-    return fg.gather_rows(out, data), fg.gather_rows(x.grad, data), gradients
+    return fg.gather(out.detach()), fg.gather(x.grad), {key: p.grad for key, p in model.named_parameters()}
 
 
 @pytest.fixture(scope="module")

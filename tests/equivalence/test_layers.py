@@ -1,13 +1,17 @@
 """The law for single layers in every configuration that a rule claims, gradients of edges' values included."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_FEATURES as F_IN
-from tests.equivalence.graphs import awkward_graph
+from tests.equivalence.graphs import NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
 
 F_OUT = 8
@@ -57,67 +61,43 @@ LAYERS = {
 }
 
 
-def gradients_of(name: str, data, edge_grad: bool):
-    """Output, the gradients of x and of the edges' values, and each parameter's."""
+def result(name: str, data: Any, edge_grad: bool, convert: Callable[[Any], Any]) -> dict[str, torch.Tensor]:
+    """The output, and the gradients of x, of the edges' values and of the parameters."""
     build, edge_argument = LAYERS[name]
     torch.manual_seed(3)
-    layer = build().double()
-    arguments = {} if edge_argument is None else {edge_argument: data[edge_argument].clone().requires_grad_(edge_grad)}
-    return layer, arguments
+    layer = convert(build().double())
+    leaves = {"x": data.x.clone().requires_grad_()}
+    if edge_argument is not None:
+        leaves[edge_argument] = data[edge_argument].clone().requires_grad_(edge_grad)
+    out = layer(edge_index=data.edge_index, **leaves)
+    probe = torch.linspace(-1, 2, NUM_NODES * out.size(1), dtype=torch.float64).sin()
+    (out * probe.view(NUM_NODES, -1)).sum().backward()
+    grads = {key: leaf.grad for key, leaf in (*leaves.items(), *layer.named_parameters()) if leaf.grad is not None}
+    return {"out": out.detach(), **grads}
 
 
-def run_layer(layer, data, x, arguments):
-    out = layer(x, data.edge_index, **arguments)
-    torch.manual_seed(4)
-    probe = torch.randn(200, out.size(1), dtype=torch.float64)
-    ids = data.node_ids if "node_ids" in data else torch.arange(len(x))
-    (out * probe[ids]).sum().backward()
-    return out
-
-
-def on_a_rank(world: fg.World, path: str, mode: str, name: str, edge_grad: bool):
-    data = fg.open(path, world, mode=mode, prefetch=0, round_rows=4, chunk_edges=40)
-    layer, arguments = gradients_of(name, data, edge_grad)
-    fg.convert(layer, data)
-    x = data.x.requires_grad_()
-    out = run_layer(layer, data, x, arguments)
-    parameters = {key: world.all_reduce(p.grad.clone()) for key, p in layer.named_parameters() if p.grad is not None}
-    edges = [(data.edge_ids, t.grad) for t in arguments.values() if t.grad is not None]
-    return fg.gather_rows(out, data), fg.gather_rows(x.grad, data), parameters, edges
+def on_a_rank(world: fg.World, path: str, name: str, edge_grad: bool):
+    answers = {}
+    for mode in MODES:
+        data = fg.open(path, world, mode=mode, prefetch=0, round_rows=4, chunk_edges=40)
+        found = result(name, data, edge_grad, lambda layer, data=data: fg.prepare(layer, data))
+        answers[mode] = {key: fg.gather(value) for key, value in found.items()}
+    return answers
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    data, path = awkward_graph(5), tmp_path_factory.mktemp("graphs") / "graph.fg"
-    data.edge_ids = torch.arange(data.num_edges)
-    fg.partition(data, path, num_parts=3)
-    return str(path)
+    return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph(5))("metis", 3)
 
 
-@pytest.mark.parametrize("edge_grad", [False, True], ids=["constant edges", "edges with gradients"])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", LAYERS)
-def test_layer_equals_plain_pyg(path, name, mode, edge_grad):
-    if edge_grad and LAYERS[name][1] is None:
-        edge_grad = False
-    data = awkward_graph(5)
-    layer, arguments = gradients_of(name, data, edge_grad)
-    x = data.x.requires_grad_()
-    out = run_layer(layer, data, x, arguments)
-    answers = run_ranks(3, on_a_rank, path, mode, name, edge_grad)
-    got_out, got_grad, parameters, _ = answers[0]
-    close = {"rtol": 1e-9, "atol": 1e-10}
-    torch.testing.assert_close(got_out, out.detach(), **close)
-    torch.testing.assert_close(got_grad, x.grad, **close)
-    wanted = {key: parameter.grad for key, parameter in layer.named_parameters() if parameter.grad is not None}
-    assert parameters.keys() == wanted.keys()
-    for key, grad in wanted.items():
-        torch.testing.assert_close(parameters[key], grad, **close)
-    for value in arguments.values():
-        if value.grad is None:
-            continue
-        got = torch.zeros_like(value)
-        for *_, edges in answers:
-            for ids, grad in edges:
-                got[ids] = grad
-        torch.testing.assert_close(got, value.grad, **close)
+EDGE_GRADS = [*((name, False) for name in LAYERS), *((name, True) for name, (_, edges) in LAYERS.items() if edges)]
+
+
+@pytest.mark.parametrize(("name", "edge_grad"), EDGE_GRADS)
+def test_layer_equals_plain_pyg(path, name, edge_grad):
+    wanted = result(name, awkward_graph(5), edge_grad, lambda layer: layer)
+    for answer in run_ranks(3, on_a_rank, path, name, edge_grad):
+        for mode in MODES:
+            torch.testing.assert_close(
+                answer[mode], wanted, rtol=1e-9, atol=1e-10, msg=lambda text, mode=mode: f"{mode}: {text}"
+            )

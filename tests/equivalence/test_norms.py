@@ -35,13 +35,12 @@ def steps(case: Case, g: Data, convert: Any):
     for parameter in module.parameters():
         torch.nn.init.uniform_(parameter, 0.5, 1.5)
     convert(module)
-    ids = g.node_ids if "node_ids" in g else torch.arange(NUM_NODES)
     x, outs, grads = g.x, [], []
     for step, training in enumerate((True, True, False)):
         g.x = (x * (step + 1)).requires_grad_()
         out = case.call(module.train(training), g)
         probe = torch.randn(NUM_NODES, NUM_FEATURES, generator=torch.Generator().manual_seed(step)).double()
-        ((out + out.square()) * probe[ids]).sum().backward()
+        ((out + out.square()) * probe).sum().backward()
         outs.append(out.detach())
         grads.append(g.x.grad)
         for buffer in module.buffers():  # with several graphs, PyG's InstanceNorm ties them to this step's rows
@@ -54,9 +53,8 @@ def on_a_rank(world: fg.World, path: str, name: str):
     answers = []
     for case in CASES[name]:
         data = fg.open(path, world)
-        outs, grads, parameters, buffers = steps(case, data, lambda module, data=data: fg.convert(module, data))
-        rows = [[fg.gather_rows(t, data) for t in tensors] for tensors in (outs, grads)]
-        answers.append((*rows, {key: world.all_reduce(grad) for key, grad in parameters.items()}, buffers))
+        outs, grads, parameters, buffers = steps(case, data, lambda module, data=data: fg.prepare(module, data))
+        answers.append(([fg.gather(t) for t in outs], [fg.gather(t) for t in grads], parameters, buffers))
     return answers
 
 

@@ -127,37 +127,35 @@ def dense_file(tmp_path_factory):
 
 @dataclass(frozen=True)
 class Answer:
-    """Of the labelled nodes the outputs, by id, their loss, and all gradients."""
+    """Of the labelled nodes the outputs, their loss, and all gradients; of nodes by id, of edges in their order."""
 
     out: dict[int, Tensor]
     loss: float
     parameters: dict[str, Tensor]
     x: dict[int, Tensor]
-    values: dict[int, Tensor]
+    values: dict[str, Tensor]
+
+
+def by_id(rows: Tensor, ids: Tensor) -> dict[int, Tensor]:
+    return dict(zip(fg.gather(ids).tolist(), fg.gather(rows), strict=True))
 
 
 def pruned_answer(world: fg.World, path: str, mode: str, name: str) -> Answer:
-    """The share of one rank; gradients of parameters summed over ranks."""
     data = fg.open(path, world, mode=mode, round_rows=5, chunk_edges=20)
     case, model = CASES[name], build(name)
     pruned = fg.prune(data, data.train_mask, LAYERS)
-    fg.prepare(model, None, pruned)
+    fg.prepare(model, pruned)
     pruned.x.requires_grad_()
     values = {key: pruned[key].requires_grad_() for key in case.values}
     out = model(pruned.x, pruned.edge_index, **values)
-    loss = fg.mean_loss(F.cross_entropy, out, pruned.y, pruned.mask, pruned)
+    loss = F.cross_entropy(out, pruned.y)
     loss.backward()
-    ids = data.node_ids[pruned.output_rows].tolist()
-    grads = {id_: g for v in values.values() for id_, g in zip(data.edge_ids.tolist(), v.grad, strict=True)}
     return Answer(
-        dict(zip(ids, out.detach(), strict=True)),
+        by_id(out.detach(), pruned.output_rows),
         loss.item(),
-        {
-            key: world.all_reduce(torch.zeros_like(p) if p.grad is None else p.grad)
-            for key, p in model.named_parameters()
-        },
-        dict(zip(data.node_ids[pruned.input_rows].tolist(), pruned.x.grad, strict=True)),
-        grads,
+        {key: p.grad for key, p in model.named_parameters()},
+        by_id(pruned.x.grad, pruned.input_rows),
+        {key: fg.gather(value.grad) for key, value in values.items()},
     )
 
 
@@ -185,7 +183,7 @@ def plain_answer(name: str, num_drawn: int) -> Answer:
         loss.item(),
         {key: p.grad for key, p in model.named_parameters()},
         dict(enumerate(data.x.grad)),
-        {i: g for v in values.values() for i, g in enumerate(v.grad)},
+        {key: value.grad for key, value in values.items()},
     )
 
 
@@ -195,19 +193,20 @@ def assert_near(got: Tensor, wanted: Tensor) -> None:
 
 
 def check(answers: list[Answer], wanted: Answer, *, reads_all: bool = False) -> None:
-    assert sorted(i for a in answers for i in a.out) == LABELLED
-    reads = {i for a in answers for i in a.x}
-    assert len(reads) == NUM_NODES if reads_all else len(reads) < NUM_NODES / 2
     for answer in answers:
+        assert sorted(answer.out) == LABELLED
+        assert len(answer.x) == NUM_NODES if reads_all else len(answer.x) < NUM_NODES / 2
         assert answer.loss == pytest.approx(wanted.loss, rel=1e-12)
         for i, row in answer.out.items():
             assert_near(row, wanted.out[i])
         for key, grad in wanted.parameters.items():
             assert_near(answer.parameters[key], grad)
-        for i, grad in (*answer.x.items(), *((i, g) for i, g in answer.values.items())):
-            assert_near(grad, (wanted.x if grad.shape == (F_IN,) else wanted.values)[i])
-    for i, grad in wanted.x.items():
-        assert i in reads or not grad.any()
+        for key, grad in wanted.values.items():
+            assert_near(answer.values[key], grad)
+        for i, grad in wanted.x.items():
+            assert i in answer.x or not grad.any()
+        for i, grad in answer.x.items():
+            assert_near(grad, wanted.x[i])
 
 
 @pytest.mark.parametrize("method", ["metis", "random"])
@@ -234,14 +233,14 @@ def test_a_graph_of_which_nearly_all_is_reached(dense_file, plain, name, mode, n
 
 
 def structure(world: fg.World, path: str):
-    """Of a pruned graph and its layers: rows by level, whether the graph's own walks were built, and its own x used."""
+    """Of a pruned graph and its layers: rows by level, whether the graph's own walks were built, and x is the graph's."""
     data = fg.open(path, world)
     pruned = fg.prune(data, data.train_mask, LAYERS)
     model = models.GraphSAGE(*SHAPE).double()
-    fg.prepare(model, torch.optim.Adam(model.parameters()), pruned)
+    fg.prepare(model, pruned)
     model(pruned.x, pruned.edge_index).sum().backward()
-    shared = "plan" in data.edge_index.__dict__
-    return pruned.rows_by_level, shared, pruned.x is data.x
+    shares_walk = "plan" in data.edge_index.walked.__dict__
+    return pruned.rows_by_level, shares_walk, pruned.x.data_ptr() == data.x.data_ptr()
 
 
 def test_layers_that_compute_all_rows_share_the_walk_of_the_graph(graph_file, dense_file):
@@ -276,17 +275,17 @@ def losses(world: fg.World, path: str, mode: str, drops: bool, prunes: bool) -> 
     data = fg.open(path, world, mode=mode, round_rows=5)
     torch.manual_seed(6)
     model = Dropped().double().train(drops)
-    model, optimizer = fg.prepare(model, torch.optim.Adam(model.parameters(), lr=0.05), data, seed=3)
+    fg.prepare(model, data)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    torch.manual_seed(3)
     pruned = fg.prune(data, data.train_mask, LAYERS)
     found = []
     for _ in range(3):
         optimizer.zero_grad()
         if prunes:
-            out = model(pruned.x, pruned.edge_index)
-            loss = fg.mean_loss(F.cross_entropy, out, pruned.y, pruned.mask, pruned)
+            loss = F.cross_entropy(model(pruned.x, pruned.edge_index), pruned.y)
         else:
-            out = model(data.x, data.edge_index)
-            loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+            loss = F.cross_entropy(model(data.x, data.edge_index)[data.train_mask], data.y[data.train_mask])
         loss.backward()
         optimizer.step()
         found.append(loss.item())
@@ -330,11 +329,10 @@ def normed() -> Normed:
 def with_norm(world: fg.World, path: str, mode: str):
     data, model = fg.open(path, world, mode=mode, round_rows=5), normed()
     pruned = fg.prune(data, data.train_mask, 2, batch_norm="computed")
-    fg.prepare(model, None, pruned)
-    out = model(pruned.x, pruned.edge_index)
-    loss = fg.mean_loss(F.cross_entropy, out, pruned.y, pruned.mask, pruned)
+    fg.prepare(model, pruned)
+    loss = F.cross_entropy(model(pruned.x, pruned.edge_index), pruned.y)
     loss.backward()
-    return loss.item(), model.norm.running_mean, world.all_reduce(model.first.lin.weight.grad), pruned.rows_by_level
+    return loss.item(), model.norm.running_mean, model.first.lin.weight.grad, pruned.rows_by_level
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 4])
@@ -355,8 +353,8 @@ def test_computed_statistics_are_those_of_the_rows_that_the_layer_computed(graph
         assert got[3][1:] == (int(is_computed.sum()), len(LABELLED))
 
 
-def work(world: fg.World, path: str, prunes: bool) -> tuple[list[int], tuple[int, ...], int]:
-    """Rows of this rank that each layer computes, all ranks' by level, and bytes of rows sent in a step."""
+def work(world: fg.World, path: str, prunes: bool) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Rows that each layer computes, those by level, and bytes of rows that this rank sent in a step."""
     data = fg.open(path, world)
     torch.manual_seed(1)
     model = models.GraphSAGE(*SHAPE).double()
@@ -364,16 +362,16 @@ def work(world: fg.World, path: str, prunes: bool) -> tuple[list[int], tuple[int
     for conv in model.convs:
         conv.register_forward_hook(lambda module, given, out: computed.append(len(out)))
     graph = fg.prune(data, data.train_mask, LAYERS) if prunes else data
-    fg.prepare(model, None, graph)
+    fg.prepare(model, graph)
     before = world.traffic.rows_bytes
     model(graph.x, graph.edge_index).sum().backward()
-    return computed, getattr(graph, "rows_by_level", ()), world.traffic.rows_bytes - before
+    return tuple(computed), getattr(graph, "rows_by_level", ()), world.traffic.rows_bytes - before
 
 
 def test_every_layer_computes_its_level_and_sends_less(graph_file):
     path = graph_file("random", 4)
     pruned, whole = run_ranks(4, work, path, True), run_ranks(4, work, path, False)
-    by_layer = [sum(rows) for rows in zip(*(computed for computed, _, _ in pruned), strict=True)]
-    assert tuple(by_layer) == pruned[0][1][1:]
-    assert by_layer[-1] == len(LABELLED) < by_layer[1] < by_layer[0] < pruned[0][1][0] < NUM_NODES
+    computed, rows_by_level, _ = pruned[0]
+    assert computed == rows_by_level[1:]
+    assert computed[-1] == len(LABELLED) < computed[1] < computed[0] < rows_by_level[0] < NUM_NODES
     assert sum(sent for _, _, sent in pruned) < sum(sent for _, _, sent in whole) / 2

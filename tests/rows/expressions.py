@@ -11,7 +11,12 @@ from fullgraph.comm import World
 from fullgraph.rows import Space, distribute, gather, is_rows
 from tests.rows.spaces import node_space
 
-TORCH = {"torch": torch, "F": F, "inf": float("inf"), "nan": float("nan")}
+TORCH: dict[str, Any] = {"torch": torch, "F": F, "inf": float("inf"), "nan": float("nan")}
+
+
+def texts_in(block: str) -> list[str]:
+    """The expressions that a block lists, between bars and lines' ends."""
+    return [text.strip() for text in block.replace("\n", "|").split("|") if text.strip()]
 
 
 def check_expressions(
@@ -73,7 +78,7 @@ def _check(text: str, plain: dict[str, Tensor], leaves: dict[str, Tensor], rows:
     assert len(given) == len(expected)
     for mine, right in zip(given, expected, strict=True):
         if not isinstance(right, Tensor):
-            assert mine == right and type(mine) is type(right), (mine, right)
+            assert (type(mine), mine) == (type(right), right)
             continue
         shape = tuple(int(n) for n in mine.shape)
         assert shape == tuple(right.shape), (shape, right.shape)
@@ -85,7 +90,9 @@ def _check(text: str, plain: dict[str, Tensor], leaves: dict[str, Tensor], rows:
     _check_gradients(everything, expected, leaves, plain)
 
 
-def _check_gradients(given: list[Any], expected: list[Any], leaves: dict[str, Tensor], plain: dict[str, Tensor]) -> None:
+def _check_gradients(
+    given: list[Any], expected: list[Any], leaves: dict[str, Tensor], plain: dict[str, Tensor]
+) -> None:
     names = [name for name, x in plain.items() if x.requires_grad]
     asked = [[side[name] for name in names] for side in (leaves, plain)]
     if not any(isinstance(x, Tensor) and x.requires_grad for x in expected):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, MutableMapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -165,8 +166,6 @@ BLIND = tuple(
     x, (0, 1)|x, (1, 1, 0, 0)|x, (0, 0, 1, 1)|x, (1, 2)|x, [0, 1, 0, 0]|x, 1, 3|x, 1, (3, 1)|x, 0, (7, 1)
     [x, y]|[x, E]|[x, y], 0|[x, y], 1|[x, y], -1|[x, y], dim=1|[x, k], 1|[x, w]|[x, w], 0|[E, x], 0|[x, E], 1|[v, u]|[v, u], 1|(x, y)
     [x, o], 1|[x, f], 0|[x3, y3], 2|[x, x, x]|[x, v], 1|[x]|[E, w], 0|[t, t2], 0|[t, t2], 1|[x, B1], 0|[x, B1]|[m, m]|[v, Ev]|x, v, y|x, y, w
-    'ij,jk->ik', x, W|'ij,ij->i', x, y|'ij,ij->j', x, y|'ij,ik->jk', x, y|'ij->', x|'ij->ji', x|'i,ij->j', v, x|'ki,ij->kj', A, x
-    'ij,kj->ik', x, y|'ij,kj->ik', x, E|'ijk,ij->ik', x3, x|'i,j->ij', v, Ec|'...j,jk->...k', x3, W
     x[m]|x[ids]|x[Eids]|x[1:5]|x[:, 1]|x[:, None]|x.T|x3.mT|x.detach()|x.double()|x[0]|x[m], y[m]|x[m], y[Em]|x[ids], y|x[Eids], y[Eids]
     x, ids > 2|x, slice(1, 5)|x, slice(None, None, 2)|x, slice(-3, None)|x, (slice(None), 1)|x, (slice(None), slice(0, 2))|x, (slice(2, 4), 1)
     x, (slice(None), None)|x, None|x, ...|x, (..., 0)|x, (..., None)|x, (ids, lab)|x, (ids, 1)|x, (m, 1)|x, (m, slice(0, 2))|x, (0, 1)|x, -1
@@ -191,14 +190,16 @@ BLIND = tuple(
     x, 'fro'|x, 'nuc'|x, float('inf')|x, float('inf'), 0|x, 1, 0, True|x, 2, 1|x, 2, (0, 1)|x, 3, dim=0|x, ord=1, dim=0|x, -1, 1|x, 0, 0|x, 2, -1, 1e-6
     x, y, 1|x, y, 0|x, y, dim=1|x, y, dim=-1|x, y, dim=0|x, E, 1|x, Ec, 1|x, y, 2|x, y, p=1|x, E, p=2|E, x, p=2|x, y, 1e-3|x, y, rtol=1.0
     x, y, [[1], [0]]|x, y, dims=([0], [0])|x, W, 1|x, W, dims=1|x, y, dims=2|W, x, [[0], [1]]|A, x, 1|x, x, [[0], [0]]
-    x, W.T, b|x, lambda a: a + 1|x, x.dim() - 1|x, mean=0.0|x, 1.0, 2.0|x, 0.3|p|p, 3|p, 3, True""".replace("\n    ", "|").split("|")
+    x, W.T, b|x, lambda a: a + 1|x, x.dim() - 1|x, mean=0.0|x, 1.0, 2.0|x, 0.3|p|p, 3|p, 3, True""".replace(
+        "\n    ", "|"
+    ).split("|")
 )
 """Arguments that every function is tried with."""
 
 
 def patterns_of(name: str) -> list[str]:
     """Those of the function of this name: the blind ones and its own."""
-    return list(dict.fromkeys((*BLIND, *OWN.get(name, "").replace("\n    ", "|").split("|")))) if name in OWN else list(dict.fromkeys(BLIND))
+    return list(dict.fromkeys(each.strip() for each in (*BLIND, *OWN.get(name, "").replace("\n    ", "|").split("|"))))
 
 
 _LOSS = """x, p|p, hot.double()|p, hot.double(), Ecp|x, hot.double(), Ecp|x, hot.double(), pos_weight=Ecp|x, y, reduction='none'
@@ -311,7 +312,7 @@ OWN: dict[str, str] = {
     "index_put": "x, (m,), S|x, (ids,), S|x, (Eids,), S, True|x, (ids, lab), u, True|E, (ids,), x|x, (None, Ecid), k|Q, (lab,), x, True",
     "index_put_": "x, (m,), S|x, (ids,), S|x, (Eids,), S, True|x, (ids, lab), u, True|E, (ids,), x|x, (None, Ecid), k|Q, (lab,), x, True",
     "gather": "x, 1, at1|x, 1, at[:, :1]|x, dim=1, index=at|x, 0, ids[:, None]|x, 0, ids[:, None].expand(-1, 3)|x3, 1, at[:, :, None]|x, 0, Erid[:3]|E, 0, ids[:, None]|E, 0, wi[:, None].expand(-1, 3)|t, 1, ti|t, 0, ti % 3|x, -1, at|v, 0, ids|x, 1, at1, sparse_grad=True|E, 1, lab[:, None]",
-    "einsum": "'nc,nd->cd', x, k|'nc,mc->nm', x, w|'nc,cd,nd->n', x, W, k|'nn->n', A|'nc,nc,nc->nc', x, y, o|'n,n->', v, u|'bnc,cd->bnd', R3, W|'nc,n->c', x, Ev|'cn,nd->cd', t, k|'ncd->cnd', x3|'ncd,cd->n', x3, W|'nc->c', x|'nc,nc->', x, E|'n...,n...->...', x, y|'ii->i', sq[0]|'nii->n', sq|'nij,njk->nik', sq, x3|'nij,nj->ni', sq, x",
+    "einsum": "'ij,jk->ik', x, W|'ij,ij->i', x, y|'ij,ij->j', x, y|'ij,ik->jk', x, y|'ij->', x|'ij->ji', x|'i,ij->j', v, x|'ki,ij->kj', A, x|'ij,kj->ik', x, y|'ij,kj->ik', x, E|'ijk,ij->ik', x3, x|'i,j->ij', v, Ec|'...j,jk->...k', x3, W|'nc,nd->cd', x, k|'nc,mc->nm', x, w|'nc,cd,nd->n', x, W, k|'nn->n', A|'nc,nc,nc->nc', x, y, o|'n,n->', v, u|'bnc,cd->bnd', R3, W|'nc,n->c', x, Ev|'cn,nd->cd', t, k|'ncd->cnd', x3|'ncd,cd->n', x3, W|'nc->c', x|'nc,nc->', x, E|'n...,n...->...', x, y|'ii->i', sq[0]|'nii->n', sq|'nij,njk->nik', sq, x3|'nij,nj->ni', sq, x",
     "gradient": "x, dim=1|x, spacing=1.0, dim=1",
     "cdist": "x, y|x, E|E, x|x, w|x3, y3|x, Q|Q, x|x[None], y[None]|x[:, None], E",
     "bilinear": "x, y, W3|x, y, W3, b|x, E, W3|E, x, W3, b",
@@ -342,21 +343,24 @@ OWN: dict[str, str] = {
 
 
 class Bound(MutableMapping[str, Any]):
-    """What names mean in a pattern: each tensor made when it is named first, from ``make(operand)``."""
+    """What names mean in a pattern: each tensor made when it is named first.
+
+    ``make(operand)`` gives a leaf, a tensor made from it, which is ``held``, and of rows their space and dimension.
+    """
 
     def __init__(self, made_from: dict[str, Operand], make: Any):
         self._from, self._make = made_from, make
-        self.values_by_name: dict[str, Tensor] = {}
+        self.held: dict[str, Tensor] = {}
         self.leaves: dict[str, Tensor] = {}
+        self.places: dict[str, tuple[Any, int] | None] = {}
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self.values_by_name:
+        if name not in self.held:
             operand = self._from[name]  # a KeyError sends Python on to its globals
-            leaf, value = self._make(operand)
-            self.values_by_name[name] = value
+            leaf, self.held[name], self.places[name] = self._make(operand)
             if leaf.requires_grad:
                 self.leaves[name] = leaf
-        return self.values_by_name[name]
+        return self.held[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
         raise NotImplementedError
@@ -377,9 +381,9 @@ def _call(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def arguments(pattern: str, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What a pattern stands for."""
-    return eval(compiled(pattern), {"torch": torch, "_call": _call, "float": float}, bound)
+    return eval(_compiled(pattern), {"torch": torch, "_call": _call, "float": float}, bound)
 
 
-def compiled(pattern: str) -> Any:
-    """A pattern as code."""
+@cache
+def _compiled(pattern: str) -> Any:
     return compile(f"_call({pattern})", pattern, "eval")

@@ -37,7 +37,7 @@ def compare(world: World, program: Callable[[Made], Any], rtol: float = 1e-11) -
     expected, found = program(lambda x: x), program(lambda x: distribute(x, space))
     assert len(expected) == len(found)
     for place, (plain, other) in enumerate(zip(expected, found, strict=True)):
-        assert other.shape == plain.shape and other.dtype == plain.dtype, place
+        assert (other.shape, other.dtype) == (plain.shape, plain.dtype), place
         torch.testing.assert_close(
             gather(other), plain, rtol=rtol, atol=0.1 * rtol, equal_nan=True, msg=lambda m, at=place: f"{at}: {m}"
         )

@@ -1,16 +1,18 @@
 """Ranks as threads of one process that run one at a time: what would hang between processes is an error that says why.
 
-A rank runs until it waits for others; then the next one that can go on does. So a run is the same every time, a rank that
-leaves out a collective is found at once and by name where processes would wait for a time-out, and a collective costs
-microseconds. Each rank has its own state of torch's generator, as processes have.
+A rank runs until it waits for others; then the next one that can go on does. So a run is the same every time, a rank
+that leaves out a collective is found at once and by name where processes would wait for a time-out, and a collective
+costs microseconds. Each rank has its own state of torch's generator, as processes have.
 """
 
+import sys
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -63,13 +65,15 @@ class Meeting:
         """``function`` of each rank's world.
 
         Raises:
-            Diverged: if ranks do not do the same collectives, and none has raised anything else.
+            Diverged: if ranks do not do the same collectives, and none has raised anything else. ``steps`` then says
+                which step each of them was in.
         """
         self._ready: list[Callable[[], bool] | None] = [lambda: True] * self.num_ranks
         self._said: list[tuple[str, Any] | None] = [None] * self.num_ranks
         self._heard: list[Any] = []
         self._meetings = 0
-        self._mail: dict[tuple[int, int], deque[Tensor]] = defaultdict(deque)
+        self._mail: dict[tuple[int, int], deque[tuple[int, Tensor]]] = defaultdict(deque)
+        self.steps = [0] * self.num_ranks
         self._why: str | None = None
         self._random = [torch.get_rng_state()] * self.num_ranks
         results: list[Any] = [None] * self.num_ranks
@@ -94,32 +98,33 @@ class Meeting:
         for failure in failures:
             if failure is not None and not isinstance(failure, Diverged):
                 raise failure
+        if self._why is None and any(self._mail.values()):
+            self._why = "a message was sent that nobody received"
         if self._why is not None:
             raise Diverged(self._why)
         return results
 
-    def end(self, rank: int, value: Any) -> list[Any]:
-        """Every rank's value at the end of a step, after which no message may be under way."""
-        values = self.exchange(rank, "the end of a step", value)
-        if any(self._mail.values()):
-            self._why = "a message was sent that nobody received"
-            raise Diverged(self._why)
-        return values
+    def begin(self, rank: int, step: int) -> None:
+        """A rank begins a step of its program: what ranks say in different ones is never taken for the same."""
+        self.steps[rank] = step
 
     def exchange(self, rank: int, what: str, value: Any) -> list[Any]:
         """Every rank's value, in rank order."""
-        self._said[rank] = (what, value)
+        self._said[rank] = (f"{what} in step {self.steps[rank]}", value)
         mine = self._meetings
         said = [each for each in self._said if each is not None]
         if len(said) == self.num_ranks:
             if len({each[0] for each in said}) > 1:
-                self._why = "ranks meet for different things: " + "; ".join(each[0] for each in said)
-                raise Diverged(self._why)
+                self._diverge("ranks meet for different things: " + "; ".join(each[0] for each in said))
             self._heard, self._said = [each[1] for each in said], [None] * self.num_ranks
             self._meetings += 1
             return self._heard
         self._wait(rank, lambda: self._meetings > mine)
         return self._heard
+
+    def _diverge(self, why: str) -> NoReturn:
+        self._why = why
+        raise Diverged(why)
 
     def _wait(self, rank: int, ready: Callable[[], bool]) -> None:
         if ready():
@@ -152,7 +157,8 @@ class Meeting:
             works = []
             for operation in operations:
                 if operation.op is dist.isend:
-                    self._mail[rank, operation.peer].append(operation.tensor.detach().clone())
+                    message = self.steps[rank], operation.tensor.detach().clone()
+                    self._mail[rank, operation.peer].append(message)
                 else:
                     works.append(_Receiving(self, rank, operation.peer, operation.tensor))
             return works
@@ -163,10 +169,11 @@ class Meeting:
         """Fill ``into`` by the next message of a rank to another."""
         box = self._mail[peer, rank]
         self._wait(rank, lambda: bool(box))
-        message = box.popleft()
+        step, message = box.popleft()
+        if step != self.steps[rank]:
+            self._diverge(f"a message of step {step} arrives in step {self.steps[rank]}")
         if message.shape != into.shape or message.dtype != into.dtype:
-            self._why = f"{tuple(message.shape)} {message.dtype} arrives for {tuple(into.shape)} {into.dtype}"
-            raise Diverged(self._why)
+            self._diverge(f"{tuple(message.shape)} {message.dtype} arrives for {tuple(into.shape)} {into.dtype}")
         into.copy_(message)
 
 
@@ -184,8 +191,22 @@ class _Receiving:
 @contextmanager
 def meeting(num_ranks: int) -> Iterator[Meeting]:
     """Ranks of this process. `torch.distributed` names peers only, in a group of its fake backend."""
+    _unlock_cached_properties()
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=num_ranks)
     try:
         yield Meeting(num_ranks)
     finally:
         dist.destroy_process_group()
+
+
+def _unlock_cached_properties() -> None:
+    """Let ranks talk while one makes a cached property: Python 3.11 locks those of all objects of a class.
+
+    Here one rank runs at a time and has its own objects.
+    """
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "fullgraph":
+            for of_class in filter(lambda each: isinstance(each, type), vars(module).values()):
+                for member in vars(of_class).values():
+                    if isinstance(member, cached_property) and hasattr(member, "lock"):
+                        member.lock = nullcontext()  # pyright: ignore[reportAttributeAccessIssue]

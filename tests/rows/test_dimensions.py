@@ -5,28 +5,31 @@ import torch
 from torch import Tensor
 
 from tests.ranks import run_ranks
-from tests.rows.expressions import check_expressions, errors_of
+from tests.rows.expressions import check_expressions, errors_of, texts_in
 
 TEXTS = """
 x.flip(0) | x.flip(0, 1) | torch.flip(x, (1,)) | x.flip(1) | x.fliplr() | torch.flipud(x) | x_t.fliplr() | v.flip(0)
-x.flip(-1, 0) | x.flip(dims=(0,)) | x.flip(()) | x.roll(2) | x.roll(1, 0) | torch.roll(x, 1, 1) | x.roll((1, -2), (0, 1))
-x.roll(shifts=1, dims=-1) | x_t.roll(1, 1) | v.roll(-3) | x.cumsum(0) | x.cumsum(1) | torch.cumsum(x, dim=-2)
-x.cumsum(axis=0) | x.cumprod(0) | x.cumprod(1) | x.logcumsumexp(0) | x_t.cumsum(1) | v.cumsum(0) | n.cumsum(0) | b.cumsum(0)
-x.cumsum(0, dtype=torch.float32) | x.cummax(0) | torch.cummin(x, 1) | ties.cummax(0) | z.cummin(2) | z.cumsum(1)
-x.sort(0) | x.sort(1) | x.sort() | torch.sort(x, 0, True) | torch.sort(x, stable=True, dim=0) | v.sort() | v.sort(descending=True)
-ties.argsort(dim=0, stable=True) | x.argsort(1) | v.argsort() | x_t.argsort(1) | torch.argsort(x, dim=0, descending=True)
-x.msort() | torch.msort(v) | x_t.msort() | n.sort(dim=0, stable=True) | x.topk(2, 0) | x.topk(2) | torch.topk(x, 1, dim=1)
+x.flip(-1, 0) | x.flip(dims=(0,)) | x.flip(()) | x.roll(2) | x.roll(1, 0) | torch.roll(x, 1, 1)
+x.roll((1, -2), (0, 1)) | x.roll(shifts=1, dims=-1) | x_t.roll(1, 1) | v.roll(-3) | x.cumsum(0) | x.cumsum(1)
+torch.cumsum(x, dim=-2) | x.cumsum(axis=0) | x.cumprod(0) | x.cumprod(1) | x.logcumsumexp(0) | x_t.cumsum(1)
+v.cumsum(0) | n.cumsum(0) | b.cumsum(0) | x.cumsum(0, dtype=torch.float32) | x.cummax(0) | torch.cummin(x, 1)
+ties.cummax(0) | z.cummin(2) | z.cumsum(1) | x.sort(0) | x.sort(1) | x.sort() | torch.sort(x, 0, True)
+torch.sort(x, stable=True, dim=0) | v.sort() | v.sort(descending=True) | ties.argsort(dim=0, stable=True)
+x.argsort(1) | v.argsort() | x_t.argsort(1) | torch.argsort(x, dim=0, descending=True) | x.msort() | torch.msort(v)
+x_t.msort() | n.sort(dim=0, stable=True) | x.topk(2, 0) | x.topk(2) | torch.topk(x, 1, dim=1)
 v.topk(4, largest=False) | z.topk(1, 1) | x_t.topk(3, 1) | x.kthvalue(3, 0) | x.kthvalue(2) | z.kthvalue(1, 1, True)
 x.kthvalue(2, dim=1, keepdim=True) | x_t.kthvalue(2, 0) | z.kthvalue(2) | x.median() | x.median(0) | x.median(1)
-x.nanmedian() | gaps.nanmedian(0) | gaps.median(0) | x.median(0, True) | x_t.median(0) | n.median() | n.mode(0) | n.mode()
-n.mode(1, True) | x.quantile(0.3) | x.quantile(0.5, 0) | x.quantile(0.5, 1) | x.quantile(q, 1) | x.quantile(q, 0, True)
-torch.quantile(x, q, dim=1, keepdim=True) | x_t.quantile(q, 0) | x_t.quantile(0.2, 0) | z.quantile(q, 1) | x.quantile(q)
-gaps.nanquantile(0.5, 0) | x.quantile(0.4, 0, interpolation="nearest") | torch.nanquantile(gaps, q, 1) | x_t.quantile(q, 1)
-x.diff() | x.diff(dim=0) | torch.diff(x, 2, 0) | x.diff(prepend=x, append=e) | x.diff(dim=0, append=e) | z.diff(dim=1) | b.diff()
-torch.trapezoid(x) | torch.trapezoid(x, dim=0) | torch.trapezoid(x, e) | torch.trapezoid(x, ties, dim=0) | torch.trapezoid(x, p)
-torch.trapezoid(x_t, dim=0) | torch.cumulative_trapezoid(x, dx=0.5) | torch.trapz(x, dim=0, dx=2.0) | torch.trapezoid(v)
-torch.cumulative_trapezoid(x, dim=0) | (x.cumsum(0) * p).sort(0).values.pow(3) | (x - x.median(0).values).pow(3)
-(x.flip(0) * x).sum(1) | x.sort(0).values * x | none.cumsum(0) | none.sort(0) | none.flip(0) | none.argsort(1) | none.median()
+x.nanmedian() | gaps.nanmedian(0) | gaps.median(0) | x.median(0, True) | x_t.median(0) | n.median() | n.mode(0)
+n.mode() | n.mode(1, True) | x.quantile(0.3) | x.quantile(0.5, 0) | x.quantile(0.5, 1) | x.quantile(q, 1)
+x.quantile(q, 0, True) | torch.quantile(x, q, dim=1, keepdim=True) | x_t.quantile(q, 0) | x_t.quantile(0.2, 0)
+z.quantile(q, 1) | x.quantile(q) | gaps.nanquantile(0.5, 0) | x.quantile(0.4, 0, interpolation="nearest")
+torch.nanquantile(gaps, q, 1) | x_t.quantile(q, 1) | x.diff() | x.diff(dim=0) | torch.diff(x, 2, 0)
+x.diff(prepend=x, append=e) | x.diff(dim=0, append=e) | z.diff(dim=1) | b.diff() | torch.trapezoid(x)
+torch.trapezoid(x, dim=0) | torch.trapezoid(x, e) | torch.trapezoid(x, ties, dim=0) | torch.trapezoid(x, p)
+torch.trapezoid(x_t, dim=0) | torch.cumulative_trapezoid(x, dx=0.5) | torch.trapz(x, dim=0, dx=2.0)
+torch.trapezoid(v) | torch.cumulative_trapezoid(x, dim=0) | (x.cumsum(0) * p).sort(0).values.pow(3)
+(x - x.median(0).values).pow(3) | (x.flip(0) * x).sum(1) | x.sort(0).values * x | none.cumsum(0) | none.sort(0)
+none.flip(0) | none.argsort(1) | none.median()
 """
 REFUSED = {
     "x.tril()": "tril",
@@ -55,8 +58,7 @@ def cases() -> list[tuple[dict[str, Tensor], dict[str, Tensor], list[str]]]:
     spread = {"x": x, "x_t": x.t(), "v": x[:, 0], "z": torch.stack([x, x.sin()], 1), "gaps": gaps, "none": x[:0]}
     spread |= {"ties": (2 * x).round(), "n": (3 * x).long(), "b": x > 0}
     everywhere = {"p": x[0].clone(), "e": x.cos(), "q": torch.tensor([0.2, 0.7], dtype=torch.float64)}
-    texts = TEXTS.replace("\n", "|").split("|")
-    return [(everywhere, spread, [text.strip() for text in texts if text.strip()])]
+    return [(everywhere, spread, texts_in(TEXTS))]
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])

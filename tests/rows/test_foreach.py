@@ -27,7 +27,9 @@ def _loss(model: Any) -> Tensor:
     return ((model.table @ model.weight).tanh() * 3 + model.bias[:, None] - 1).square().mean()
 
 
-def _trained(make: Callable[[Any], torch.optim.Optimizer], clip: Any = None, scaler: Any = None) -> Callable[[Made], Any]:
+def _trained(
+    make: Callable[[Any], torch.optim.Optimizer], clip: Any = None, scaler: Any = None
+) -> Callable[[Made], Any]:
     def program(made: Made) -> Any:
         model, seen = _model(made), []
         optimizer = make(model.parameters())
@@ -126,7 +128,9 @@ _PROGRAMS: dict[str, Callable[[Made], Any]] = {
     "adam, foreach": _trained(lambda p: torch.optim.Adam(p, 0.1, foreach=True, amsgrad=True), _clip(foreach=True)),
     "adam, fused": _trained(lambda p: torch.optim.Adam(p, 0.1, fused=True)),
     "adamw, clipped": _trained(lambda p: torch.optim.AdamW(p, 0.1), _clip()),
-    "sgd, foreach": _trained(lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, foreach=True), _clip(norm_type=1)),
+    "sgd, foreach": _trained(
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, foreach=True), _clip(norm_type=1)
+    ),
     "sgd, fused": _trained(lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, fused=True)),
     "rmsprop, foreach": _trained(lambda p: torch.optim.RMSprop(p, 0.1, foreach=True, centered=True)),
     "adagrad, fused": _trained(lambda p: torch.optim.Adagrad(p, 0.1, fused=True)),
@@ -162,7 +166,6 @@ def _refusals(world: World) -> None:
     with pytest.raises(RuntimeError, match="same number of tensors"):
         torch._foreach_add([x, w], [x])
     with pytest.raises(UnsupportedOperation, match="of others"):
-        torch.optim.SGD([x], 0.1, fused=True)
         torch._fused_sgd_(
             [x], [w], [], weight_decay=0.0, momentum=0.0, lr=0.1, dampening=0.0, nesterov=False, maximize=False,
             is_first_step=False,

@@ -21,7 +21,8 @@ class Centred(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, scale: float = 1.0) -> Tensor:
-        assert x.shape == (N, 4) and ctx.needs_input_grad[:2] == (True, True)
+        assert x.shape == (N, 4)
+        assert ctx.needs_input_grad[:2] == (True, True)
         ctx.save_for_backward(x, w, None, x * 2)
         ctx.scale = scale
         return (x - x.mean(0)) @ w * scale
@@ -29,7 +30,8 @@ class Centred(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, w, none, twice = ctx.saved_tensors
-        assert none is None and grad.shape == (N, 3) and twice.shape == x.shape
+        assert none is None
+        assert (grad.shape, twice.shape) == ((N, 3), x.shape)
         through = grad @ w.t() * ctx.scale
         return through - through.mean(0), (x - x.mean(0)).t() @ grad * ctx.scale, None
 
@@ -46,8 +48,7 @@ class Contextless(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, shift, times = inputs
-        ctx.times = times
+        x, _, ctx.times = inputs
         ctx.save_for_backward(output[0], x)
         ctx.set_materialize_grads(False)
 
@@ -161,7 +162,8 @@ def in_place(made: Made) -> Any:
 def same(made: Made) -> Any:
     x, w = leaf(made), weight()
     y, v = Same.apply(x, w)
-    assert y is not x and type(y) is type(x)
+    assert y is not x
+    assert type(y) is type(x)
     with torch.no_grad():
         still = Same.apply(x)[0]
     (y @ v).square().sum().backward()

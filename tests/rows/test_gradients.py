@@ -16,6 +16,7 @@ from tests.ranks import run_ranks
 from tests.rows.programs import Made, N, compare, leaf, random, weight
 from tests.rows.spaces import node_space
 
+
 def grad_attribute(made: Made) -> Any:
     x, w = leaf(made), weight()
     (x @ w).tanh().sum().backward()
@@ -213,12 +214,15 @@ def modes(made: Made) -> Any:
         one = (x @ w).tanh()
     with torch.inference_mode():
         two = (made(random(N, 4)) @ w).relu().sum(0)
+        ids = made(torch.arange(N).flip(0))
+        five = made(random(N, 4))[ids]
+        six = made(random(N, 4))[made(random(N)) > 0].sum(0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         three = torch.nn.functional.linear(x.float(), w.float().t())
         assert three.dtype == torch.bfloat16
         four = (x.float() @ w.float()).relu()
     assert not one.requires_grad
-    return one, two, three, four
+    return one, two, three, four, five, six
 
 
 def module_hooks(made: Made) -> Any:
@@ -240,8 +244,37 @@ def deep_copy(made: Made) -> Any:
     again = copy.deepcopy(table)
     assert isinstance(again.weight, torch.nn.Parameter)
     again.weight.data.add_(1)
-    table.double().zero_grad()
-    return table.weight, again.weight
+    table.weight.square().sum().backward()
+    third = copy.deepcopy(table)
+    third.weight.grad = table.weight.grad.clone()
+    plain = leaf(made)
+    plain.square().sum().backward()
+    again_plain = copy.deepcopy(plain)
+    halved = copy.deepcopy(third)
+    halved.weight.grad = third.weight.grad.clone()
+    halved.to(torch.float32)
+    assert isinstance(halved.weight, torch.nn.Parameter)
+    assert halved.weight.grad.dtype == torch.float32
+    optimizer = torch.optim.Adam(third.parameters(), 0.1)
+    optimizer.step()
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    optimizer.step()
+    average = torch.optim.swa_utils.AveragedModel(table, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+    for _ in range(2):
+        table.weight.data.mul_(2)
+        average.update_parameters(table)
+    table.zero_grad(set_to_none=False)
+    return (
+        again_plain,
+        again_plain.grad,
+        table.weight,
+        again.weight,
+        third.weight,
+        third.weight.grad,
+        halved.weight,
+        average.module.weight,
+        table.weight.grad,
+    )
 
 
 _PROGRAMS = [
@@ -286,3 +319,28 @@ def _refusals(world: World) -> list[str]:
 @pytest.mark.parametrize("num_ranks", [1, 3])
 def test_raises_what_torch_does(num_ranks: int) -> None:
     assert not any(run_ranks(num_ranks, _refusals))
+
+
+def _dropout(world: World) -> None:
+    """A checkpoint draws again what it drew."""
+    space, grads = node_space(world, N), []
+    for use_reentrant in (None, True, False):
+        torch.manual_seed(7)
+        x, w = distribute(random(N, 4), space).requires_grad_(), weight()
+
+        def part(x: Tensor, w: Tensor = w) -> Tensor:
+            h = torch.nn.functional.dropout((x @ w).tanh(), 0.5, True)
+            return h + torch.rand_like(h) * h
+
+        y = part(x) if use_reentrant is None else checkpoint(part, x, use_reentrant=use_reentrant)
+        torch.nn.functional.dropout(y, 0.5, True).square().sum().backward()
+        grads.append((y.detach(), x.grad, w.grad))
+    for other in grads[1:]:
+        for one, two in zip(grads[0], other, strict=True):
+            assert torch.equal(one, two)
+            assert one.any()
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_a_checkpoint_draws_again_what_it_drew(num_ranks: int) -> None:
+    run_ranks(num_ranks, _dropout)

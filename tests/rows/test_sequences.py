@@ -83,7 +83,7 @@ CASES: dict[str, Case] = {
     "multi-head to few": lambda d: _attend(d, d.x, d.few, d.few),
     "multi-head of each": lambda d: _attend(d, d.turned, d.turned, d.turned),
     "multi-head of each with a mask": lambda d: _attend(
-        d, d.turned, d.turned, d.turned, key_padding_mask=d.padding, attn_mask=d.few[:, :3].detach()
+        d, d.turned, d.turned, d.turned, key_padding_mask=d.padding, attn_mask=d.few[:, :3] > 1
     ),
 }
 REFUSED: dict[str, Case] = {

@@ -5,24 +5,28 @@ import torch
 from torch import Tensor
 
 from tests.ranks import run_ranks
-from tests.rows.expressions import check_expressions, errors_of
+from tests.rows.expressions import check_expressions, errors_of, texts_in
 
 TEXTS = """
-n.unique() | torch.unique(n, return_inverse=True, return_counts=True) | m.unique(return_counts=True) | b.unique() | x.unique()
-m.unique(return_inverse=True, dim=0) | m.unique(dim=0, return_counts=True, return_inverse=True) | m.unique(return_inverse=True)
-m_t.unique(dim=1, return_inverse=True) | m_t.unique(return_inverse=True, return_counts=True) | b.unique(return_inverse=True)
-gaps.unique(return_inverse=True, return_counts=True) | ties.unique(dim=0, return_inverse=True) | x.unique(return_counts=True)
-n.unique_consecutive() | torch.unique_consecutive(n, return_inverse=True, return_counts=True) | m.unique_consecutive(dim=0)
-none.unique() | none_m.unique(dim=0) | none.unique(return_inverse=True) | u.unique(return_counts=True) | torch.unique(n, False)
-n.bincount() | torch.bincount(n, minlength=20) | n.bincount(w) | n.bincount(weights=w.float()) | torch.bincount(k, w) | none.bincount()
-n.bincount(k) | none.bincount(minlength=3) | none.bincount(none) | u.bincount() | n.bincount(n) | torch.bincount(n, weights=w.half())
-x.histc() | x.histc(5) | torch.histc(x, 4, -1, 1) | x.histc(bins=3, min=2, max=2) | x.float().histc(7) | none_x.histc(3)
-torch.full_like(x, 5.0).histc(4) | F.one_hot(n) | F.one_hot(n, 12) | F.one_hot(m) | F.one_hot(none, 4) | F.one_hot(n, num_classes=-1)
-torch.bucketize(x, s) | torch.bucketize(x, s, right=True, out_int32=True) | torch.searchsorted(s, x) | torch.searchsorted(s2, x_t)
-torch.searchsorted(s, x, side="right") | torch.searchsorted(sorted_x, x) | torch.searchsorted(sorted_x, e) | torch.searchsorted(s3, x)
-torch.searchsorted(s, v, right=True) | torch.isin(m, torch.tensor([1, 2])) | torch.isin(m, n) | torch.isin(k, n)
-torch.isin(m, n, invert=True) | torch.isin(m, m) | torch.isin(3, n) | torch.isin(n, 3) | torch.isin(x, gaps) | torch.isin(elements=k, test_elements=m)
-torch.allclose(x, x) | x.allclose(x + 1e-9) | torch.allclose(x, e) | torch.allclose(gaps, gaps) | gaps.allclose(gaps, equal_nan=True)
+n.unique() | torch.unique(n, return_inverse=True, return_counts=True) | m.unique(return_counts=True) | b.unique()
+x.unique() | m.unique(return_inverse=True, dim=0) | m.unique(dim=0, return_counts=True, return_inverse=True)
+m.unique(return_inverse=True) | m_t.unique(dim=1, return_inverse=True)
+m_t.unique(return_inverse=True, return_counts=True) | b.unique(return_inverse=True)
+gaps.unique(return_inverse=True, return_counts=True) | ties.unique(dim=0, return_inverse=True)
+x.unique(return_counts=True) | n.unique_consecutive()
+torch.unique_consecutive(n, return_inverse=True, return_counts=True) | m.unique_consecutive(dim=0) | none.unique()
+none_m.unique(dim=0) | none.unique(return_inverse=True) | u.unique(return_counts=True) | torch.unique(n, False)
+n.bincount() | torch.bincount(n, minlength=20) | n.bincount(w) | n.bincount(weights=w.float()) | torch.bincount(k, w)
+none.bincount() | n.bincount(k) | none.bincount(minlength=3) | none.bincount(none) | u.bincount() | n.bincount(n)
+torch.bincount(n, weights=w.half()) | x.histc() | x.histc(5) | torch.histc(x, 4, -1, 1)
+x.histc(bins=3, min=2, max=2) | x.float().histc(7) | none_x.histc(3) | torch.full_like(x, 5.0).histc(4) | F.one_hot(n)
+F.one_hot(n, 12) | F.one_hot(m) | F.one_hot(none, 4) | F.one_hot(n, num_classes=-1) | torch.bucketize(x, s)
+torch.bucketize(x, s, right=True, out_int32=True) | torch.searchsorted(s, x) | torch.searchsorted(s2, x_t)
+torch.searchsorted(s, x, side="right") | torch.searchsorted(sorted_x, x) | torch.searchsorted(sorted_x, e)
+torch.searchsorted(s3, x) | torch.searchsorted(s, v, right=True) | torch.isin(m, torch.tensor([1, 2]))
+torch.isin(m, n) | torch.isin(k, n) | torch.isin(m, n, invert=True) | torch.isin(m, m) | torch.isin(3, n)
+torch.isin(n, 3) | torch.isin(x, gaps) | torch.isin(elements=k, test_elements=m) | torch.allclose(x, x)
+x.allclose(x + 1e-9) | torch.allclose(x, e) | torch.allclose(gaps, gaps) | gaps.allclose(gaps, equal_nan=True)
 torch.allclose(e, x, atol=100.0) | torch.allclose(none_x, none_x) | x.allclose(p, 10.0)
 """
 REFUSED = {
@@ -38,7 +42,7 @@ WRONG = {
     "n.histc()": "NotImplementedError",
     "F.one_hot(none)": "RuntimeError",
     "n.bincount(none)": "RuntimeError",
-    "torch.allclose(x, n)": "RuntimeError",
+    "torch.allclose(x, x.long())": "RuntimeError",
     "torch.full_like(x, inf).histc()": "RuntimeError",
 }
 
@@ -54,10 +58,16 @@ def cases() -> list[tuple[dict[str, Tensor], dict[str, Tensor], list[str], bool]
     spread |= {"ties": x.round(), "none": n[:0], "none_m": m[:0], "none_x": x[:0], "u": n.to(torch.uint8)}
     spread |= {"sorted_x": x.sort(1).values}
     s = torch.tensor([-1.0, 0.0, 0.5], dtype=torch.float64)
-    everywhere = {"w": x[:, 1].clone(), "k": n.flip(0), "e": x.cos(), "s": s, "s2": torch.stack([s, s + 0.1]), "p": x[0]}
+    everywhere = {
+        "w": x[:, 1].clone(),
+        "k": n.flip(0),
+        "e": x.cos(),
+        "s": s,
+        "s2": torch.stack([s, s + 0.1]),
+        "p": x[0],
+    }
     everywhere["s3"] = (torch.arange(11)[:, None] / 10 + s).clone()
-    texts = TEXTS.replace("\n", "|").split("|")
-    return [(everywhere, spread, [text.strip() for text in texts if text.strip()], False)]
+    return [(everywhere, spread, texts_in(TEXTS), False)]
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])

@@ -5,15 +5,12 @@ from fullgraph.engine.arguments import Arguments
 from fullgraph.engine.attention import EdgeDropout, attend
 from fullgraph.engine.blockwise import Decomposition, Values, aggregate_by_block
 from fullgraph.engine.extremum import extremum_neighbours
-from fullgraph.engine.gradients import norm_over_ranks, sum_gradients
-from fullgraph.engine.groups import Groups
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.held import HeldRows, held_rows
 from fullgraph.engine.identity import Identity, could_be_constant
 from fullgraph.engine.input_rows import InputRows, input_rows
 from fullgraph.engine.linear import linear
 from fullgraph.engine.linear_sums import linear_sum
-from fullgraph.engine.loss import accuracy_over_ranks, mean_over_all, mean_over_ranks, sum_of_shares
 from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.pieces import Piece
@@ -24,7 +21,6 @@ from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
 from fullgraph.engine.streamed import Source, StreamedRows
 from fullgraph.engine.structure import STRUCTURE
-from fullgraph.engine.sums import sum_over_ranks
 from fullgraph.engine.walk import Walk
 
 __all__ = [
@@ -36,7 +32,6 @@ __all__ = [
     "DotProduct",
     "EdgeDropout",
     "Extremum",
-    "Groups",
     "Halo",
     "HeldRows",
     "Identity",
@@ -54,7 +49,6 @@ __all__ = [
     "Sum",
     "Values",
     "Walk",
-    "accuracy_over_ranks",
     "aggregate_by_block",
     "attend",
     "batch_norm",
@@ -69,16 +63,10 @@ __all__ = [
     "keyed_uniform",
     "linear",
     "linear_sum",
-    "mean_over_all",
-    "mean_over_ranks",
     "neighbourhoods",
-    "norm_over_ranks",
     "repeating",
     "run_by_neighbourhood",
-    "sum_gradients",
     "sum_neighbours",
-    "sum_of_shares",
-    "sum_over_ranks",
     "unchanged",
     "with_halo",
     "without_halo",

@@ -4,7 +4,7 @@ A layer that runs piece by piece needs each piece's share of every argument, and
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -55,6 +55,7 @@ class GradientSums:
     needs: Arguments
     totals: Arguments
     _first: list[int]
+    _reached: set[int] = field(default_factory=set)
 
     @classmethod
     def zeros(cls, whole: Arguments, needs: Sequence[bool], first: list[int]) -> "GradientSums":
@@ -64,10 +65,24 @@ class GradientSums:
             sums.append(t if not need else t.new_zeros(t.shape) if first[place] == place else sums[first[place]])
         return cls(whole.like(needs), whole.like(sums), first)
 
+    def reach(self, found: Sequence[Any]) -> None:
+        """Note what depends on a parameter: one gradient for each of ``read`` that needs one, None where nothing does.
+
+        On all ranks alike: what no operation has used gets no gradient, as on one process.
+        """
+        wanted = [place for place, need in enumerate(self.needs.read) if need]
+        self._reached.update(place for place, grad in zip(wanted, found, strict=True) if grad is not None)
+
     def result(self) -> list[Any]:
         """A gradient per argument; None where none is needed, or where it stands in an earlier place."""
+        before_read = len(self.needs.all) - len(self.needs.read)
         pairs = enumerate(zip(self.totals.all, self.needs.all, strict=True))
-        return [total if need and self._first[place] == place else None for place, (total, need) in pairs]
+        return [
+            total
+            if need and self._first[place] == place and (place < before_read or place - before_read in self._reached)
+            else None
+            for place, (total, need) in pairs
+        ]
 
 
 def first_places(tensors: Sequence[Any]) -> list[int]:

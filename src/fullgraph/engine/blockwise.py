@@ -173,6 +173,7 @@ def _backward(ctx: Any, grad: Tensor) -> Any:
         states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
     adjoints = _adjoints(ctx, states, sums, grad)
     del states
+    sums.reach(_read_by_messages(ctx, whole, adjoints, sums))
     returns = Returns(walker.plan.forward.routes, _needed(sums.totals.src, sums.needs.src))
     for number, block, rows in ctx.kept or walker.visits(whole.src, "messages, backward"):
         into = sums.totals.src if number is None else _zeros(rows, sums.needs.src)
@@ -203,6 +204,31 @@ def _sample(plan: Plan, whole: Arguments) -> tuple[Piece, Arguments]:
     piece = Piece(rows=range(count), indptr=torch.arange(0, count + 1, device=ids.device), src=ids, edge_ids=ids)
     rows = [t.new_zeros((count, *t.shape[1:])) for t in (*whole.src, *whole.dst, *whole.edge)]
     return piece, whole.like([*rows, *whole.shared, *whole.read])
+
+
+def _read_by_messages(
+    ctx: Any, whole: Arguments, adjoints: list[State], sums: GradientSums
+) -> Sequence[Tensor | None]:
+    """A gradient for each parameter that a message or its statistics depend on, found on one edge or none."""
+    wanted = _needed(ctx.read, sums.needs.read)
+    if not wanted:
+        return []
+    piece, share = _sample(ctx.walker.plan, whole)
+    with torch.enable_grad():
+        messages = flat(ctx.walker.formed(piece, Arguments(share.src, share.dst, share.edge, share.shared, ctx.read)))
+        seeds = _seeds(ctx.walker, messages, piece, adjoints)
+    if not seeds:
+        return [None] * len(wanted)
+    outs, grads = zip(*seeds, strict=True)
+    return torch.autograd.grad(outs, wanted, grads, allow_unused=True)
+
+
+def _seeds(walker: _Walker, messages: Tensor, piece: Piece, adjoints: list[State]) -> Seeds:
+    """What the gradients of a piece's messages are made from."""
+    seeds: Seeds = []
+    for statistic, adjoint in zip(walker.decomposition.statistics, adjoints, strict=True):
+        seeds += [(out, grad) for out, grad in statistic.seeds(messages, piece, adjoint) if out.requires_grad]
+    return seeds
 
 
 def _zeros(tensors: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor, ...]:
@@ -268,6 +294,7 @@ def _through_formula(ctx: Any, values: Values | None, sums: GradientSums, grad: 
         for total, part in zip(grads, found, strict=False):
             total[rows] = 0 if part is None else part
         _add(found[len(statistics) :], _needed(sums.totals.read, sums.needs.read))
+        sums.reach(found[len(statistics) :])
     return grads
 
 
@@ -317,9 +344,7 @@ def _differentiate(
         )
         messages = flat(walker.formed(piece, share))
         del share
-        seeds: Seeds = []
-        for statistic, adjoint in zip(walker.decomposition.statistics, adjoints, strict=True):
-            seeds += [(out, grad) for out, grad in statistic.seeds(messages, piece, adjoint) if out.requires_grad]
+        seeds = _seeds(walker, messages, piece, adjoints)
     if not seeds:
         return
     wanted = [anchor, *_needed(shared, needs.shared), *_needed(ctx.read, needs.read)]

@@ -188,7 +188,7 @@ class _ByNeighbourhood(torch.autograd.Function):
             share = whole.like([*leaves, *ctx.read])
             del given, leaves
             place = run.edges if ctx.per_edge else run.rows
-            found = _gradients(ctx, run, share, whole, needs, grads[0][place.start : place.stop])
+            found = _gradients(ctx, run, share, whole, sums, grads[0][place.start : place.stop])
             for total, grad, need in zip(totals.src, found.src, needs.src, strict=True):
                 if need:
                     run.give_back(grad, total)
@@ -228,14 +228,18 @@ def _share(run: Neighbourhood, arguments: Arguments) -> Arguments:
 
 
 def _gradients(
-    ctx: Any, run: Neighbourhood, share: Arguments, whole: Arguments, needs: Arguments, grad: Tensor
+    ctx: Any, run: Neighbourhood, share: Arguments, whole: Arguments, sums: GradientSums, grad: Tensor
 ) -> Arguments:
     """The gradients of one run's share; zeros where nothing depends on it, or where the run is empty."""
+    needs = sums.needs
     wanted = [t for t, n in zip(share.all, needs.all, strict=True) if n]
     found: Sequence[Tensor | None] = [None] * len(wanted)
-    if len(run.rows) and wanted:
+    if wanted and (len(run.rows) or run is ctx.runs[0]):
         with torch.enable_grad(), repeating(ctx.draws), ctx.within():
             out = ctx.layer(run, share)
-        found = torch.autograd.grad(out, wanted, grad, allow_unused=True)
+        if out.requires_grad:
+            found = torch.autograd.grad(out, wanted, grad, allow_unused=True)
+    if run is ctx.runs[0]:
+        sums.reach(found[len(wanted) - sum(needs.read) :])
     filled = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
     return whole.like([next(filled) if n else t for t, n in zip(share.all, needs.all, strict=True)])

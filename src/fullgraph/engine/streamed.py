@@ -33,6 +33,7 @@ class Source:
         dtype: of the rows in memory.
         device: where they are used.
         steps: functions of some rows and their places, applied one after another.
+        made_width: numbers of one row after the steps, if they change that.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     dtype: torch.dtype
     device: torch.device
     steps: tuple[Step, ...] = ()
+    made_width: int | None = None
 
     @property
     def num_rows(self) -> int:
@@ -47,9 +49,14 @@ class Source:
         return sum(part.num_rows for part in self.parts)
 
     @property
+    def stored_width(self) -> int:
+        """Numbers of one row on disk."""
+        return prod(self.parts[0].shape[1:])
+
+    @property
     def width(self) -> int:
         """Numbers of one row."""
-        return prod(self.parts[0].shape[1:])
+        return self.stored_width if self.made_width is None else self.made_width
 
     def chunks(self) -> Iterator[tuple[slice, Tensor]]:
         """All rows in order, as their places and ``[n, width]``; a chunk is overwritten by the next."""
@@ -61,7 +68,7 @@ class Source:
                     num_rows = min(capacity, part.num_rows - start)
                     places = slice(first + start, first + start + num_rows)
                     file.read(start, buffer.raw(0, num_rows))
-                    yield places, self._stepped(buffer.rows(num_rows), places)
+                    yield places, self.stepped(buffer.rows(num_rows), places)
             first += part.num_rows
 
     def chosen(self, places: Tensor) -> Tensor:
@@ -73,9 +80,10 @@ class Source:
                 for row in here:
                     file.read(int(places[row]) - first, buffer.raw(row, 1))
             first += part.num_rows
-        return self._stepped(buffer.rows(len(places)), places)
+        return self.stepped(buffer.rows(len(places)), places)
 
-    def _stepped(self, rows: Tensor, places: slice | Tensor) -> Tensor:
+    def stepped(self, rows: Tensor, places: slice | Tensor) -> Tensor:
+        """What follows from some rows as they are stored."""
         for step in self.steps:
             rows = step(rows, places)
         return rows
@@ -88,7 +96,7 @@ class _Buffer:
         part = source.parts[0]
         stored = getattr(torch, part.dtype)
         self._bytes = torch.empty(capacity * part.row_bytes, dtype=torch.uint8)
-        self._stored, self._row_bytes = self._bytes.view(stored).view(capacity, source.width), part.row_bytes
+        self._stored, self._row_bytes = self._bytes.view(stored).view(capacity, source.stored_width), part.row_bytes
         is_same = stored == source.dtype and source.device.type == "cpu"
         self._used = (
             self._stored

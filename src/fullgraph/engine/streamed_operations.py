@@ -22,14 +22,31 @@ def meaning_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     Raises:
         UnsupportedOperation: if it has none that needs only some rows at a time.
     """
+    answer = answer_of(func, args, kwargs)
+    if answer is NotImplemented:
+        refuse(func, args)
+    return answer
+
+
+def answer_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """As `meaning_of`, but NotImplemented where there is no result."""
     with torch._C.DisableTorchFunctionSubclass():
         if func in _STRUCTURE:
             return func(*args, **kwargs)
         meaning = _MEANINGS.get(func)
-        answer = NotImplemented if meaning is None else meaning(*args, **kwargs)
-    if answer is NotImplemented:
-        refuse(func, args)
-    return answer
+        return NotImplemented if meaning is None else meaning(*args, **kwargs)
+
+
+def recorded(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``func``, which makes each row of the same row of its arguments alone, done to rows as they are read.
+
+    NotImplemented if there is an argument that is a sum already, or of other rows, or if it does not give real rows.
+    """
+    (source, *others), spec = _streamed_among(args, kwargs)
+    base = replace(source.source, steps=(), made_width=None)
+    if any(x.function is not None or replace(x.source, steps=(), made_width=None) != base for x in (source, *others)):
+        return NotImplemented
+    return NotImplemented
 
 
 def refuse(func: Any, args: Any) -> NoReturn:

@@ -24,6 +24,7 @@ class _Lazy(Rows):
     """`Rows` of ids whose memory is a single number until they are read."""
 
     _make: Callable[[], Tensor]
+    _is_lazy = True
 
     @property
     def read(self) -> Rows:

@@ -17,6 +17,7 @@ from fullgraph.comm import return_free_pages
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.graph import RankGraph, rank_graph
 from fullgraph.pyg.rules import Converted, convert_instance, rules_in
+from fullgraph.pyg.rules.pruned import run_pruned
 from fullgraph.rows import Rows, View
 from fullgraph.rows.table import entered_values
 
@@ -87,9 +88,10 @@ def _root_of(model: type[Module]) -> type[Converted]:
 class _Root(Converted):
     """The outermost module: while it runs, its parameters are entered, all with one sum of gradients in backward."""
 
+    @torch._disable_dynamo
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with _entered(self, self.view), self.view.recomputing():
-            return super().__call__(*args, **kwargs)
+            return run_pruned(self, super().__call__, args, kwargs)
 
 
 @contextmanager

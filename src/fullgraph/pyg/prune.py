@@ -1,41 +1,41 @@
 """``fullgraph.prune``: the part of a graph that a loss over some nodes depends on, for an unmodified model."""
 
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch_geometric.data import HeteroData
+from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
-from fullgraph.engine import StreamedRows
 from fullgraph.errors import InputError
-from fullgraph.pyg.data import PartitionedData, indices
-from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.levels import Levels
-from fullgraph.pyg.pruned_index import PrunedIndex
+from fullgraph.pyg.edge_rows import edges_of
+from fullgraph.pyg.graph import rank_graph, remember_graph
+from fullgraph.pyg.levels import Level, Levels, at_level
+from fullgraph.pyg.pruned_edges import PrunedEdges
+from fullgraph.rows import Here, Rows, Space, local, rows
+from fullgraph.rows.alignment import at_rows
+from fullgraph.rows.ways import ways_of
 
 PrunedNorm = Literal["refuse", "computed"]
 PRUNED_NORMS: tuple[PrunedNorm, ...] = get_args(PrunedNorm)
 
 
-class PrunedData(PartitionedData):
+class PrunedData(Data):
     """What `prune` returns: a PyG `Data` that a prepared model takes in place of the whole.
 
     Attributes:
         edge_index: for the model alone; each layer walks over the edges that it needs.
-        x: ``[n, F]``, the rows that the first layer reads, if the graph has ``x``; the same tensor as the graph's
-            where these are all rows.
-        y: ``[m, …]``, the labels of the wanted nodes that this rank owns, if there are any; the model's output has
-            these rows.
-        mask: bool ``[m]``, all true: what `mean_loss` and `accuracy` take beside ``y``.
-        input_rows: int64 ``[n]``, where the rows of ``x`` stand among those of the graph that was pruned, ascending.
+        x: ``[n, F]``, the rows that the first layer reads, if the graph has ``x``.
+        y: ``[m, …]``, the labels of the wanted nodes, if there are any; the model's output has these rows.
+        mask: bool ``[m]``, all true: what stands beside ``y`` where a program chooses by a mask.
+        input_rows: int64 ``[n]``, the ids of the rows of ``x``.
         output_rows: int64 ``[m]``, the same of the model's output.
-        rows_by_level: rows on all ranks, ``num_layers + 1`` counts: those that the first layer reads, and those that
-            each layer computes.
+        rows_by_level: ``num_layers + 1`` counts: the rows that the first layer reads, and those that each computes.
     """
 
 
-def prune(data: PartitionedData, mask: Tensor, num_layers: int, *, batch_norm: PrunedNorm = "refuse") -> PrunedData:
+def prune(data: BaseData, mask: Tensor, num_layers: int, *, batch_norm: PrunedNorm = "refuse") -> PrunedData:
     """Find the rows that the outputs of some nodes depend on, layer by layer; once for each mask. Collective.
 
     A prepared model that is given the result computes, sends and stores these rows alone, and gives a row for each
@@ -43,71 +43,74 @@ def prune(data: PartitionedData, mask: Tensor, num_layers: int, *, batch_norm: P
 
     Args:
         data: from ``fullgraph.open``, of one node type and relation.
-        mask: bool ``[num_nodes]`` or int64 indices, the nodes whose outputs are wanted; may be empty on some ranks.
+        mask: bool ``[num_nodes]`` or int64 ids, the nodes whose outputs are wanted.
         num_layers: layers of the model that pass messages, one after another.
         batch_norm: what norms over all rows of the graph do. ``refuse``: such a model is refused. ``computed``: their
-            statistics are those of the rows that are computed on all ranks, which are others than without pruning.
+            statistics are those of the rows that are computed, which are others than without pruning.
 
     Returns:
         A `PrunedData` on the same device. Arrays of edges are those of ``data``; arrays of nodes other than ``x`` and
-        ``y`` are left out, and ``input_rows`` and ``output_rows`` choose their rows.
+        ``y`` are left out: they meet the pruned rows as they are, or ``input_rows`` and ``output_rows`` choose theirs.
 
     Raises:
-        InputError: on all ranks, if an argument is not what it should be, or no node is wanted on any rank.
+        InputError: on all ranks, if an argument is not what it should be, or no node is wanted.
         GraphMismatch: if ranks were given different arguments.
     """
-    index = _whole(data)
-    graph = index.graph
-    wanted = graph.world.together(lambda: _wanted(mask, len(index.relation.dst_ids)))
-    graph.world.together(lambda: _check(num_layers, batch_norm))
-    graph.world.agree("arguments of fullgraph.prune", (num_layers, batch_norm))
-    if int(graph.world.all_reduce(wanted.sum())) == 0:
-        raise InputError("fullgraph.prune needs a node whose output is wanted, but the mask chooses none on any rank")
-    levels = Levels.of(index, wanted, num_layers)
-    pruned = PrunedData()
-    for name in data.edge_attrs():
-        pruned[name] = data[name]
-    for name in ("num_global_nodes", "num_classes", "checksum"):
-        pruned[name] = data.get(name)
-    pruned.edge_index = PrunedIndex.of(index, levels, batch_norm)
-    pruned.input_rows, pruned.output_rows = levels.rows[0], levels.rows[-1]
-    pruned.num_nodes, pruned.rows_by_level = len(pruned.input_rows), levels.num_rows
-    if "x" in data:
-        x: Any = data.x
-        reads_all = levels.num_rows[0] == data.num_global_nodes and not isinstance(x, StreamedRows)
-        pruned.x = x if reads_all else x[pruned.input_rows]
-    if "y" in data:
-        pruned.y = data.y[pruned.output_rows]  # pyright: ignore[reportOptionalSubscript, reportIndexIssue]
-    pruned.mask = torch.ones(len(pruned.output_rows), dtype=torch.bool, device=wanted.device)
-    return pruned
-
-
-def _whole(data: BaseData) -> RemoteIndex:
-    if isinstance(data, HeteroData):
+    graph = rank_graph(data)
+    if isinstance(data, PrunedData) or not isinstance(data, Data) or data.edge_index is None:
         raise InputError(
-            "fullgraph.prune takes a graph of one node type and relation, so give it data.to_homogeneous()"
+            "fullgraph.prune takes data of one node type and relation from fullgraph.open: "
+            f"{'data from fullgraph.prune' if isinstance(data, PrunedData) else type(data).__name__}"
         )
-    return next(iter(indices(data).values()))
-
-
-def _wanted(mask: Tensor, num_rows: int) -> Tensor:
-    """The mask, bool ``[num_rows]``."""
-    if mask.dtype == torch.bool:
-        if mask.shape != (num_rows,):
-            raise InputError(
-                f"a mask needs one entry for each of the {num_rows} rows this rank owns: {tuple(mask.shape)}"
-            )
-        return mask
-    if mask.dtype != torch.int64 or mask.dim() != 1:
-        raise InputError(f"a mask is bool [num_nodes] or int64 indices [n]: {mask.dtype} {list(mask.shape)}")
-    if len(mask) and not 0 <= int(mask.min()) <= int(mask.max()) < num_rows:
-        ends = f"{int(mask.min())} to {int(mask.max())}"
-        raise InputError(f"a mask of indices chooses among the {num_rows} rows this rank owns: {ends}")
-    return torch.zeros(num_rows, dtype=torch.bool, device=mask.device).index_fill_(0, mask, value=True)
-
-
-def _check(num_layers: int, batch_norm: str) -> None:
+    (nodes,) = graph.nodes.values()
     if num_layers < 1:
         raise InputError(f"num_layers must be at least 1: {num_layers}")
     if batch_norm not in PRUNED_NORMS:
         raise InputError(f"batch_norm must be one of {', '.join(PRUNED_NORMS)}: {batch_norm!r}")
+    graph.world.agree("arguments of fullgraph.prune", (num_layers, batch_norm))
+    wanted = _wanted(mask, nodes)
+    levels = Levels.of(
+        edges_of(data.edge_index, nodes, nodes), wanted, num_layers, is_exact=batch_norm == "refuse"
+    )
+    first, last = levels.spaces[0], levels.spaces[-1]
+    if not last.num_rows:
+        raise InputError("fullgraph.prune needs a node whose output is wanted, but the mask chooses none")
+    pruned = PrunedData()
+    for name in data.edge_attrs():
+        pruned[name] = data[name]
+    pruned.edge_index = PrunedEdges.among(levels)
+    pruned.num_nodes, pruned.num_classes = first.count, data.get("num_classes")
+    pruned.rows_by_level = tuple(level.num_rows for level in levels.spaces)
+    if "x" in data:
+        pruned.x = at_level(data.x, first)  # pyright: ignore[reportArgumentType]
+    if "y" in data:
+        pruned.y = at_level(data.y, last)  # pyright: ignore[reportArgumentType]
+    pruned.mask = rows(torch.ones(last.num_own, dtype=torch.bool, device=nodes.device), last)
+    pruned.input_rows, pruned.output_rows = _ids(first), _ids(last)
+    # Layers build their walks in the first epoch: those over the whole graph may never be needed.
+    remember_graph(pruned, replace(graph, edges={}))
+    return pruned
+
+
+def _ids(level: Level) -> Rows:
+    ids = rows(level.parent.positions[level.chosen], level)
+    ways_of(ids)[level.parent] = (ids._version, Here(level.chosen))
+    return ids
+
+
+def _wanted(mask: Tensor, nodes: Space) -> Tensor:
+    """The mask of this rank's nodes, bool ``[num_own]``."""
+    if mask.dtype == torch.bool:
+        if tuple(mask.shape) != (nodes.num_rows,):
+            raise InputError(f"a mask needs one entry for each of the {nodes.num_rows} nodes: {tuple(mask.shape)}")
+        if not isinstance(mask, Rows):
+            return nodes.localize(mask, 0)
+        return local(at_rows("fullgraph.prune", mask, nodes))
+    if mask.dtype != torch.int64 or mask.dim() != 1 or isinstance(mask, Rows):
+        raise InputError(f"a mask is bool [num_nodes] or int64 ids [n]: {mask.dtype} {list(mask.shape)}")
+    if len(mask) and not 0 <= int(mask.min()) <= int(mask.max()) < nodes.num_rows:
+        ends = f"{int(mask.min())} to {int(mask.max())}"
+        raise InputError(f"a mask of ids chooses among {nodes.num_rows} nodes: {ends}")
+    own = nodes.find(mask.to(nodes.device))
+    is_wanted = torch.zeros(nodes.num_own, dtype=torch.bool, device=nodes.device)
+    return is_wanted.index_fill_(0, own[own >= 0], value=True)

@@ -1,8 +1,8 @@
 """The global view: tensors that show the whole graph and hold one rank's rows. No PyG and no graph here."""
 
 from fullgraph.rows import (  # noqa: F401  the table's entries
-    compiling,
     activations,
+    compiling,
     composites,
     contractions,
     dimensions,

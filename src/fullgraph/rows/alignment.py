@@ -13,19 +13,17 @@ from fullgraph.rows.tensor import Rows, local, rows
 
 
 def one_space(func: Any, values: Any) -> Space:
-    """The space in which all `Rows` among ``values`` meet: that of the first, or the piece that one of them is of.
+    """The space in which all `Rows` among ``values`` meet: that of the first, or of one whose rows others have too.
 
     Raises:
         RuntimeError: if they differ in their numbers of rows, as torch does.
     """
     found: Space | None = None
     for x in tensors_in(values):
-        if isinstance(x, Rows):
-            if found is None or isinstance(x._space, Piece):
-                before, found = found, x._space
-                if before is not None and before.num_rows != found.num_rows:
-                    _sizes_differ(func, before.num_rows, found.num_rows)
-            elif found.num_rows != x._space.num_rows:
+        if isinstance(x, Rows) and x._space is not found:
+            if found is None or x._space.rows_of(found) is not None:
+                found = x._space
+            elif found.num_rows != x._space.num_rows and found.rows_of(x._space) is None:
                 _sizes_differ(func, found.num_rows, x._space.num_rows)
     assert found is not None
     return found
@@ -36,16 +34,23 @@ def _sizes_differ(func: Any, one: int, other: int) -> None:
 
 
 def moved(x: Tensor, space: Space) -> Tensor:
-    """The same rows of the whole graph, each where ``space`` has its own; as many of them, by position."""
+    """The rows of ``space`` among those of ``x``, each where ``space`` has its own; by position if they just fit.
+
+    Raises:
+        RuntimeError: if they are neither among them nor as many.
+    """
     if not isinstance(x, Rows) or x._space == space:
         return x
-    if isinstance(space, Piece) and space.base == x._space:
-        chosen, plain = space.chosen, local(x)
+    chosen = space.rows_of(x._space)
+    if chosen is not None:
+        plain = local(x)
         if isinstance(chosen, slice):
             part = plain.narrow(x._dim, chosen.start, chosen.stop - chosen.start)
         else:
             part = plain.index_select(x._dim, chosen)
         return rows(part, space, x._dim)
+    if x._space.num_rows != space.num_rows:
+        _sizes_differ("rows that meet", space.num_rows, x._space.num_rows)
     if isinstance(x._space, Piece):
         space.view.check()
     if space.view.is_alone and space.is_identity and x._space.is_identity:

@@ -1,6 +1,7 @@
 """Arguments of torch's functions in one form: by name, and dimensions counted from 0."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +15,10 @@ _ALIASES = {"self": "input", "tensor": "input", "x": "input", "A": "input", "axi
 
 def named(args: tuple[Any, ...], kwargs: dict[str, Any], signature: str) -> dict[str, Any]:
     """Arguments by the names of a signature, whichever of torch's names the caller used."""
-    given = by_name(args, kwargs, signature)
-    return {_ALIASES.get(name, name): value for name, value in given.items()}
+    given = by_name(args, {}, signature)
+    for name, value in kwargs.items():
+        given[_ALIASES.get(name, name)] = value
+    return given
 
 
 def rows_among(func: Any, given: dict[str, Any], name: str = "input") -> Rows:
@@ -43,7 +46,7 @@ def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(n))
     found: list[int] = []
-    for each in (dim,) if isinstance(dim, int) else dim:
+    for each in map(index, dim if isinstance(dim, Sequence) else (dim,)):
         if not -n <= each < n:
             raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {each})")
         if each % n in found:

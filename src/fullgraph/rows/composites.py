@@ -16,7 +16,8 @@ from fullgraph.engine import batch_norm as norm_by_kernel
 from fullgraph.rows.alignment import wrapped_at
 from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.draws import exponential_like
-from fullgraph.rows.table import composite, composite_loss, entered, meaning, name_of, refuse, tensors_in
+from fullgraph.rows.once import only_once
+from fullgraph.rows.table import composite, composite_loss, entered, mapped, meaning, name_of, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, dim_of, functions_off, global_shape, is_rows, local, rows, space_of
 
 
@@ -37,11 +38,10 @@ def _batch_norm(
     count = input.numel() // max(input.size(1), 1)
     if training and count == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
-    if not training or count == 0:
-        with functions_off():
-            (_, weight, bias), _ = entered((input, weight, bias), {})
-            out = F.batch_norm(local(input), running_mean, running_var, weight, bias, training, momentum, eps)
-            return rows(out, space_of(input), dim_of(input))
+    if count == 0:
+        return _scaled(input.clone(), weight, bias)
+    if not training:
+        return _normalized_by_running(input, running_mean, running_var, weight, bias, eps)
     if input.dim() == 2 and input.dtype in (torch.float32, torch.float64):
         out, mean, variance = _batch_norm_by_kernel(input, weight, bias, eps)
     else:
@@ -49,6 +49,25 @@ def _batch_norm(
         out = _scaled(out, weight, bias).to(input.dtype)
     _update(running_mean, running_var, mean, variance, count, momentum)
     return out
+
+
+def _normalized_by_running(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+) -> Tensor:
+    """Each row for itself. Where gradients are asked for not by torch's own, whose graph is another without any row."""
+    if running_mean is None or running_var is None:
+        raise RuntimeError("Expected running_mean and running_var to be defined without statistics of the input")
+    if not torch.is_grad_enabled():
+        with functions_off():
+            out = F.batch_norm(local(input), running_mean, running_var, weight, bias, False, 0.0, eps)
+            return rows(out, space_of(input), dim_of(input))
+    deviations = _scaled(_wide(input), None, -running_mean)
+    return _scaled(_scaled(deviations, (running_var + eps).rsqrt(), None), weight, bias).to(input.dtype)
 
 
 def _check_channels(name: str, input: Tensor, by_channel: dict[str, Tensor | None]) -> None:
@@ -75,6 +94,7 @@ def _batch_norm_by_kernel(
         (_, weight, bias), _ = entered((input, weight, bias), {})
         own = local(input)
         out, affine, variance, _ = norm_by_kernel(own, weight, bias, eps, view.world)
+        only_once(out, "batch_norm")
         if view.recipes is not None:
             view.recipes.note(out, own, affine)
             view.recipes.spare(out)
@@ -86,11 +106,16 @@ def _normalized(input: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Ten
 
     The mean comes first, since a variance from sums of squares loses digits.
     """
-    x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+    x = _wide(input)
     mean = x.mean(dims, keepdim=True)
     deviations = x - mean
     variance = (deviations * deviations).mean(dims, keepdim=True)
     return deviations * (variance + eps).rsqrt(), mean, variance
+
+
+def _wide(x: Tensor) -> Tensor:
+    """As torch computes it: halves in float32."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -128,12 +153,7 @@ def _instance_norm(
     by_channel = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     _check_channels("instance_norm", input, by_channel)
     if not use_input_stats:
-        if running_mean is None or running_var is None:
-            raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
-        with functions_off():
-            (_, weight, bias), _ = entered((input, weight, bias), {})
-            out = F.batch_norm(local(input), running_mean, running_var, weight, bias, False, 0.0, eps)
-            return rows(out, space_of(input), dim_of(input))
+        return _normalized_by_running(input, running_mean, running_var, weight, bias, eps)
     if math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.size()}")
     out, mean, variance = _normalized(input, list(range(2, input.dim())), eps)
@@ -174,8 +194,7 @@ def _group_norm(func: Any, args: Any, kwargs: Any) -> Tensor:
 def _local_response_norm(func: Any, args: Any, kwargs: Any) -> Tensor:
     x = named(args, kwargs, "input")["input"]
     _check_first(func, x)
-    out = func(*args, **kwargs)
-    return out if out is x else rows(out, x._space, 0)
+    return _of_some_rows(func, x, args, kwargs)
 
 
 @meaning(
@@ -193,7 +212,18 @@ def _within_images(func: Any, args: Any, kwargs: Any) -> Any:
     if x.dim() != num_spatial + 2:
         refuse(func, "takes rows only as a batch")
     _check_first(func, x)
-    return wrapped_at(func(*args, **kwargs), x._space, 0)
+    return _of_some_rows(func, x, args, kwargs)
+
+
+def _of_some_rows(func: Any, x: Rows, args: Any, kwargs: Any) -> Any:
+    """A row-wise function, of a row of zeros where there is none.
+
+    Without rows torch makes another graph, whose second derivative would have other sums over ranks than elsewhere.
+    """
+    own = local(x)
+    some = own if len(own) else torch.cat([own, own.new_zeros((1, *own.shape[1:]))])
+    out = func(*mapped(args, lambda y: some if y is x else y), **mapped(kwargs, lambda y: some if y is x else y))
+    return wrapped_at(mapped(out, lambda y: y.narrow(0, 0, len(own))), x._space, 0)
 
 
 def _check_only_rows(func: Any, x: Any, args: Any, kwargs: Any) -> None:
@@ -232,7 +262,7 @@ def _cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) 
     dtype = torch.promote_types(x1.dtype, x2.dtype)
     if not dtype.is_floating_point:
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
-    x1, x2 = x1.to(dtype), x2.to(dtype)
+    x1, x2 = (x if x.is_floating_point() else x.to(dtype) for x in (x1, x2))
     if x1.shape != x2.shape:
         x1, x2 = x1 + torch.zeros_like(x2), x2 + torch.zeros_like(x1)
     return (_of_length_one(x1, dim, eps) * _of_length_one(x2, dim, eps)).sum(dim)

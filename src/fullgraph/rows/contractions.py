@@ -47,17 +47,31 @@ def contracted(
         `Rows` if the rows' letter is in ``output``, else what every rank has.
     """
     with functions_off():
-        space = one_space(func, operands)
         of_rows = {names[x._dim] for x, names in zip(operands, inputs, strict=True) if isinstance(x, Rows)}
         if len(of_rows) > 1 or any(names.count(letter) > 1 for letter in of_rows for names in inputs):
             refuse(func, "would pair every row with every other one")
+        if any(x.dtype == torch.bool for x in operands):
+            refuse(func, "of true and false")  # torch raises an error, but where there are no rows
         (letter,) = of_rows
+        if letter in spreads and _spreads_one_row(operands, inputs, letter):
+            refuse(func, "would repeat the only row for other rows")
+        space = one_space(func, operands)
         operands, _ = entered(tuple(operands), {})
         cut = [_cut(func, x, names, letter, space, spreads) for x, names in zip(operands, inputs, strict=True)]
         result = call(*cut)
         if letter in output:
             return rows(result, space, output.index(letter))
         return sum_over_ranks(result, space.view)
+
+
+def _spreads_one_row(operands: Sequence[Tensor], inputs: Sequence[str], letter: str) -> bool:
+    """Whether torch would take the one row of some `Rows` for each of many."""
+    sizes = {
+        int(global_shape(x)[names.index(letter)]) if isinstance(x, Rows) else x.shape[names.index(letter)]
+        for x, names in zip(operands, inputs, strict=True)
+        if letter in names
+    }
+    return len(sizes) > 1 and any(isinstance(x, Rows) and x._space.num_rows == 1 for x in operands)
 
 
 def _cut(func: Any, x: Tensor, names: str, letter: str, space: Space, spreads: str) -> Tensor:
@@ -87,17 +101,19 @@ def _product_letters(a: int, b: int) -> tuple[str, str, str, str]:
 
 
 def _product(func: Any, a: Tensor, b: Tensor) -> Tensor:
-    left, right, output, batch = _product_letters(a.dim(), b.dim())
-    return contracted(func, [a, b], [left, right], output, func, batch)
+    with functions_off():
+        left, right, output, batch = _product_letters(a.dim(), b.dim())
+        return contracted(func, [a, b], [left, right], output, func, batch)
 
 
 def _register_product(name: str, func: Any) -> None:
     @composite(name)
     def product(input: Tensor, other: Tensor | None = None, *, out: Tensor | None = None, **named: Tensor) -> Tensor:
         refuse_out(name, out)
-        (second,) = [other] if other is not None else named.values()
-        assert second is not None
-        return _product(func, input, second)
+        others = [*([] if other is None else [other]), *named.values()]
+        if len(others) != 1:
+            refuse(name, f"with {', '.join(named)}")
+        return _product(func, input, others[0])
 
 
 for _name, _func in {
@@ -129,9 +145,20 @@ def _chain(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
     return contracted("multi_dot", tensors, pairs, output, lambda *cut: torch.linalg.multi_dot(cut))
 
 
-@composite("chain_matmul")
-def _chain_of_matrices(*matrices: Tensor, out: Tensor | None = None) -> Tensor:
-    return _chain(matrices, out=out)
+@meaning("chain_matmul")
+def _chain_of_matrices(func: Any, args: Any, kwargs: Any) -> Any:
+    refuse(func, "forgets out= here, and is deprecated: write torch.linalg.multi_dot")
+
+
+def _check_tensors(name: str, operands: Sequence[Any]) -> None:
+    """Functions that are written in Python do not look at what they are given.
+
+    Raises:
+        TypeError: if something is no tensor.
+    """
+    for x in operands:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}() takes tensors, not: {type(x).__name__}")
 
 
 @composite("outer ger")
@@ -157,12 +184,15 @@ def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -
     place = dimension(dim, len(letters))
     inputs = [letters[len(letters) - x.dim() :], letters[len(letters) - y.dim() :]]
     output = letters[:place] + letters[place + 1 :]
-    return contracted("vecdot", [x, y], inputs, output, lambda a, b: torch.linalg.vecdot(a, b, dim=dim), output)
+    return contracted("vecdot", [x, y], inputs, output, lambda a, b: torch.linalg.vecdot(a, b, dim=dim), letters)
 
 
 @composite("tensordot")
 def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
     refuse_out("tensordot", out)
+    _check_tensors("tensordot", [a, b])
+    if isinstance(dims, Rows):
+        refuse("tensordot", "over dimensions that rows name")
     of_a, of_b = _summed_dims(dims)
     left, right = list(_LOWER[: a.dim()]), list(_UPPER[: b.dim()])
     for i, j in zip(of_a, of_b, strict=True):
@@ -179,7 +209,7 @@ def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -
 def _summed_dims(dims: Any) -> tuple[list[int], list[int]]:
     """The dimensions of both operands that ``torch.tensordot`` sums over, in pairs."""
     if isinstance(dims, Tensor):
-        dims = dims.tolist() if dims.numel() > 1 else int(dims)
+        dims = dims.tolist() if dims.dim() else int(dims)
     if isinstance(dims, int):
         return list(range(-dims, 0)), list(range(dims))
     of_a, of_b = dims
@@ -189,6 +219,9 @@ def _summed_dims(dims: Any) -> tuple[list[int], list[int]]:
 @composite("einsum")
 def _einsum(equation: str, *operands: Any) -> Tensor:
     tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
+    if not isinstance(equation, str):
+        raise TypeError(f"einsum() takes an equation first, not: {type(equation).__name__}")
+    _check_tensors("einsum", tensors)
     inputs, output = _subscripts(equation, [x.dim() for x in tensors])
 
     def call(*cut: Tensor) -> Tensor:
@@ -224,6 +257,8 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
             weight, bias = _entered_pair(weight, bias, space.view)
             out = engine_linear(local(input), weight, bias, recipes=space.view.recipes)
             return rows(out, space, input._dim)  # pyright: ignore[reportAttributeAccessIssue]
+    if weight.dim() == 1 and bias is not None:
+        raise RuntimeError("linear() with a bias takes a matrix as its weight, not: a vector")
     product = torch.matmul(input, weight.t())
     return product if bias is None else product + bias
 
@@ -267,29 +302,24 @@ def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     return total
 
 
-@composite("addmm")
-def _addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    return _plus(input, torch.mm(mat1, mat2), beta, alpha)
+def _register_sum(name: str, product: Callable[[Tensor, Tensor], Tensor]) -> None:
+    @composite(name)
+    def added(input: Tensor, *factors: Any, beta: float = 1, alpha: float = 1, out: Any = None, **named: Any) -> Tensor:
+        refuse_out(name, out)
+        both = [*factors, *(named[each] for each in sorted(named))]  # the first comes first in the alphabet too
+        if len(both) != 2 or not all(isinstance(x, Tensor) for x in [input, *both]):
+            refuse(name, "with numbers between its tensors")
+        return _plus(input, product(*both), beta, alpha)
 
 
-@composite("addmv")
-def _addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    return _plus(input, torch.mv(mat, vec), beta, alpha)
-
-
-@composite("baddbmm")
-def _baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    return _plus(input, torch.bmm(batch1, batch2), beta, alpha)
-
-
-@composite("addbmm")
-def _addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    return _plus(input, torch.einsum("bij,bjk->ik", batch1, batch2), beta, alpha)
-
-
-@composite("addr")
-def _addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    return _plus(input, torch.outer(vec1, vec2), beta, alpha)
+for _name, _func in {
+    "addmm": torch.mm,
+    "addmv": torch.mv,
+    "baddbmm": torch.bmm,
+    "addbmm": lambda batch1, batch2: torch.einsum("bij,bjk->ik", batch1, batch2),
+    "addr": torch.outer,
+}.items():
+    _register_sum(_name, _func)
 
 
 # Others.

@@ -2,8 +2,8 @@
 
 Along rows they need the order of one process (a running sum) or of the values (a median), which the rows of a rank do
 not have. So all rows come to every rank, where torch itself gives what it gives: it costs as much memory as one process
-needs for this tensor, on every rank. What has an entry for each row is dealt out again; what is a new list (sorted rows,
-the largest ones) is the same on every rank.
+needs for this tensor, on every rank. What has an entry for each row is dealt out again; what is a new list (sorted
+rows, the largest ones) is the same on every rank.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch import Tensor
 from fullgraph.rows.alignment import at_rows, wrapped_at, wrapped_each
 from fullgraph.rows.arguments import dims_of, named, rows_among
 from fullgraph.rows.gathering import distribute, gather
-from fullgraph.rows.table import mapped, meaning, name_of, refuse
+from fullgraph.rows.table import entered, mapped, meaning, name_of, refuse
 from fullgraph.rows.tensor import Rows, local, rows
 
 Dims = Callable[[Rows, dict[str, Any]], tuple[int, ...]]
@@ -38,7 +38,7 @@ _EACH_ROW: dict[str, tuple[str, Dims]] = {
     "fliplr": ("input", _first_or_second(1)),
     "flipud": ("input", _first_or_second(0)),
     "roll": ("input shifts dims", lambda x, given: dims_of(x, None if given.get("dims") in _NOT else given["dims"])),
-    **dict.fromkeys("cumsum cumprod logcumsumexp cummax cummin".split(), ("input dim", _along(None))),
+    **dict.fromkeys(["cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"], ("input dim", _along(None))),
 }
 """What has an entry for each row: the signature, and which dimensions the function runs along."""
 
@@ -57,11 +57,12 @@ _NEW_LIST: dict[str, tuple[str, Dims]] = {
 """What is a new list of rows, or one row."""
 
 
-@meaning(" ".join(_EACH_ROW))
+@meaning(" ".join(_EACH_ROW), enters=False)
 def _each_row(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     signature, dims = _EACH_ROW[name_of(func)]
-    several = name_of(func) == "flip" and len(args) > 2  # x.flip(0, 1)
-    given = named((args[0], args[1:]) if several else args, kwargs, signature)
+    if name_of(func) == "flip" and len(args) > 2:  # x.flip(0, 1)
+        args = (args[0], args[1:])
+    given = named(args, kwargs, signature)
     x = rows_among(func, given)
     if x._dim in dims(x, given):
         return _distributed(_of_all_rows(func, args, kwargs), x)
@@ -70,6 +71,7 @@ def _each_row(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _of_each_row(func: Any, args: Any, kwargs: Any, x: Rows, dim: Callable[[Tensor], int]) -> Any:
     """The function of own rows alone; ``dim`` says which dimension of a result the rows are."""
+    args, kwargs = entered(args, kwargs)
     num_own = local(x).shape[x._dim]
     if local(x).numel() > 1 or x._space.num_rows == 0 or name_of(func) not in _NOT_OF_FEW:
         return wrapped_each(func(*args, **kwargs), x._space, dim)
@@ -91,7 +93,7 @@ def _distributed(out: Any, like: Rows) -> Any:
     return type(out)([distribute(each, like._space, like._dim) for each in out])
 
 
-@meaning(" ".join(_NEW_LIST))
+@meaning(" ".join(_NEW_LIST), enters=False)
 def _new_list(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     signature, dims = _NEW_LIST[name_of(func)]
     given = named(args, kwargs, signature)
@@ -103,16 +105,16 @@ def _new_list(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return _of_all_rows(func, args, kwargs)
     first = q.dim() if isinstance(q, Tensor) else 0
     from_right = x.dim() - x._dim
-    before = along[0] < x._dim
+    before = min(along) < x._dim
     return _of_each_row(func, args, kwargs, x, lambda out: out.dim() - from_right if before else x._dim + first)
 
 
-@meaning("diff")
+@meaning("diff", enters=False)
 def _diff(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return _of_neighbours(func, args, kwargs, named(args, kwargs, "input n dim prepend append"))
 
 
-@meaning("trapezoid trapz cumulative_trapezoid")
+@meaning("trapezoid trapz cumulative_trapezoid", enters=False)
 def _trapezoid(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("input", "abscissa")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -126,6 +128,7 @@ def _of_neighbours(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], giv
     (dim,) = dims_of(x, given.get("dim", -1))
     if dim == x._dim:
         return _of_all_rows(func, args, kwargs)
+    args, kwargs = entered(args, kwargs)
 
     def cut(other: Tensor) -> Tensor:
         if other is x:

@@ -15,6 +15,7 @@ from torch import Tensor
 from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.rows.alignment import broadcast
 from fullgraph.rows.arguments import named
+from fullgraph.rows.once import only_once
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import local_meaning_of, meaning, refuse
 from fullgraph.rows.tensor import Rows, dim_of, functions_off, global_shape, local, rows, space_of
@@ -92,10 +93,12 @@ def _dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
     key, keys, writes = draw_key(), x._space.keys, _writes(func, given)
     if x._dim != 0:
         dropped = keyed_dropout(local(x).movedim(x._dim, 0), p, key, keys)
+        only_once(dropped, "dropout")
         return _put(x, dropped.movedim(0, x._dim), writes)
     recipes = x._space.view.recipes
     before = None if recipes is None else recipes.origin(x)
     out = rows(keyed_dropout(x, p, key, keys, overwrites=writes), x._space)
+    only_once(out, "dropout")
     if recipes is not None and before is not None:
         recipes.note(out, before, lambda rows, places: keyed_dropout(rows, p, key, keys[places]))
     return out

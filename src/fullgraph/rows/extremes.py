@@ -98,7 +98,7 @@ def _amax(func: Any, asked: Reduction) -> Tensor:
 @reduction("aminmax", "input")
 def _aminmax(func: Any, asked: Reduction) -> Any:
     ends = [shared_extreme(asked.own, asked, largest=largest) for largest in (False, True)]
-    return torch.return_types.aminmax(ends)  # pyright: ignore[reportAttributeAccessIssue]
+    return torch.return_types.aminmax(ends)  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
 
 
 @meaning("max min")

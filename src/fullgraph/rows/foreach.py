@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast
 from fullgraph.rows.pointwise import meaning_if_pointwise
-from fullgraph.rows.table import entered, meaning, name_of, refuse
+from fullgraph.rows.table import composite, entered, meaning, name_of, refuse
 from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, is_rows, rows
 
 
@@ -26,13 +26,14 @@ def _row_wise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     for other in lists:
         if len(other) != length:
             raise RuntimeError(f"Tensor lists must have the same number of tensors, got {length} and {len(other)}")
-    places = [[], []]
-    for place in range(length):
-        places[any(is_rows(values[place]) for values in lists)].append(place)
+    of_rows = [place for place in range(length) if any(is_rows(values[place]) for values in lists)]
+    others = [place for place in range(length) if place not in of_rows]
     made: list[Any] = [None] * length
-    for chosen, run in zip(places, (func, lambda *a, **k: _on_own_rows(func, a, k)), strict=True):
+    for chosen, run in ((others, func), (of_rows, lambda *a, **k: _on_own_rows(func, a, k))):
         if chosen:
-            results = run(*_at(chosen, args, length), **dict(zip(kwargs, _at(chosen, kwargs.values(), length), strict=True)))
+            results = run(
+                *_at(chosen, args, length), **dict(zip(kwargs, _at(chosen, kwargs.values(), length), strict=True))
+            )
             for place, result in zip(chosen, results or (), strict=False):
                 made[place] = result
     return None if name_of(func).endswith("_") else made
@@ -81,12 +82,14 @@ for _name in dir(torch):
         MEANINGS[getattr(torch, _name)] = _row_wise
 
 
+@composite("_foreach_norm")
 def _norms(xs: Sequence[Tensor], ord: Any = 2, dtype: torch.dtype | None = None) -> list[Tensor]:
     return [torch.linalg.vector_norm(x, ord, dtype=dtype) for x in xs]
 
 
-MEANINGS[torch._foreach_norm] = lambda func, args, kwargs: _norms(*args, **kwargs)
-MEANINGS[torch._foreach_max] = lambda func, args, kwargs: [x.max() for x in args[0]]
+@composite("_foreach_max")
+def _largest(xs: Sequence[Tensor]) -> list[Tensor]:
+    return [x.max() for x in xs]
 
 
 @meaning("_amp_foreach_non_finite_check_and_unscale_")

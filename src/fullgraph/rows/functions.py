@@ -29,7 +29,11 @@ def _kind(value: Any) -> Kind:
 
 
 def _kinds(values: Any) -> list[Kind]:
-    return [_kind(value) for value in (values if isinstance(values, tuple) else (values,))]
+    return [_kind(value) for value in _several(values)]
+
+
+def _several(values: Any) -> tuple[Any, ...]:
+    return values if isinstance(values, tuple) else (values,)
 
 
 def _as_given(grads: Any, kinds: list[Kind]) -> tuple[Any, ...]:
@@ -66,7 +70,9 @@ class _Call:
         if kind is None and not is_rows(grad):
             return grad
         if not is_rows(grad) and grad.grad_fn is not None and grad.grad_fn.name() == "torch::autograd::Error":
-            raise UnsupportedOperation(f"{name}: once_differentiable loses what is rows when create_graph=True is asked for")
+            raise UnsupportedOperation(
+                f"{name}: once_differentiable loses what is rows when create_graph=True is asked for"
+            )
         grad = _summed_to(grad, shape, name, place)
         return gather(grad) if kind is None else own_rows(grad, *kind)
 
@@ -77,8 +83,8 @@ def _summed_to(grad: Tensor, shape: torch.Size, name: str, place: int) -> Tensor
     wide = [d for d in range(max(lead, 0), grad.dim()) if shape[d - lead] == 1 != grad.shape[d]]
     if lead < 0 or any(grad.shape[d] != shape[d - lead] for d in range(lead, grad.dim()) if d not in wide):
         raise RuntimeError(
-            f"Function {name} returned an invalid gradient at index {place} - got {list(grad.shape)} but expected shape "
-            f"compatible with {list(shape)}"
+            f"Function {name} returned an invalid gradient at index {place} - got {list(grad.shape)} "
+            f"but expected shape compatible with {list(shape)}"
         )
     grad = grad.sum(wide, keepdim=True) if wide else grad
     return grad.sum(list(range(lead))) if lead else grad
@@ -90,6 +96,7 @@ class _Context(BackwardCFunction):
     _forward_cls: Any
     _call: _Call
     _saved_kinds: list[Kind]
+    name: Any  # of every node of the graph
 
     def save_for_backward(self, *tensors: Any) -> None:
         self._saved_kinds = _kinds(tensors)
@@ -99,7 +106,9 @@ class _Context(BackwardCFunction):
     def saved_tensors(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Autograd gives new tensors of the memory that it saved, which are this property's to change."""
         found = super().saved_tensors
-        return tuple(rows(x, *kind) if kind is not None else x for x, kind in zip(found, self._saved_kinds, strict=True))
+        return tuple(
+            rows(x, *kind) if kind is not None else x for x, kind in zip(found, self._saved_kinds, strict=True)
+        )
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -108,13 +117,12 @@ class _Context(BackwardCFunction):
 
     def apply(self, *grads: Any) -> tuple[Any, ...]:
         with functions_on():
-            made = super().apply(*_as_given(grads, self._call.results))
-            made = made if isinstance(made, tuple) else (made,)
+            made = _several(super().apply(*_as_given(grads, self._call.results)))
             places = list(range(len(self._call.arguments)))
             return None, *self._call.for_autograd(made, places, self.name()), *made[len(places) :]
 
-    def apply_boxed(self, grads: list[Any]) -> tuple[Any, ...]:
-        return self.apply(*grads)
+    def apply_boxed(self, *args: Any) -> tuple[Any, ...]:
+        return self.apply(*args[0])  # which puts them into a list again
 
     def register_hook(self, hook: Any) -> Any:  # what full backward hooks of modules are made of
         call = self._call
@@ -129,11 +137,13 @@ class _Context(BackwardCFunction):
         return super().register_hook(on_own_rows)
 
     def register_prehook(self, hook: Any) -> Any:
-        raise UnsupportedOperation(f"{self.name()}: a hook before the backward of a Function with rows among its arguments")
+        raise UnsupportedOperation(
+            f"{self.name()}: a hook before the backward of a Function with rows among its arguments"
+        )
 
 
-def _twin(of: type) -> type:
-    """The Function that runs in the global view; it takes the `_Call` before the arguments. Made once, kept with ``of``."""
+def _twin(of: type[_SingleLevelFunction]) -> type[_SingleLevelFunction]:
+    """The Function that runs in the global view, which takes the `_Call` first: made once, and kept with ``of``."""
     known = of.__dict__.get("_twin_for_rows")
     if known is not None:
         return known
@@ -164,18 +174,19 @@ def _twin(of: type) -> type:
     return twin
 
 
-def _apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+def _apply(cls: type[_SingleLevelFunction], *args: Any, **kwargs: Any) -> Any:
     """``apply`` of every Function: as it is, unless the program gives `Rows` to one of its own."""
     own = super(_SingleLevelFunction, cls)
     if not any(type(arg) is Rows for arg in args) or not _is_users(cls):
         made = own.apply(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
-        if any(_kinds(made)) and _is_users(cls):
-            raise UnsupportedOperation(f"{cls.__name__} makes rows of rows that are not among its arguments; give them to it")
+        if any(type(x) is Rows and x.requires_grad for x in _several(made)) and _is_users(cls):
+            raise UnsupportedOperation(
+                f"{cls.__name__} makes rows of rows that are not among its arguments; give them to it"
+            )
         return made
     call = _Call.of(args)
     made = super(_SingleLevelFunction, _twin(cls)).apply(call, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
-    several = made if isinstance(made, tuple) else (made,)
-    for result, kind in zip(several, call.results, strict=True):
+    for result, kind in zip(_several(made), call.results, strict=True):
         if kind is not None:
             rows(result, *kind)  # an argument that is returned as it is comes back as a new, plain view
     return made

@@ -1,4 +1,4 @@
-"""Gradients of `Rows` are `Rows` of the same space; what is given for one may be `Rows` or a tensor that every rank has.
+"""Gradients of `Rows` are `Rows` of the same space; what is given for one may be `Rows` or what every rank has.
 
 Autograd itself works on plain local rows, and with ``enter`` and ``sum_over_ranks`` among the operations these are rows
 of the one process's gradient. What is left to do is at its edges: what autograd gives to the program, by ``.grad``,
@@ -122,8 +122,10 @@ def _grads(
     given = _run(outputs, grad_outputs, retain_graph, create_graph, inputs, unused, accumulate_grad=False)
     found = [as_rows(g, x._space, x._dim) if isinstance(x, Rows) else g for x, g in zip(inputs, given, strict=True)]
     if materialize_grads:
-        zeros = [torch.zeros_like(x, requires_grad=create_graph) if g is None else None for x, g in zip(inputs, found)]
-        found = [zero if g is None else g for zero, g in zip(zeros, found, strict=True)]
+        found = [
+            torch.zeros_like(x, requires_grad=create_graph) if g is None else g
+            for x, g in zip(inputs, found, strict=True)
+        ]
     return tuple(found)
 
 
@@ -138,7 +140,11 @@ def _backward(
 ) -> None:
     """``Tensor.backward`` and ``torch.autograd.backward`` with `Rows` among the outputs or inputs."""
     if inputs is not None:
-        inputs = [inputs] if isinstance(inputs, Tensor | GradientEdge) else list(inputs.values() if isinstance(inputs, dict) else inputs)
+        inputs = (
+            [inputs]
+            if isinstance(inputs, Tensor | GradientEdge)
+            else list(inputs.values() if isinstance(inputs, dict) else inputs)
+        )
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     outputs = [outputs] if isinstance(outputs, Tensor) else outputs

@@ -62,24 +62,18 @@ def _rows_dim(func: Any, tensors: Sequence[Tensor], *, empties: bool) -> tuple[i
 
 def _one_after_another(func: Any, tensors: Sequence[Tensor], dim: int) -> Tensor:
     """Longer rows. What every rank has is dealt out: each rank brings a share of it."""
-    view = one_of(tensors)._space.view
+    first = next(x for x in tensors if isinstance(x, Rows))
     parts, spaces = [], []
     for x in tensors:
-        if isinstance(x, Rows):
-            parts.append(local(x))
-            spaces.append(x._space)
-        elif _is_nothing(x, one_of(tensors).dim()):
+        if _is_nothing(x, first.dim()):
             parts.append(x)
-        else:
-            spaces.append(Shared(view, x.shape[dim]))
-            parts.append(spaces[-1].localize(x, dim))
+            continue
+        spaces.append(x._space if isinstance(x, Rows) else Shared(first._space.view, x.shape[dim]))
+        parts.append(local(x) if isinstance(x, Rows) else spaces[-1].localize(x, dim))
     space = spaces[0] if len(spaces) == 1 else Joined(tuple(whole(space) for space in spaces))
+    if first.dim() == 1:  # torch ends the gradients of what is empty and of one dimension
+        return rows(torch.cat([part.unsqueeze(1) for part in parts]).squeeze(1), space, 0)
     return rows(torch.cat(parts, dim), space, dim)
-
-
-def one_of(tensors: Sequence[Tensor]) -> Rows:
-    """The first `Rows` among tensors."""
-    return next(x for x in tensors if isinstance(x, Rows))
 
 
 @composite("hstack")

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
+import torch._dynamo
 import torch._functorch.eager_transforms
 import torch._functorch.vmap
 import torch.utils.dlpack
 from torch import Tensor
 
-from fullgraph.rows.table import meaning, refuse, tensors_in
-from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, local
+from fullgraph.rows.alignment import broadcast
+from fullgraph.rows.table import composite, meaning, refuse, tensors_in
+from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, is_rows, local
 
 _SHOWS = "would show this rank's rows as if they were all"
 
@@ -32,6 +34,22 @@ def _number(func: Any, args: Any, kwargs: Any) -> Any:
     parts = torch.view_as_real(entry.resolve_conj()) if entry.is_complex() else entry
     total = x._space.view.sum(parts.reshape(-1, 2 if entry.is_complex() else 1).sum(0, dtype=parts.dtype))
     return func(torch.view_as_complex(total) if entry.is_complex() else total)
+
+
+@meaning("equal")
+def _equal(func: Any, args: Any, kwargs: Any) -> bool:
+    x, other = (*args, *kwargs.values())
+    if (global_shape(x) if is_rows(x) else x.shape) != (global_shape(other) if is_rows(other) else other.shape):
+        return False
+    (x, other), _, space, _ = broadcast(func, (x, other), {})
+    return bool(space.view.min(torch.tensor(func(x, other), device=space.device)))
+
+
+@composite("__contains__")
+def _contains(x: Tensor, element: Any) -> bool:
+    if not isinstance(element, Tensor | int | float | complex):
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+    return bool((x == element).any())
 
 
 # -- memory, and copies of it
@@ -62,29 +80,48 @@ MEANINGS[Tensor.__cuda_array_interface__.__get__] = _cuda_array  # pyright: igno
 
 # -- functions of torch that ask no tensor's class
 
-_ON_PLAIN_MEMORY = (
-    (torch._C.ScriptFunction, "__call__", "a function of torch.jit.script"),
-    (torch._C.ScriptMethod, "__call__", "a method of torch.jit.script"),
+_TRANSFORMS = (
     (torch._functorch.vmap, "_add_batch_dim", "torch.vmap"),
     (torch._functorch.vmap, "_remove_batch_dim", "torch.vmap"),
     (torch._functorch.eager_transforms, "_wrap_for_grad", "torch.func.grad, or another transform of torch.func,"),
     (torch._functorch.eager_transforms, "_wrap_functional_tensor", "torch.func.functionalize"),
+)
+"""Where a function of one tensor lies, and what a program calls that leads to it."""
+
+_OTHERS = (
+    (torch._C.ScriptFunction, "__call__", "a function of torch.jit.script"),
+    (torch._C.ScriptMethod, "__call__", "a method of torch.jit.script"),
     (torch, "to_dlpack", "to_dlpack"),
     (torch.utils.dlpack, "to_dlpack", "to_dlpack"),
     (torch.nested, "nested_tensor", "torch.nested.nested_tensor"),
 )
-"""Where a function lies, and what a program calls that leads to it."""
+"""The same of functions of many."""
+
+
+def _refuse_leak(called: str) -> NoReturn:
+    refuse(called, "takes rows for an ordinary tensor, of this rank's rows alone")
 
 
 def _refusing_rows(known: Callable[..., Any], called: str) -> Callable[..., Any]:
     @functools.wraps(known)
     def refusing(*args: Any, **kwargs: Any) -> Any:
         if any(isinstance(x, Rows) for x in tensors_in((args, kwargs))):
-            refuse(called, "takes rows for an ordinary tensor, of this rank's rows alone")
+            _refuse_leak(called)
         return known(*args, **kwargs)
 
     return refusing
 
 
-for _owner, _function, _called in _ON_PLAIN_MEMORY:
-    setattr(_owner, _function, _refusing_rows(getattr(_owner, _function), _called))
+def _refusing_one(known: Callable[..., Any], called: str) -> Callable[..., Any]:
+    """``torch.compile`` goes through it, as it does through what calls it."""
+
+    @torch._dynamo.dont_skip_tracing
+    def refusing(x: Any, *args: Any) -> Any:
+        return _refuse_leak(called) if isinstance(x, Rows) else known(x, *args)
+
+    return refusing
+
+
+for _places, _guard in ((_TRANSFORMS, _refusing_one), (_OTHERS, _refusing_rows)):
+    for _owner, _function, _called in _places:
+        setattr(_owner, _function, _guard(getattr(_owner, _function), _called))

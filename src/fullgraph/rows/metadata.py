@@ -6,13 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from fullgraph.rows.table import meaning, refuse
-from fullgraph.rows.tensor import global_shape, local, rows
+from fullgraph.rows.tensor import global_shape, is_rows, local, rows
 
 _OF_MEMORY = """stride storage_offset untyped_storage is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia
     is_distributed grad_dtype dim ndim ndimension dtype device requires_grad is_leaf grad_fn is_floating_point
     is_complex layout is_sparse is_cuda is_cpu is_quantized is_nested is_meta is_mkldnn is_xla is_sparse_csr _version
     is_contiguous element_size itemsize is_inference is_signed get_device _backward_hooks output_nr retains_grad
-    data_ptr is_conj is_neg __hash__ name is_mps is_xpu is_shared _is_view is_pinned is_same_size result_type
+    data_ptr is_conj is_neg __hash__ name is_mps is_xpu is_shared _is_view is_pinned result_type
     _is_zerotensor"""
 ABOUT = frozenset((_OF_MEMORY + " shape size __len__ numel nelement").split())
 """Names of what is asked about a tensor without reading a number of it."""
@@ -33,6 +33,12 @@ def _size(func: Any, args: Any, kwargs: Any) -> Any:
 @meaning("__len__")
 def _len(func: Any, args: Any, kwargs: Any) -> int:
     return int(global_shape(args[0])[0])
+
+
+@meaning("is_same_size")
+def _is_same_size(func: Any, args: Any, kwargs: Any) -> bool:
+    one, other = (global_shape(x) if is_rows(x) else x.shape for x in (*args, *kwargs.values()))
+    return one == other
 
 
 @meaning("numel nelement")
@@ -72,8 +78,9 @@ def _deepcopy(func: Any, args: Any, kwargs: Any) -> Tensor:
         return func(local(x), memo)  # which raises
     copy = rows(local(x).detach().clone(), x._space, x._dim)
     copy.requires_grad_(x.requires_grad)
-    copy.grad = None if x.grad is None else rows(local(x.grad).clone(), x._space, x._dim)
-    if "_is_param" in x.__dict__:  # of torch.nn.Parameter
-        copy.__dict__["_is_param"] = x.__dict__["_is_param"]
+    if "_is_param" in vars(x):  # of torch.nn.Parameter, which is copied without its gradient
+        vars(copy)["_is_param"] = vars(x)["_is_param"]
+    elif x.grad is not None:
+        copy.grad = rows(local(x.grad).clone(), x._space, x._dim)
     memo[id(x)] = copy
     return copy

@@ -12,20 +12,20 @@ from fullgraph.rows.reductions import Reduction, is_continuous, is_half, reduce_
 from fullgraph.rows.table import composite, meaning, refuse
 
 
-@meaning("norm")
+@meaning("norm", enters=False)
 def _norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = named(args, kwargs, "input p dim keepdim out dtype")
     p = given.get("p", "fro")
     return _reduce(func, args, kwargs, given, 2 if p in ("fro", None) else p)
 
 
-@meaning("linalg_vector_norm")
+@meaning("linalg_vector_norm", enters=False)
 def _vector_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = named(args, kwargs, "input ord dim keepdim")
     return _reduce(func, args, kwargs, given, given.get("ord", 2))
 
 
-@meaning("linalg_norm")
+@meaning("linalg_norm", enters=False)
 def _linalg_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = named(args, kwargs, "input ord dim keepdim")
     order = given.get("ord")

@@ -294,8 +294,7 @@ def _gathered_everywhere(func: Any, x: Rows, index: Tensor) -> Tensor:
     if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < space.num_rows):
         raise RuntimeError(f"index out of bounds for dimension {dim} with size {space.num_rows}")
     found = space.find(index)
-    nothing = local(x).new_zeros([1 if d == dim else size for d, size in enumerate(local(x).shape)])
-    padded = torch.cat([local(x), nothing], dim)
+    padded = F.pad(local(x), [0, 0] * (x.dim() - 1 - dim) + [0, 1])
     return sum_over_ranks(padded.gather(dim, torch.where(found < 0, space.num_own, found)), space.view)
 
 
@@ -308,15 +307,18 @@ def _embedding(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "weight indices padding_idx scale_grad_by_freq sparse" if of_torch else names)
     _check_table(func, given)
     ids, weight, padding = given["indices" if of_torch else "input"], given["weight"], given.get("padding_idx")
-    if not isinstance(weight, Rows):
-        out = func(*[local(a) if a is ids else a for a in args], **_local(kwargs))
-        return rows(out, space_of(ids), dim_of(ids))
-    found = read(func, weight, ids)
+    if isinstance(weight, Rows):
+        found = read(func, weight, ids)
+    else:  # torch's own has no second derivative for a rank without ids
+        plain = local(ids)
+        own = weight.index_select(0, plain.reshape(-1)).view(*plain.shape, *weight.shape[1:])
+        found = rows(own, space_of(ids), dim_of(ids))
     if padding is None or (padding < 0 and of_torch):
         return found
-    if weight._dim or not isinstance(found, Rows):
+    if not isinstance(found, Rows) or found._dim >= ids.dim():
         refuse(func, "with padding_idx, of one id or of a table whose rows are not the first dimension")
-    is_padding = at_rows(func, ids, found._space, found._dim) == padding % weight._space.num_rows
+    num_rows = weight._space.num_rows if isinstance(weight, Rows) else len(weight)
+    is_padding = at_rows(func, ids, found._space, found._dim) == padding % num_rows
     out = torch.where(is_padding.unsqueeze(-1), local(found).detach(), local(found))
     return rows(out, found._space, found._dim)
 
@@ -341,10 +343,6 @@ def _embedding_bag(func: Any, args: Any, kwargs: Any) -> Tensor:
 def _check_table(func: Any, given: dict[str, Any]) -> None:
     if given.get("max_norm") is not None or given.get("scale_grad_by_freq") or given.get("sparse"):
         refuse(func, "with max_norm, scale_grad_by_freq or sparse")
-
-
-def _local(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {name: local(value) if isinstance(value, Rows) else value for name, value in kwargs.items()}
 
 
 def _refuse_out(func: Any, given: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Reductions: along columns each row for itself, along rows over all ranks, exactly and differentiable to any order.
 
-Own rows are reduced first, so that only results travel. Halves are added up in single precision, as torch does within one
-process.
+Own rows are reduced first, so that only results travel. Halves are added up in single precision, as torch does within
+one process.
 """
 
 import math
@@ -16,7 +16,7 @@ from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import wrapped_at
 from fullgraph.rows.arguments import dims_of, named, rows_among
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import mapped, meaning, name_of, refuse
+from fullgraph.rows.table import meaning, name_of, refuse
 from fullgraph.rows.tensor import Rows, local
 from fullgraph.rows.view import View
 
@@ -76,7 +76,7 @@ def reduction(names: str, signature: str = "input dim keepdim") -> Callable[[Ove
     """Register ``(func, reduction)`` for when rows are reduced and lie on several ranks."""
 
     def register(over_rows: OverRows) -> OverRows:
-        @meaning(names)
+        @meaning(names, enters=False)
         def _reduce(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return reduce_rows(func, args, kwargs, named(args, kwargs, signature), over_rows)
 
@@ -99,12 +99,8 @@ def reduce_rows(func: Any, args: Any, kwargs: Any, given: dict[str, Any], over_r
     if not dims and name_of(func) in ("all", "any"):
         return wrapped_at(func(*args, **kwargs), space, row_dim)  # which reduce nothing then; others everything
     space.view.check()
-
-    def on_own() -> Any:
-        return func(*mapped(args, local), **mapped(kwargs, local))
-
     if space.view.is_alone or space.num_rows == 0:
-        return on_own()
+        return func(*args, **kwargs)
     asked = Reduction(
         own=local(x),
         space=space,
@@ -112,7 +108,7 @@ def reduce_rows(func: Any, args: Any, kwargs: Any, given: dict[str, Any], over_r
         dims=dims or dims_of(x, None),
         keepdim=keepdim,
         given=given,
-        on_own=on_own,
+        on_own=lambda: func(*args, **kwargs),
     )
     return over_rows(func, asked)
 
@@ -182,7 +178,7 @@ def _count_nonzero(func: Any, asked: Reduction) -> Tensor:
     return asked.view.sum(torch.count_nonzero(asked.own, asked.dims))
 
 
-@meaning("count_nonzero")
+@meaning("count_nonzero", enters=False)
 def _reduce_count(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     several = (args[0], args[1:]) if len(args) > 2 else args
     return reduce_rows(func, args, kwargs, named(several, kwargs, "input dim"), _count_nonzero)
@@ -196,10 +192,8 @@ def _prod(func: Any, asked: Reduction) -> Tensor:
     """
     dtype = asked.given.get("dtype")
     own = wide(asked.own if dtype is None else asked.own.to(dtype))
-    if asked.given.get("dim") is None:
-        part = own.reshape(-1).prod(0)
-    else:
-        part = own.prod(asked.row_dim, keepdim=asked.keepdim)
+    of_all = asked.given.get("dim") is None
+    part = own.reshape(-1).prod(0) if of_all else own.prod(asked.row_dim, keepdim=asked.keepdim)
     return asked.as_torch(parts_of_ranks(part, asked.view).prod(0), torch.prod)
 
 
@@ -241,14 +235,14 @@ def _correction(given: dict[str, Any]) -> float:
     return correction
 
 
-@meaning("var std var_mean std_mean")
+@meaning("var std var_mean std_mean", enters=False)
 def _reduce_variance(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     short = len(args) > 1 and isinstance(args[1], bool)  # var(x, unbiased)
     given = named(args, kwargs, "input unbiased" if short else "input dim unbiased keepdim")
     return reduce_rows(func, args, kwargs, given, _variance)
 
 
-@meaning("renorm")
+@meaning("renorm", enters=False)
 def _renorm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
     given = named(args, kwargs, "input p dim maxnorm")
     x = rows_among(func, given)

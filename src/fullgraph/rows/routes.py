@@ -76,9 +76,9 @@ class Away:
 
     def ship(self, values: Tensor) -> tuple[Tensor, Tensor]:
         self.view.check()
-        halo, own, local = self._shipping
+        halo, kept, local = self._shipping
         together = _as_bytes(lambda x: with_halo(x.contiguous(), halo), values)
-        return torch.cat([together[own], together[halo.num_own :]]), local
+        return together.index_select(0, kept), local  # cat would cut the graph of no values
 
     def add(self, values: Tensor, num_own: int) -> Tensor:
         self.view.check()
@@ -87,7 +87,7 @@ class Away:
 
     @cached_property
     def _shipping(self) -> tuple[Halo, Tensor, Tensor]:
-        """Routes that bring values to owners; the values that stay here; the rows of those, then of what comes."""
+        """Routes that bring values to owners; those that stay here and those that come; the rows that they are for."""
         halo, world = self.halo, self.view.world
         foreign = self.extended - halo.num_own
         owner = torch.searchsorted(halo.offsets, foreign, right=True) - 1
@@ -101,7 +101,8 @@ class Away:
         routes = Routes.giving(world, tuple(sends))
         ways = Halo(len(self.extended), (), routes, halo.config)
         others = [r for rank, r in enumerate(told) if rank != world.rank]
-        return ways, own, torch.cat([self.extended[own], *others])
+        come = torch.arange(len(self.extended), ways.num_extended, device=own.device)
+        return ways, torch.cat([own, come]), torch.cat([self.extended[own], *others])
 
 
 Route = Here | Away

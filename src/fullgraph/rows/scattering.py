@@ -138,15 +138,14 @@ def _check_sizes(call: _Call) -> None:
     if call.by_index:
         if index[0] != src[call.dim] or any(x[d] != src[d] for d in others):
             raise RuntimeError(f"{call.func.__name__}: sizes differ: {index} ids, values of {src}, into {x}")
-    elif any(index[d] > src[d] for d in range(len(x))) or any(index[d] > x[d] for d in others):
+        return
+    if any(index[d] > src[d] for d in range(len(x))) or any(index[d] > x[d] for d in others):
         raise RuntimeError(f"{call.func.__name__}: Expected index {index} to be no larger than self {x} and src {src}")
     for d in range(len(x)):
-        row_sizes = [s[d] for s, t in ((x, call.x), (src, call.src)) if isinstance(t, Rows) and t._dim == d]
-        if not call.by_index and isinstance(call.index, Rows) and call.index._dim == d:
-            row_sizes.append(index[d])
-        among = {index[d], src[d]} if d == call.dim else {index[d], src[d], x[d]}
-        if row_sizes and not call.by_index and len(among) > 1:
-            refuse(call.func, "of more rows of values than of ids")
+        is_rows = [isinstance(t, Rows) and t._dim == d for t in (call.x, call.index, call.src)]
+        sizes = {index[d], src[d]} if d == call.dim else {index[d], src[d], x[d]}
+        if any(is_rows[1:] if d == call.dim else is_rows) and len(sizes) > 1:
+            refuse(call.func, "of more rows than of ids")
 
 
 def _into_columns(call: _Call, x: Rows) -> Tensor:

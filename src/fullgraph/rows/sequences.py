@@ -8,11 +8,13 @@ its own queries' results: exact, as attention needs every pair. What reads rows 
 import inspect
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.alignment import at_rows, broadcast, by_name, one_space, wrapped, wrapped_at
 from fullgraph.rows.gathering import gather
+from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite, entered, mapped, meaning, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, functions_off, local, rows
 
@@ -87,13 +89,31 @@ def _attention(
         return func(query, key, value, attn_mask, **options)
     with functions_off():
         given, _ = entered((query, key, value, attn_mask), {})
-        if _is_sequence(query, -2):
+        if isinstance(query, Rows) and _is_sequence(query, -2):
             _refuse_rows(func, given[1:])
-            return rows(func(local(query), *given[1:], **options), query._space, query._dim)  # pyright: ignore[reportAttributeAccessIssue]
-        given, _, space, right = broadcast(func, given, {})
+            space, right = query._space, 2
+            given = (local(query), *given[1:])
+        else:
+            given, _, space, right = broadcast(func, given, {})
         if enable_gqa and right == 3:
             refuse(func, "with rows as heads")
-        return wrapped(func(*given, **options), space, right)
+        given = mapped(given, lambda x: _with_a_row(x, x.dim() - right, x.dtype == torch.bool))
+        return wrapped(_own_rows(func(*given, **options), space, -right), space, right)
+
+
+def _with_a_row(x: Tensor, dim: int, fill: int = 0) -> Tensor:
+    """``x``, with a row where this rank has none, for `_own_rows` to take away again.
+
+    Of what is empty torch takes no gradient, or a second one by another way: ranks would not meet in backward.
+    """
+    if dim < 0 or x.shape[dim] > 0:
+        return x
+    shape = [1 if at == dim else size for at, size in enumerate(x.shape)]
+    return torch.cat([x, x.new_full(shape, fill)], dim)
+
+
+def _own_rows(out: Tensor, space: Space, dim: int) -> Tensor:
+    return out.narrow(dim, 0, 0) if space.num_own == 0 else out
 
 
 @composite("multi_head_attention_forward")
@@ -124,8 +144,8 @@ def _of_own_queries(func: Any, query: Tensor, given: dict[str, Any]) -> tuple[Te
     with functions_off():
         _, given = entered((), given)
         space = query._space  # pyright: ignore[reportAttributeAccessIssue]
-        out, weights = func(**{**given, "query": local(query)})
-        return rows(out, space), None if weights is None else rows(weights, space, weights.dim() - 2)
+        out, weights = func(**{**given, "query": _with_a_row(local(query), 0)})
+        return _wrapped_pair(out, weights, space, 0, -2)
 
 
 def _of_own_batch(func: Any, given: dict[str, Any], masks: list[Tensor | None]) -> tuple[Tensor, Tensor | None]:
@@ -137,8 +157,18 @@ def _of_own_batch(func: Any, given: dict[str, Any], masks: list[Tensor | None]) 
         _, given = entered((), given)
         names = ("query", "key", "value")
         space = one_space(func, [given[name] for name in names])
-        cut = {name: at_rows(func, given[name], space, 1) for name in names}
-        cut |= {"key_padding_mask": None if padding is None else at_rows(func, padding, space)}
+        cut: dict[str, Any] = {name: _with_a_row(at_rows(func, given[name], space, 1), 1) for name in names}
+        cut["key_padding_mask"] = None if padding is None else _with_a_row(at_rows(func, padding, space), 0)
         _refuse_rows(func, {**given, **cut})
         out, weights = func(**{**given, **cut})
-        return rows(out, space, 1), None if weights is None else rows(weights, space)
+        return _wrapped_pair(out, weights, space, 1, 0)
+
+
+def _wrapped_pair(
+    out: Tensor, weights: Tensor | None, space: Space, dim: int, dim_of_weights: int
+) -> tuple[Tensor, Tensor | None]:
+    out = rows(_own_rows(out, space, dim), space, dim)
+    if weights is None:
+        return out, None
+    dim_of_weights %= weights.dim()
+    return out, rows(_own_rows(weights, space, dim_of_weights), space, dim_of_weights)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast, wrapped
-from fullgraph.rows.arguments import named
+from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.space import Joined, Piece, Space, Times
 from fullgraph.rows.table import composite, meaning, name_of, refuse
-from fullgraph.rows.tensor import Rows, global_shape, rows
+from fullgraph.rows.tensor import Rows, global_shape, local, rows
 from fullgraph.rows.view import LooksBeyondPiece
 from fullgraph.rows.ways import with_ways
 
@@ -80,10 +80,9 @@ def _unsqueeze(func: Any, args: Any, kwargs: Any) -> Tensor:
 @meaning("squeeze squeeze_")
 def _squeeze(func: Any, args: Any, kwargs: Any) -> Tensor:
     args, kwargs = first_in_front(args, kwargs)
-    x, asked = args[0], named(args, kwargs, "input dim").get("dim")
+    x, asked = args[0], args[1:] if len(args) > 2 else named(args, kwargs, "input dim").get("dim")
     before, space = x._dim, x._space
-    every = range(x.dim()) if asked is None else [asked] if isinstance(asked, int) else asked
-    dims = [dim for dim in (dimension(dim, x.dim()) for dim in every) if global_shape(x)[dim] == 1]
+    dims = [dim for dim in dims_of(x, asked) if global_shape(x)[dim] == 1]
     if before in dims:
         refuse(func, "of the only row (write x[0])")
     return with_ways(rows(func(x, tuple(dims)), space, before - sum(dim < before for dim in dims)), x)
@@ -151,7 +150,7 @@ def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
 def _ravel(func: Any, args: Any, kwargs: Any) -> Tensor:
     args, kwargs = first_in_front(args, kwargs)
     out = reshaped(func, args[0], [-1], Tensor.reshape)
-    return rows(out.contiguous(), out._space, out._dim)
+    return rows(local(out).contiguous(), out._space, out._dim)
 
 
 @meaning("flatten")
@@ -203,8 +202,8 @@ def reshaped(func: Any, x: Rows, shape: list[int], reshape: Any) -> Rows:
     dim, columns = min(found, key=lambda each: (each[1] != own, each[0] != x._dim))
     space = x._space if columns == own else whole(base) if columns == 1 else whole(base).times(columns)
     out = rows(reshape(x, [*target[:dim], space.num_own, *target[dim + 1 :]]), space, dim)
-    if space is x._space:
-        with_ways(out, x)
+    if space is x._space and [n for n in source if n != 1] == [n for n in target if n != 1]:
+        with_ways(out, x)  # a view, on every rank; of others only a rank without rows may have one
     return out
 
 

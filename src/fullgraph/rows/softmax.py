@@ -15,7 +15,7 @@ from fullgraph.rows.table import entered_values, meaning, name_of
 from fullgraph.rows.tensor import Rows, local, rows
 
 
-@meaning("softmax log_softmax softmin special_softmax special_log_softmax")
+@meaning("softmax log_softmax softmin special_softmax special_log_softmax", enters=False)
 def _softmax(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
     given = named(args, kwargs, "input dim dtype" if func not in _IN_FUNCTIONAL else "input dim _stacklevel dtype")
     x, dim = rows_among(func, given), given.get("dim")

@@ -159,6 +159,13 @@ class Space:
         key = ("times", self.key, columns)
         return self.remembered(key, lambda: Times(self, columns, key))
 
+    def rows_of(self, other: "Space") -> Tensor | slice | None:
+        """Which of this rank's rows of ``other`` these are, where rows of the two meet as rows of this space.
+
+        None if they do not: then they meet only where they are equally many, by position.
+        """
+        return None
+
     def piece(self, chosen: Tensor | slice, num_own: int) -> "Space":
         """Some of this rank's rows, which pass for all: the number of rows and the key stay the whole graph's."""
         return Piece(self, chosen, num_own)
@@ -278,6 +285,13 @@ class Piece(Space):
     def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As the base's."""
         return self.base.keys[self.chosen]
+
+    def rows_of(self, other: Space) -> Tensor | slice | None:
+        """Of the space that it is a piece of, and of those that meet that one."""
+        if other == self.base:
+            return self.chosen
+        meets = self.base.rows_of(other)
+        return meets[self.chosen] if isinstance(meets, Tensor) else self.chosen if meets is not None else None
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -24,13 +24,17 @@ _BY_NAME: dict[str, Meaning] = {}
 _OF_FUNCTIONAL: set[str] = set()
 
 
-def meaning(names: str) -> Callable[[Meaning], Meaning]:
-    """Register a local meaning ``(func, args, kwargs)`` for functions and methods of these names."""
+def meaning(names: str, *, enters: bool = True) -> Callable[[Meaning], Meaning]:
+    """Register a local meaning ``(func, args, kwargs)`` for functions and methods of these names.
+
+    One that does not enter what every rank has may gather all rows, and must enter it where it meets own ones.
+    """
 
     def register(of: Meaning) -> Meaning:
         def on_local_rows(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             with functions_off():
-                args, kwargs = entered(args, kwargs)
+                if enters:
+                    args, kwargs = entered(args, kwargs)
                 return of(func, args, kwargs)
 
         for name in names.split():
@@ -74,11 +78,19 @@ def resolve(func: Any) -> Meaning:
     """The meaning of a function that a `Rows` is among the arguments of."""
     from fullgraph.rows.pointwise import meaning_if_pointwise  # which knows this module
 
+    if not _is_torchs_own(func):
+        return _refusing()  # a name means something of torch only
     name = name_of(func)
     if name in _OF_FUNCTIONAL and func is not getattr(F, name):
         return _refusing("of torch itself takes other arguments; write torch.nn.functional's")
     known = _BY_NAME.get(name) or meaning_if_pointwise(name)
     return known or _refusing()
+
+
+def _is_torchs_own(func: Any) -> bool:
+    """Whether a function is not one that somebody registered with torch or made overridable."""
+    package, _, rest = (getattr(func, "__module__", None) or "torch").partition(".")
+    return package == "torch" and (not rest.startswith("_ops.") or rest == "_ops.aten")
 
 
 def _refusing(why: str = "") -> Meaning:

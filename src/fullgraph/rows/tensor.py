@@ -22,6 +22,12 @@ class Rows(Tensor):
 
     _space: Space
     _dim: int
+    _is_lazy = False
+
+    @property
+    def read(self) -> "Rows":
+        """The rows in memory; of lazy ones, made when they are asked for."""
+        return self
 
     @classmethod
     @torch._disable_dynamo
@@ -62,7 +68,7 @@ def is_rows(x: Any) -> bool:
 def local(x: Tensor) -> Tensor:
     """This rank's rows as a plain tensor: a view that autograd follows."""
     with functions_off():
-        return x.as_subclass(Tensor)
+        return (x.read if getattr(x, "_is_lazy", False) else x).as_subclass(Tensor)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def space_of(x: Tensor) -> Space:

@@ -74,7 +74,7 @@ def _isin(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     if isinstance(elements, Rows):
         given["elements"] = local(elements)
     by_torch = {name if isinstance(v, Tensor) else _OF_NUMBERS.get(name, name): v for name, v in given.items()}
-    out = torch.isin(**by_torch)
+    out = torch.isin(**by_torch)  # pyright: ignore[reportArgumentType, reportCallIssue]
     return rows(out, elements._space, elements._dim) if isinstance(elements, Rows) else out
 
 

@@ -47,7 +47,10 @@ def write(func: Any, x: Tensor, key: Any, value: Any, put: Put = _set) -> None:
             "would write rows into a tensor that every rank has; make it of rows by zeros_like(rows), "
             "or of a size that rows give (torch.zeros(rows.size(0)))",
         )
-    value = value if isinstance(value, Tensor) else torch.as_tensor(value, dtype=x.dtype, device=x.device)
+    if not isinstance(value, Tensor):
+        number = torch.empty((), dtype=x.dtype, device=x.device)
+        number[...] = value  # or torch's own error
+        value = number
     parsed = Key.of(func, x, key)
     view = local(x)[parsed.basic]
     row_dim = cast(int, parsed.row_dim)
@@ -83,8 +86,8 @@ def _write_slice(func: Any, view: Tensor, key: Key, space: Space, value: Tensor,
     chosen_rows, chosen = sliced(space, cast(slice, key.row))
     num_dims = key.num_dims - len(key.indices) + (key.num_broadcast if key.indices else 0)
     own = _own(func, value, chosen_rows, num_dims - key.rows_after)
-    if chosen is None:
-        put(view, key.full_index(key.indices), own)
+    if chosen is None or space.is_identity:  # where values may be a view of the same memory
+        put(view, key.full_index({row_dim: key.row, **key.indices}), own)
     elif not key.indices:
         view[key.full_index({row_dim: chosen})] = own.to(view.dtype)  # a slice casts, ids do not
     else:
@@ -100,6 +103,9 @@ def _write_row(func: Any, x: Rows, key: Key, view: Tensor, value: Tensor) -> Non
         refuse(func, "would write rows into one row")
     if any(isinstance(index, Rows) for index in key.indices.values()):
         refuse(func, "by rows of ids where x has columns")
+    if x._space.is_identity and x._space.view.is_alone:  # where the value may be a view of the same memory
+        view[key.full_index({row_dim: position, **key.indices})] = value
+        return
     if key.indices:
         row = row_at(rows(view.view_as(view), x._space, row_dim), position)
         row = entered_values([row], x._space.view)[0].clone()
@@ -201,17 +207,33 @@ def _index_put(func: Any, input: Tensor, indices: Any, values: Tensor, accumulat
 def _index_write(func: Any, args: Any, kwargs: Any) -> Tensor:
     name = func.__name__
     given = named(args, kwargs, "input dim index source" if "copy" in name else "input dim index value")
-    x, index, value = given["input"], given["index"], given.get("source", given.get("value"))
+    x, index = given["input"], given["index"]
     if not isinstance(x, Rows) or given.get("out") is not None:
         refuse(func, "would write rows into a tensor that every rank has")
     (dim,) = dims_of(x, given["dim"])
-    if "fill" in name and isinstance(value, Tensor) and value.dim():
-        raise RuntimeError(f"index_fill_ only supports a 0-dimensional value tensor, but got {value.dim()} dimensions")
-    if "source" in given:
-        _check_source(x, dim, index, given["source"])
+    index = index if index.dim() else index.view(1)
+    if index.dim() > 1 or index.dtype == torch.bool:
+        raise IndexError(f"{name}(): Index is supposed to be a vector of ids")
     out = x if name.endswith("_") else rows(local(x).clone(), x._space, x._dim)
-    write(func, out, (*[WHOLE] * dim, index if index.dim() else index.view(1)), value)
+    if "fill" in name:
+        _fill(func, out, dim, index, given["value"])
+    else:
+        _check_source(x, dim, index, given["source"])
+        write(func, out, (*[WHOLE] * dim, index), given["source"])
     return out
+
+
+def _fill(func: Any, x: Rows, dim: int, index: Tensor, value: Any) -> None:
+    """Write one value, whose gradient is of each place once, however often it is named."""
+    if dim != x._dim:
+        if isinstance(index, Rows):
+            refuse(func, "by rows of ids where x has columns")
+        local(x).index_fill_(dim, index, value)
+        return
+    picked = pick(func, index, x._space)
+    _, chosen = picked.route.ship(picked.space.positions)
+    hit = torch.zeros(x._space.num_own, dtype=torch.bool, device=x.device).index_fill_(0, chosen, True)
+    local(x).masked_fill_(hit.view([-1 if d == dim else 1 for d in range(x.dim())]), value)
 
 
 def _check_source(x: Rows, dim: int, index: Tensor, source: Tensor) -> None:

@@ -7,7 +7,7 @@ own code runs on some edges at a time.
 import torch
 import torch_geometric.nn as pyg
 
-from fullgraph.pyg.rules import aggregating, attention, basic_models, hgt, relational
+from fullgraph.pyg.rules import aggregating, attention, basic_models, colours, hgt, relational
 from fullgraph.pyg.rules.any_layer import general_rule
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
 from fullgraph.pyg.rules.ways import Choice, Way
@@ -23,6 +23,7 @@ RULES: dict[type, type[Converted]] = {
     pyg.TransformerConv: attention.TransformerConv,
     pyg.RGCNConv: relational.RGCNConv,
     pyg.HGTConv: hgt.HGTConv,
+    pyg.WLConv: colours.WLConv,
     **{model: basic_models.rule(model) for model in basic_models.MODELS},
 }
 

@@ -22,9 +22,10 @@ from fullgraph.rows import Rows, rows
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
-from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between, size_of_nodes
+from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
 from fullgraph.pyg.rules.border import aliases_of, own, standing_in
 from fullgraph.pyg.rules.converted import Converted, original_class
+from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
@@ -73,9 +74,9 @@ class Aggregating(AnyLayer):
         x = given.pop("x", None)
         weight = next((given.pop(name) for name in _WEIGHTS if name in given), None)
         x_src = x[0] if isinstance(x, tuple | list) else x
-        walks = not given and can_walk(self, edge_index) and size_of_nodes(size) is None
+        walks = not given and can_walk(self, edge_index)
         if walks and isinstance(x_src, Rows) and x_src.is_floating_point() and x_src.dim() > 1:
-            edges = edges_between(edge_index, kwargs)
+            edges = edges_between(edge_index, kwargs, size)
             if edges is not None and x_src._dim == self.node_dim % x_src.dim():
                 out = self._walk(own(x_src, edges.src_space, x_src._dim).movedim(x_src._dim, 0), edges, weight)
                 if out is not None:
@@ -162,7 +163,7 @@ def linear(layer: type) -> type[Converted]:
     return type(layer.__name__, (Aggregating, layer), {"__module__": __name__})  # pyright: ignore[reportReturnType]
 
 
-class _OverGivenEdges(Aggregating):
+class _OverGivenEdges(Prunable, Aggregating):
     def walked_edges(self, edges: Edges) -> Edges | None:
         return edges if self.choice().way is Way.WALK else None
 
@@ -200,8 +201,16 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
         return out if x_dst is None else out + self.lin_root(x_dst)
 
 
-class GCNConv(Aggregating, pyg.GCNConv):
+class GCNConv(Prunable, Aggregating, pyg.GCNConv):
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
+
+    prepares, takes_pairs = "normalize", False
+
+    def on_whole_graph(self, x: Rows, edges: Edges, values: Tensor | None) -> tuple[Edges, Tensor | None]:
+        if not self.normalize:
+            return edges, values
+        walked, weight = _normalised(self, x, EdgeRows.of(edges), values)
+        return walked.walked, weight
 
     def walked_edges(self, edges: Edges) -> Edges | None:
         if self.choice().way is not Way.WALK:

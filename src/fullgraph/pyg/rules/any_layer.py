@@ -94,16 +94,16 @@ class AnyLayer(Converted, MessagePassing):
 
     def propagate(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Any:
         run = {Way.BLOCKS: self._by_block, Way.NEIGHBOURHOODS: self._by_neighbourhood}.get(self._way(edge_index))
-        if run is not None and size_of_nodes(size) is None:
-            edges = edges_between(edge_index, kwargs)
+        if run is not None:
+            edges = edges_between(edge_index, kwargs, size)
             out = None if edges is None else self._unless_beyond(lambda: run(edges, kwargs))
             if out is not None:
                 return out
         return super().propagate(edge_index, size=size, **kwargs)
 
     def edge_updater(self, edge_index: Any, size: Any = None, **kwargs: Any) -> Tensor:
-        if self._way(edge_index) is not Way.AT_ONCE and size_of_nodes(size) is None:
-            edges = edges_between(edge_index, kwargs)
+        if self._way(edge_index) is not Way.AT_ONCE:
+            edges = edges_between(edge_index, kwargs, size)
             out = None if edges is None else self._unless_beyond(lambda: self._updated(edges, kwargs))
             if out is not None:
                 return out
@@ -252,8 +252,8 @@ class AnyLayer(Converted, MessagePassing):
                 self.__dict__[name] = _OfOneRun(name) if isinstance(self.__dict__[name], Tensor) else value
 
 
-def edges_between(edge_index: Any, kwargs: dict[str, Any]) -> Edges | None:
-    """The edges of an index, between the rows that a layer is given; None if that cannot be told."""
+def edges_between(edge_index: Any, kwargs: dict[str, Any], size: Any = None) -> Edges | None:
+    """The edges of an index, between the rows that a layer is given; None if that cannot be told, or not of ``size``."""
     spaces: list[list[Space]] = [[], []]
     for value in kwargs.values():
         ends = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
@@ -261,15 +261,15 @@ def edges_between(edge_index: Any, kwargs: dict[str, Any]) -> Edges | None:
             if isinstance(end, Rows) and end._space != edge_index._space:
                 found.append(end._space)
     if getattr(edge_index, "_edges", None) is not None:
-        return edges_of(edge_index, edge_index._space, edge_index._space)
-    if not spaces[0] or not spaces[1]:
+        edges = edges_of(edge_index, edge_index._space, edge_index._space)
+    elif not spaces[0] or not spaces[1]:
         return None
-    return edges_of(edge_index, spaces[0][0], spaces[1][0])
-
-
-def size_of_nodes(size: Any) -> Any:
-    """A ``size`` that was given; None if it says nothing."""
-    return None if size is None or all(n is None for n in size) else size
+    else:
+        edges = edges_of(edge_index, spaces[0][0], spaces[1][0])
+    wanted = (edges.src_space.num_rows, edges.dst_space.num_rows)
+    if size is not None and any(n not in (None, want) for n, want in zip(size, wanted, strict=True)):
+        return None
+    return edges
 
 
 def messages_in(out: Any, space: Space, node_dim: int) -> Tensor:

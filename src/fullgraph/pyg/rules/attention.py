@@ -32,6 +32,7 @@ from fullgraph.engine import (
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
 from fullgraph.pyg.rules.border import inside, own
+from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
 from fullgraph.rows import Rows, rows
 
@@ -79,17 +80,26 @@ def _is_matrix(x: Any) -> bool:
     return isinstance(x, Rows) and x.dim() == 2 and x._dim == 0
 
 
-class _AttentionWithoutEdges(Attending):
+class _AttentionWithoutEdges(Prunable, Attending):
     def choice(self) -> Choice:
         if self.edge_dim is None:
             return super().choice()
         return super(Attending, self).choice()
 
 
-class _WithSelfLoops(Attending):
+class _WithSelfLoops(Prunable, Attending):
     """Adds self-loops."""
 
     add_self_loops: bool
+    fill_value: Any
+    prepares = "add_self_loops"
+
+    def on_whole_graph(self, x: Rows, edges: Edges, values: Tensor | None) -> tuple[Edges, Tensor | None]:
+        walked = self._walked(edges)
+        if values is not None and walked is not edges:
+            attributes = with_loop_attributes(edges, own(values, edges.space), self.fill_value)
+            values = rows(attributes, walked.space)
+        return walked, values
 
     def walked_edges(self, edges: Edges) -> Edges | None:
         if self.choice().way is not Way.WALK or (self.add_self_loops and not edges.is_square):

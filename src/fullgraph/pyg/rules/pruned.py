@@ -10,96 +10,119 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+import torch
+import torch_geometric.nn as pyg
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.nn import Module
 from torch.utils._pytree import tree_leaves, tree_map
 from torch_geometric.data import Data
 
 from fullgraph.errors import InputError, UnsupportedLayer, UnsupportedOperation
-from fullgraph.pyg.index import RemoteIndex
-from fullgraph.pyg.pruned_index import PrunedIndex
-from fullgraph.pyg.rank_graph import RankGraph
-from fullgraph.pyg.row_levels import RowLevels
+from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.levels import Level, Levels, as_all_nodes, at_level
+from fullgraph.pyg.pruned_edges import PrunedEdges
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.ways import weights_wanted, why_not_sequential
+from fullgraph.rows import Rows, rows
 
 _EDGE_VALUES = ("edge_weight", "edge_attr")
+_NORMS = (
+    torch.nn.modules.batchnorm._BatchNorm,
+    torch.nn.modules.instancenorm._InstanceNorm,
+    pyg.GraphNorm,
+    pyg.GraphSizeNorm,
+    pyg.PairNorm,
+    pyg.MeanSubtractionNorm,
+)
+"""Which look at all rows, unless they have statistics and are in evaluation; and ``LayerNorm`` in its mode graph."""
 
 
 class Prunable(Converted):
-    """Mixed in front of a layer that can compute some rows only."""
+    """Mixed in front of a layer that can compute some rows only.
 
+    Attributes:
+        prepares: the setting by which the layer changes edges before it propagates, if it has one.
+        takes_pairs: whether it can be given rows of sources and rows of destinations.
+    """
+
+    prepares: str | None = None
     takes_pairs = True
 
-    def on_whole_graph(self, x: Tensor, edge_index: RemoteIndex, values: Tensor | None) -> tuple[RemoteIndex, Any]:
+    def on_whole_graph(self, x: Rows, edges: Edges, values: Tensor | None) -> tuple[Edges, Tensor | None]:
         """The edges that the layer walks over and their weights or attributes, before they are restricted."""
-        return edge_index, values
-
-    def why_not_pruned(self, given: dict[str, Any]) -> str | None:
-        """What in the layer's configuration or arguments needs all rows; None if nothing does."""
-        if not isinstance(given["x"], Tensor):
-            return "it is given rows of sources and rows of destinations"
-        if given.get("size") is not None:
-            return "it is given a size"
-        if weights_wanted(given.get("return_attention_weights")):
-            return "it is asked for its attention weights"
-        return why_not_sequential(self)  # pyright: ignore[reportArgumentType]
+        return edges, values
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        followed = self.rank_graph.row_levels
-        if followed is None or followed.is_paused:
+        if not any(isinstance(x, PrunedEdges) for x in (*args, *kwargs.values())):
             return super().__call__(*args, **kwargs)
         call = _signature(original_class(type(self))).bind(self, *args, **kwargs)
         given = call.arguments
-        level = self._level(followed, given)
-        index: PrunedIndex = given["edge_index"]
-        if followed.levels.layers[level] is None:
-            given["edge_index"] = index.whole
-        else:
-            self._restrict(given, index, followed, level)
-        rows = followed.levels.node_ids[level + 1]
-        with followed.paused(), self.rank_graph.rows_are(rows, None, alone=False):
-            out = super().__call__(*call.args[1:], **call.kwargs)
-        assert len(out) == len(rows)
-        return followed.put(out, level + 1)
-
-    def _restrict(self, given: dict[str, Any], index: PrunedIndex, followed: RowLevels, level: int) -> None:
-        """Put what belongs to the rows of the next level in the place of what the layer is given. Collective."""
+        index = given.get("edge_index")
+        if not isinstance(index, PrunedEdges):
+            return super().__call__(*args, **kwargs)
+        levels = index.levels
+        before, after = self._levels(levels, given)
+        x = at_level(given["x"], before)
+        if levels.steps[before.number] is None:
+            given.update(x=as_all_nodes(x, before), edge_index=EdgeRows.of(levels.edges))
+            return rows(super().__call__(*call.args[1:], **call.kwargs), after)
         values = next((name for name in _EDGE_VALUES if given.get(name) is not None), None)
-        x = given["x"]
-        walked, whole_values = self.on_whole_graph(x, index.whole, given[values] if values else None)
-        edges = followed.levels.restricted(walked, level)
-        given["edge_index"] = edges
-        if self.walked_index(edges) is not None:
-            # Later, when there are more activations, there is less memory to build in.
-            edges.plan.build(sums=self.forms_sums, backward=x.requires_grad)
-        given["x"] = (x, followed.narrowed(x, level + 1)) if self.takes_pairs else x
+        walked, whole_values = self.on_whole_graph(x, levels.edges, given[values] if values else None)
+        edges = levels.restricted(walked, before.number)
+        given.update(x=(x, at_level(x, after)) if self.takes_pairs else x, edge_index=EdgeRows.of(edges))
         if whole_values is not None:
-            given[values or "edge_weight"] = edges.chosen(whole_values)
+            given[values or "edge_weight"] = edges.narrowed_values(whole_values)
+        with self._prepared():
+            if self.walked_edges(edges) is not None:
+                # Later, when there are more activations, there is less memory to build in.
+                edges.plan.build(sums=self.forms_sums, backward=x.requires_grad)
+            return super().__call__(*call.args[1:], **call.kwargs)
 
-    def _level(self, followed: RowLevels, given: dict[str, Any]) -> int:
-        """The level of the rows that the layer is given; the same answer, or the same error, on all ranks."""
-        name = original_class(type(self)).__name__
-        if not isinstance(given["edge_index"], PrunedIndex):
-            raise UnsupportedOperation(
-                f"on a pruned graph a layer walks over the edge_index that the model is given, and no other: {name}"
-            )
-        reason = self.why_not_pruned(given)
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        """While the edges are what the layer would make of them."""
+        if self.prepares is None:
+            yield
+            return
+        before = getattr(self, self.prepares)
+        setattr(self, self.prepares, False)
+        try:
+            yield
+        finally:
+            setattr(self, self.prepares, before)
+
+    def _levels(self, levels: Levels, given: dict[str, Any]) -> tuple[Level, Level]:
+        """Which rows the layer reads and computes; the same answer, or the same error, on all ranks."""
+        name, x = original_class(type(self)).__name__, given["x"]
+        reason = _why_not_pruned(self, given)
         if reason is not None:
             raise UnsupportedLayer(f"this layer cannot run on a pruned graph, because {reason}: {name}")
-        level = followed.of(given["x"])
-        if level is None:
+        space = x._space if isinstance(x, Rows) and x._dim == 0 else None
+        if space == levels.spaces[0].parent:
+            space = levels.spaces[0]
+        if not isinstance(space, Level) or space.view is not levels.view:
             raise UnsupportedOperation(
                 "a layer on a pruned graph needs rows that follow, row by row, from rows that the model is given, one "
-                "for each of pruned.input_rows as pruned.x has them, or from those of another layer; these do not, or "
-                f"not in a way that can be seen: {name}"
+                f"for each node or as pruned.x has them, or from those of another layer; these do not: {name}"
             )
-        if level == followed.levels.num_layers:
+        if space.number == levels.num_layers:
             raise UnsupportedOperation(
                 "the model has more layers one after another than the graph was pruned for; give fullgraph.prune the "
-                f"number that it has, num_layers is: {level}"
+                f"number that it has, num_layers is: {space.number}"
             )
-        return level
+        return space, levels.spaces[space.number + 1]
+
+
+def _why_not_pruned(layer: Any, given: dict[str, Any]) -> str | None:
+    """What in the layer's configuration or arguments needs all rows; None if nothing does."""
+    if not isinstance(given["x"], Tensor):
+        return "it is given rows of sources and rows of destinations"
+    if given.get("size") is not None:
+        return "it is given a size"
+    if weights_wanted(given.get("return_attention_weights")):
+        return "it is asked for its attention weights"
+    return why_not_sequential(layer)
 
 
 @cache
@@ -107,74 +130,67 @@ def _signature(layer: type) -> inspect.Signature:
     return inspect.signature(layer.forward)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-class RowWise(Converted):
-    """Mixed in front of a module that computes one row from one row, statistics of all rows aside."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        followed = self.rank_graph.row_levels
-        level = None if followed is None or not args else followed.of(args[0])
-        if followed is None or level is None:
-            return super().__call__(*args, **kwargs)
-        with followed.paused(), self.rank_graph.rows_are(followed.levels.node_ids[level], None, alone=False):
-            return followed.put(super().__call__(*args, **kwargs), level)
-
-
-class _Followed(TorchFunctionMode):
-    """While it is active, what torch computes from rows of a level is known to be of that level."""
-
-    def __init__(self, graph: RankGraph, followed: RowLevels):
-        super().__init__()
-        self._graph, self._rows = graph, followed
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if self._rows.is_paused:
-            return func(*args, **kwargs)
-        return self._rows.follow(func, args, kwargs, self._graph)
-
-
-@contextmanager
-def following(graph: RankGraph, index: PrunedIndex, arguments: Any) -> Iterator[RowLevels]:
-    """While a model runs on a pruned graph: its inputs are rows of the first level. Collective."""
-    followed = RowLevels(index.levels, graph.recipes)
-    tensors = [t for t in _leaves(arguments) if isinstance(t, Tensor) and not isinstance(t, PrunedIndex) and t.dim()]
-    num_rows = len(index.levels.rows[0])
-    everywhere = graph.world.gather_objects([len(t) == num_rows for t in tensors])
-    for tensor, fits in zip(tensors, zip(*everywhere, strict=True), strict=True):
-        if all(fits):
-            followed.put(tensor, 0)
-    graph.row_levels = followed
-    try:
-        with _Followed(graph, followed):
-            yield followed
-    finally:
-        graph.row_levels = None
-
-
-def finished(followed: RowLevels, out: Any) -> Any:
-    """What a model gave, with the wanted rows alone.
+def run_pruned(model: Module, run: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``run(*args, **kwargs)``; if a pruned graph is among these, what it gives has the wanted rows alone.
 
     Raises:
+        UnsupportedLayer: if ``model`` has a layer that needs more rows than those its loss depends on.
         InputError: if it has fewer layers than the graph was pruned for.
     """
-    last = followed.levels.num_layers
-    if followed.reached < last:
+    levels = _levels_among((args, kwargs))
+    if levels is None or levels.view.is_running:
+        return run(*args, **kwargs)
+    _check_prunable(model, levels)
+    with levels.view.running():
+        out = run(*args, **kwargs)
+    last = levels.spaces[-1]
+    spaces = [x._space for x in tree_leaves(out) if isinstance(x, Rows)]
+    reached = max((s.number for s in spaces if s == last or last.is_after(s) and isinstance(s, Level)), default=last.number)
+    if reached < last.number:
         raise InputError(
-            f"the graph was pruned for {last} layers one after another, but the model has fewer; give fullgraph.prune "
-            f"the number that it has, num_layers: {followed.reached}"
+            f"the graph was pruned for {last.number} layers one after another, but the model has fewer; give "
+            f"fullgraph.prune the number that it has, num_layers: {reached}"
         )
-    return tree_map(lambda t: t if followed.of(t) is None else followed.narrowed(t, last), out)
+    return tree_map(lambda x: at_level(x, last) if isinstance(x, Rows) and isinstance(x._space, Level) else x, out)
 
 
-def pruned_index_of(arguments: Any) -> PrunedIndex | None:
-    """The pruned graph among the arguments of a model; None if there is none."""
-    return next((t for t in _leaves(arguments) if isinstance(t, PrunedIndex)), None)
-
-
-def _leaves(arguments: Any) -> list[Any]:
-    found = []
+def _levels_among(arguments: Any) -> Levels | None:
+    """Those of the pruned graph among the arguments of a model; None if there is none."""
     for leaf in tree_leaves(arguments):
-        found += leaf.to_dict().values() if isinstance(leaf, Data) else [leaf]
-    return found
+        for value in leaf.to_dict().values() if isinstance(leaf, Data) else (leaf,):
+            if isinstance(value, PrunedEdges):
+                return value.levels
+    return None
+
+
+def _check_prunable(model: Module, levels: Levels) -> None:
+    refused = [
+        f"{name or 'the model'} ({original_class(type(m)).__name__}): {reason}"
+        for name, m in _outside_of_layers(model)
+        if (reason := _why_not_part(m, levels)) is not None
+    ]
+    if refused:
+        raise UnsupportedLayer(
+            "the model cannot run on a pruned graph; run it on the graph that was pruned, or replace what is named "
+            f"here, see docs/pruning.md: {'; '.join(refused)}"
+        )
+
+
+def _outside_of_layers(model: Module, name: str = "") -> Iterator[tuple[str, Module]]:
+    """The modules of a model; of what a layer aggregates with, nothing."""
+    yield name, model
+    for child_name, child in model.named_children():
+        if not (isinstance(model, pyg.MessagePassing) and isinstance(child, pyg.Aggregation)):
+            yield from _outside_of_layers(child, f"{name}.{child_name}" if name else child_name)
+
+
+def _why_not_part(module: Any, levels: Levels) -> str | None:
+    if isinstance(module, pyg.MessagePassing) and not isinstance(module, Prunable):
+        return "it does not walk, or more than once"
+    if isinstance(module, pyg.Aggregation):
+        return "it reads all rows of the graph"
+    uses_statistics = module.training or not getattr(module, "track_running_stats", False)
+    over_all = isinstance(module, _NORMS) or (isinstance(module, pyg.LayerNorm) and module.mode == "graph")
+    if levels.view.is_exact and over_all and uses_statistics:
+        return 'it normalises by all rows of the graph; fullgraph.prune(…, batch_norm="computed") takes those computed'
+    return None
