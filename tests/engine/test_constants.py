@@ -12,6 +12,7 @@ from torch_geometric.nn import models
 import fullgraph as fg
 from fullgraph.config import MODES
 from fullgraph.engine import extremum_neighbours, sum_neighbours
+from fullgraph.rows import local
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -21,6 +22,12 @@ def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("graphs") / "graph.fg"
     fg.partition(awkward_graph(), path, num_parts=3)
     return str(path)
+
+
+def opened(path):
+    """On one rank: the plan, the rows of x and the edges' weights, as the engine has them."""
+    data = fg.open(path)
+    return data.edge_index.walked.plan, local(data.x), local(data.edge_weight)
 
 
 def results(plan) -> list[torch.Tensor]:
@@ -36,8 +43,8 @@ AGGREGATIONS = {
 
 @pytest.mark.parametrize("name", AGGREGATIONS)
 def test_the_same_rows_give_the_same_tensor_and_changed_rows_another(path, name):
-    data = fg.open(path)
-    plan, x, aggregate = data.edge_index.plan, data.x, AGGREGATIONS[name]
+    plan, x, _ = opened(path)
+    aggregate = AGGREGATIONS[name]
     first = aggregate(x, plan)
     assert aggregate(x, plan) is first
     assert aggregate(x.movedim(-2, 0), plan) is first, "layers make views of their input in every call"
@@ -50,18 +57,17 @@ def test_the_same_rows_give_the_same_tensor_and_changed_rows_another(path, name)
 
 
 def test_weights_count_too(path):
-    data = fg.open(path)
-    plan, weight = data.edge_index.plan, data.edge_weight
-    first = sum_neighbours(data.x, plan, weight)
-    assert sum_neighbours(data.x, plan, weight) is first
-    assert not torch.equal(sum_neighbours(data.x, plan), first)
+    plan, x, weight = opened(path)
+    first = sum_neighbours(x, plan, weight)
+    assert sum_neighbours(x, plan, weight) is first
+    assert not torch.equal(sum_neighbours(x, plan), first)
     weight *= 2
-    torch.testing.assert_close(sum_neighbours(data.x, plan, weight), 2 * first)
+    torch.testing.assert_close(sum_neighbours(x, plan, weight), 2 * first)
 
 
 def test_nothing_outlives_its_input(path):
-    data = fg.open(path)
-    plan, x = data.edge_index.plan, data.x.clone()
+    plan, x, _ = opened(path)
+    x = x.clone()
     result = weakref.ref(sum_neighbours(x, plan))
     of_view = weakref.ref(sum_neighbours(x[:, :2], plan))
     assert result() is not None
@@ -76,8 +82,7 @@ def test_nothing_outlives_its_input(path):
 
 
 def test_rows_that_need_a_gradient_are_never_remembered(path):
-    data = fg.open(path)
-    plan, x = data.edge_index.plan, data.x
+    plan, x, _ = opened(path)
     constant = sum_neighbours(x, plan)
     x.requires_grad_()
     out = sum_neighbours(x, plan)
@@ -85,20 +90,20 @@ def test_rows_that_need_a_gradient_are_never_remembered(path):
     out.sum().backward()
     assert x.grad is not None
     with torch.inference_mode():
-        torch.testing.assert_close(sum_neighbours(data.x * 1, plan), constant)
+        torch.testing.assert_close(sum_neighbours(x * 1, plan), constant)
 
 
 def test_a_result_changed_in_place_is_formed_again(path):
-    data = fg.open(path)
-    wanted = sum_neighbours(data.x, data.edge_index.plan).clone()
-    sum_neighbours(data.x, data.edge_index.plan).mul_(3)
-    torch.testing.assert_close(sum_neighbours(data.x, data.edge_index.plan), wanted)
+    plan, x, _ = opened(path)
+    wanted = sum_neighbours(x, plan).clone()
+    sum_neighbours(x, plan).mul_(3)
+    torch.testing.assert_close(sum_neighbours(x, plan), wanted)
 
 
 @pytest.mark.parametrize("layer", [pyg.SimpleConv(), pyg.LGConv(), pyg.SimpleConv(aggr="max")])
 def test_outputs_of_layers_are_the_callers_own(path, layer):
     data = fg.open(path)
-    fg.convert(layer, data)
+    fg.prepare(layer, data)
     first, second = layer(data.x, data.edge_index), layer(data.x, data.edge_index)
     wanted = first.clone()
     first.add_(1)
@@ -108,8 +113,8 @@ def test_outputs_of_layers_are_the_callers_own(path, layer):
 
 def test_evaluation_keeps_no_hidden_results(path):
     data = fg.open(path)
-    model = fg.convert(models.GraphSAGE(NUM_FEATURES, 8, 3, NUM_CLASSES).double().eval(), data)
-    plan = data.edge_index.plan
+    model = fg.prepare(models.GraphSAGE(NUM_FEATURES, 8, 3, NUM_CLASSES).double().eval(), data)
+    plan = data.edge_index.walked.plan
     with torch.no_grad():
         outs = [model(data.x, data.edge_index) for _ in range(3)]
     assert torch.equal(outs[0], outs[2])
@@ -121,25 +126,25 @@ def test_evaluation_keeps_no_hidden_results(path):
 def outputs_while_rank_1_changes(world: fg.World, path: str, mode: str):
     data = fg.open(path, world, mode=mode)
     torch.manual_seed(0)
-    model = fg.convert(models.GCN(NUM_FEATURES, 8, 2, NUM_CLASSES).double(), data)
+    model = fg.prepare(models.GCN(NUM_FEATURES, 8, 2, NUM_CLASSES).double(), data)
     outs = []
     for _ in range(2):
-        outs += [fg.gather_rows(model(data.x, data.edge_index), data) for _ in range(2)]
+        outs += [fg.gather(model(data.x, data.edge_index).detach()) for _ in range(2)]
         if world.rank == 1:
-            data.x.zero_()
-    return outs, data.node_ids
+            local(data.x).zero_()
+    return outs, fg.gather(data.x)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_all_ranks_sum_again_when_one_of_them_changes_its_rows(path, mode):
-    answers = run_ranks(3, outputs_while_rank_1_changes, path, mode)
-    outs, changed = answers[0][0], answers[1][1]
+    outs, changed = run_ranks(3, outputs_while_rank_1_changes, path, mode)[0]
     graph = awkward_graph()
     torch.manual_seed(0)
     model = models.GCN(NUM_FEATURES, 8, 2, NUM_CLASSES).double()
     for got in outs[:2]:
         torch.testing.assert_close(got, model(graph.x, graph.edge_index), rtol=1e-10, atol=1e-10)
-    graph.x[changed] = 0
+    assert not torch.equal(changed, graph.x)
+    graph.x = changed
     for got in outs[2:]:
         torch.testing.assert_close(got, model(graph.x, graph.edge_index), rtol=1e-10, atol=1e-10)
 
@@ -147,16 +152,15 @@ def test_all_ranks_sum_again_when_one_of_them_changes_its_rows(path, mode):
 def rows_sent(world: fg.World, path: str, width: int, dropout: float, held_mib: int = 64):
     data = fg.open(path, world, held_mib=held_mib)
     data.x = data.x.repeat(1, width)
-    model = pyg.GCNConv(data.x.shape[1], NUM_CLASSES, normalize=False).double()
-    model, optimizer = fg.prepare(model, torch.optim.SGD(model.parameters()), data)
+    model = fg.prepare(pyg.GCNConv(data.x.shape[1], NUM_CLASSES, normalize=False).double(), data)
+    optimizer = torch.optim.SGD(model.parameters())
     sent = []
     for _ in range(4):
         before = world.traffic.rows_bytes
-        x = torch.nn.functional.dropout(data.x, dropout)
-        fg.mean_loss(F.cross_entropy, model(x, data.edge_index), data.y, data.train_mask, data).backward()
+        F.cross_entropy(model(F.dropout(data.x, dropout), data.edge_index), data.y).backward()
         optimizer.step()
         sent.append((world.traffic.rows_bytes - before) / 8)
-    plan = data.edge_index.plan
+    plan = data.edge_index.walked.plan
     return sent, plan.summing.forward.routes.num_sent, plan.summing.backward.routes.num_sent
 
 

@@ -53,10 +53,8 @@ def test_torch_takes_what_is_not_float32_rows():
         assert linear(x.float(), matrix.float()).dtype == torch.bfloat16
 
 
-def test_linear_layers_of_a_prepared_model_use_it(tmp_path):
-    data = Data(x=torch.randn(6, 8), edge_index=torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]]))
-    fg.partition(data, tmp_path / "path.fg", num_parts=1)
-    opened = fg.open(tmp_path / "path.fg")
+def test_linear_layers_of_a_prepared_model_use_it():
+    opened = fg.open(Data(x=torch.randn(6, 8), edge_index=torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 5]])))
 
     class Model(torch.nn.Module):
         def __init__(self):
@@ -66,9 +64,7 @@ def test_linear_layers_of_a_prepared_model_use_it(tmp_path):
         def forward(self, x, edge_index):
             return self.head(self.conv(x, edge_index))
 
-    model = Model()
-    fg.prepare(model, None, opened)
-    out = model(opened.x, opened.edge_index)
+    out = fg.prepare(Model(), opened)(opened.x, opened.edge_index)
     assert type(out.grad_fn).__name__ == "_LinearBackward"
 
 

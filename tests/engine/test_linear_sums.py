@@ -14,13 +14,11 @@ NAMES = ("x", "matrix", "root", "bias")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def walked():
     generator = torch.Generator().manual_seed(0)
     edges = torch.randint(NUM_NODES, (2, 9000), generator=generator)
     edges[1, edges[1] == 7] = 8  # a row without in-edges
-    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
-    fg.partition(Data(x=torch.zeros(NUM_NODES, 1), edge_index=edges), path, num_parts=1)
-    return fg.open(path)
+    return fg.open(Data(x=torch.zeros(NUM_NODES, 1), edge_index=edges)).edge_index.walked
 
 
 def arguments(width_out: int) -> dict[str, Tensor]:
@@ -29,8 +27,8 @@ def arguments(width_out: int) -> dict[str, Tensor]:
     return {n: torch.randn(s, generator=generator, dtype=torch.float64) for n, s in zip(NAMES, shapes, strict=True)}
 
 
-def wanted(data, x, matrix, root, bias, weight, reduction: str) -> Tensor:
-    src, dst = data.edge_index.plain
+def wanted(walked, x, matrix, root, bias, weight, reduction: str) -> Tensor:
+    src, dst = walked.src, walked.dst
     rows = x[src] if weight is None else x[src] * weight.view(-1, 1)
     total = torch.zeros_like(x).index_add(0, dst, rows)
     if reduction == "mean":
@@ -58,7 +56,7 @@ def gradients(out: Tensor, given: dict[str, Tensor], *, is_seen: bool) -> dict[s
     [((), ()), (("root",), ()), (("bias",), ("matrix",)), ((), ("root", "bias")), ((), ("matrix", "root"))],
 )
 @pytest.mark.parametrize("is_weighted", [False, True])
-def test_results_and_gradients(data, width_out, reduction, absent, frozen, is_weighted, is_seen):
+def test_results_and_gradients(walked, width_out, reduction, absent, frozen, is_weighted, is_seen):
     weight = torch.linspace(-1, 1, 9000, dtype=torch.float64) if is_weighted else None
     results = []
     for function in ("engine", "torch"):
@@ -67,10 +65,10 @@ def test_results_and_gradients(data, width_out, reduction, absent, frozen, is_we
             tensor.requires_grad_(name not in frozen)
         rest: dict[str, Tensor | None] = given | dict.fromkeys(absent)
         if function == "engine":
-            x, matrix, plan = rest.pop("x"), rest.pop("matrix"), data.edge_index.plan
+            x, matrix, plan = rest.pop("x"), rest.pop("matrix"), walked.plan
             out = linear_sum(x, matrix, plan, weight, reduction=reduction, **rest)
         else:
-            out = wanted(data, **rest, weight=weight, reduction=reduction)
+            out = wanted(walked, **rest, weight=weight, reduction=reduction)
         results.append((out.detach(), gradients(out, given, is_seen=is_seen and function == "engine")))
     (out, got), (expected, want) = results
     torch.testing.assert_close(out, expected, rtol=1e-11, atol=1e-11)
@@ -80,14 +78,14 @@ def test_results_and_gradients(data, width_out, reduction, absent, frozen, is_we
 
 
 @pytest.mark.parametrize("width_out", [WIDTH, 20])
-def test_rows_made_again_some_at_a_time_give_the_same_bits(data, width_out):
+def test_rows_made_again_some_at_a_time_give_the_same_bits(walked, width_out):
     def run(recipes: Recipes | None) -> tuple[Tensor, ...]:
         given = {name: tensor.requires_grad_() for name, tensor in arguments(width_out).items()}
         start, factors = given["x"], torch.arange(1.0, NUM_NODES + 1, dtype=torch.float64).view(-1, 1)
         x = start * factors
         if recipes is not None:  # a step that depends on where a row is
             recipes.note(x, start, lambda rows, places: rows * factors[places])
-        out = linear_sum(x, given["matrix"], data.edge_index.plan, root=given["root"], recipes=recipes)
+        out = linear_sum(x, given["matrix"], walked.plan, root=given["root"], recipes=recipes)
         held = out.grad_fn.saved_tensors[0]
         assert (held.data_ptr() == start.data_ptr()) == (recipes is not None), "what stays is what rows are made of"
         out.sin().sum().backward()
@@ -97,12 +95,12 @@ def test_rows_made_again_some_at_a_time_give_the_same_bits(data, width_out):
         assert torch.equal(got, want)
 
 
-def test_what_rows_are_made_of_may_not_change_before_backward(data):
+def test_what_rows_are_made_of_may_not_change_before_backward(walked):
     given, recipes = {name: t.requires_grad_() for name, t in arguments(WIDTH).items()}, Recipes()
     start = given["x"] * 1
     x = start.exp()
     recipes.note(x, start, lambda rows, _: rows.exp())
-    out = linear_sum(x, given["matrix"], data.edge_index.plan, recipes=recipes)
+    out = linear_sum(x, given["matrix"], walked.plan, recipes=recipes)
     with torch.no_grad():
         start += 1
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -1,48 +1,29 @@
-"""Draws depend on seed, step and call, and masks on global ids, never on the rank."""
+"""Draws are keyed by torch's generator, and masks by global ids, never by the rank."""
 
-import pytest
 import torch
 
-from fullgraph.engine import Randomness, keyed_dropout
-from fullgraph.errors import UnsupportedOperation
+from fullgraph.engine import draw_key, keyed_dropout, repeating
 
 
-def test_draws_differ_and_repeat():
-    def sequence(seed: int) -> list[int]:
-        randomness, keys = Randomness(seed=seed), []
-        for _ in range(3):
-            keys += [randomness.draw(), randomness.draw()]
-            randomness.next_step()
-        return keys
+def test_keys_differ_and_follow_the_seed():
+    def keys(seed: int) -> list[int]:
+        torch.manual_seed(seed)
+        return [draw_key() for _ in range(6)]
 
-    assert len(set(sequence(0))) == 6
-    assert sequence(0) == sequence(0)
-    assert not set(sequence(0)) & set(sequence(1))
-    assert all(0 <= key < 2**63 for key in sequence(0))
+    assert len({*keys(0), *keys(1)}) == 12
+    assert keys(0) == keys(0)
+    assert all(0 <= key < 2**63 for key in keys(0))
 
 
-def test_state_continues_where_it_was():
-    first = Randomness(seed=3)
-    first.draw()
-    first.next_step()
-    second = Randomness()
-    second.load(first.state())
-    assert second.draw() == first.draw()
-
-
-def test_drawing_inside_backward_is_refused():
-    class Draws(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx, grad):
-            Randomness().draw()
-            return grad
-
-    with pytest.raises(UnsupportedOperation, match=r"^dropout was drawn again inside backward"):
-        Draws.apply(torch.ones(1, requires_grad=True)).backward()
+def test_what_is_drawn_again_leaves_no_trace():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    first, second = draw_key(), draw_key()
+    torch.set_rng_state(state)
+    assert draw_key() == first
+    with repeating(state):
+        assert draw_key() == first
+    assert draw_key() == second
 
 
 def test_a_row_keeps_its_mask_wherever_it_lies():

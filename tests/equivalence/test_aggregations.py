@@ -9,7 +9,7 @@ import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.rules import Way
 from tests.equivalence.cases import DEGREES, F_IN, GRAPHS, Case, layer, run
-from tests.equivalence.comparison import assert_same, share_of_result
+from tests.equivalence.comparison import assert_same, result_on_rank
 from tests.equivalence.cut import cut_once
 from tests.ranks import run_ranks
 
@@ -73,7 +73,7 @@ def on_a_rank(world: fg.World, path: str, name: str, mode: str):
     # So few edges at a time that the hub's lie in many pieces.
     data = fg.open(path, world, mode=mode, prefetch=1, round_rows=5, chunk_edges=7)
     assert explained_layers(CASES[name].build(), data)[0].way is Way.BLOCKS
-    return share_of_result(CASES[name], data)
+    return result_on_rank(CASES[name], data)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def path(tmp_path_factory):
 def test_aggregation_equals_plain_pyg(path, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
     for num_ranks, mode in ((1, "sar"), (2, "keep"), (4, "sar"), (4, "keep")):
-        assert_same(run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
+        assert_same(f"{num_ranks} ranks, {mode}", run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
 
 
 class Halved(aggr.SumAggregation):

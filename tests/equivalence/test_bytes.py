@@ -4,6 +4,8 @@ The formula is worked out here from the whole graph and the owners of its nodes 
 models here are too narrow for their zeros to be left out; what wide rows with zeros take is counted by itself.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -37,20 +39,24 @@ MODELS = {
 def bytes_of_second_epoch(world: fg.World, path: str, mode: str, name: str):
     torch.manual_seed(0)
     data = fg.open(path, world, mode=mode, round_rows=6)
-    x, model = data.x.float(), MODELS[name]()
-    model, optimizer = fg.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), data)
+    x, model = data.x.float(), fg.prepare(MODELS[name](), data)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     sent = []
     for _ in range(3):
         before = (world.traffic.rows_bytes, world.traffic.setup_bytes, world.traffic.reduced_bytes)
         optimizer.zero_grad()
-        loss = fg.mean_loss(F.cross_entropy, model(x, data.edge_index), data.y, data.train_mask, data)
-        loss.backward()
+        out = model(x, data.edge_index)
+        F.cross_entropy(out[data.train_mask], data.y[data.train_mask]).backward()
         optimizer.step()
         after = (world.traffic.rows_bytes, world.traffic.setup_bytes, world.traffic.reduced_bytes)
         sent.append(tuple(b - a for a, b in zip(before, after, strict=True)))
     assert sent[1] == sent[2], "every epoch after the first sends the same"
-    num_parameters = sum(p.numel() for p in model.parameters())
-    return sent[1], data.node_ids, num_parameters, len(list(model.parameters()))
+    return sent[1], owners(world, data), sum(p.numel() for p in model.parameters())
+
+
+def owners(world: fg.World, data: Any) -> np.ndarray:
+    """The rank of each node."""
+    return fg.gather(torch.full_like(data.y, world.rank)).numpy()
 
 
 def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
@@ -96,7 +102,9 @@ def expected_bytes(rank: int, owner: np.ndarray, name: str, mode: str) -> int:
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("graphs") / "graph.fg"
-    fg.partition(awkward_graph(), path, num_parts=4)
+    data = awkward_graph()
+    data.half_zeros, data.no_zeros = wide_rows(zeros=True), wide_rows(zeros=False)
+    fg.partition(data, path, num_parts=4)
     return str(path)
 
 
@@ -105,35 +113,30 @@ def path(tmp_path_factory):
 @pytest.mark.parametrize("name", MODELS)
 def test_bytes_sent_equal_the_formula(path, name, mode, num_ranks):
     answers = run_ranks(num_ranks, bytes_of_second_epoch, path, mode, name)
-    owner = np.empty(awkward_graph().num_nodes, int)
-    for rank, (_, node_ids, _, _) in enumerate(answers):
-        owner[node_ids.numpy()] = rank
-    for rank, ((rows, setup, reduced), _, num_parameters, num_tensors) in enumerate(answers):
+    for rank, ((rows, setup, reduced), owner, num_parameters) in enumerate(answers):
         assert rows == expected_bytes(rank, owner, name, mode)
         assert setup == 0
-        # One flat sum of gradients and a flag per parameter; the loss (float32) and its number of rows (int64); and
+        # One flat sum of gradients; the loss and the number of rows that count; and
         # whether what layer 0 needs of other ranks is remembered (two int32), which attention in mode sar does not ask.
         asked = 0 if (name, mode) == ("gat", "sar") else 8
-        assert reduced == (0 if num_ranks == 1 else (num_parameters + num_tensors) * FLOAT + FLOAT + 8 + asked)
+        assert reduced == (0 if num_ranks == 1 else num_parameters * FLOAT + 8 + asked)
 
 
 def bytes_of_own_messages(world: fg.World, path: str, mode: str, aggr: str):
     data = fg.open(path, world, mode=mode, round_rows=6, chunk_edges=20)
     layer, x = EdgeMLP(NUM_FEATURES, HIDDEN), data.x.float().requires_grad_()
     layer.aggr_module = aggregation_resolver(aggr)
-    fg.convert(layer, data)
+    fg.prepare(layer, data)
     before = world.traffic.rows_bytes
     layer(x, data.edge_index).sum().backward()
-    return world.traffic.rows_bytes - before, data.node_ids
+    return world.traffic.rows_bytes - before, owners(world, data)
 
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 4])
 @pytest.mark.parametrize(("mode", "aggr", "forward_walks"), [("sar", "sum", 2), ("sar", "max", 3), ("keep", "max", 1)])
 def test_rows_of_own_messages_travel_once_per_walk(path, mode, aggr, forward_walks, num_ranks):
     answers = run_ranks(num_ranks, bytes_of_own_messages, path, mode, aggr)
-    owner = np.empty(awkward_graph().num_nodes, int)
-    for rank, (_, node_ids) in enumerate(answers):
-        owner[node_ids.numpy()] = rank
+    owner = answers[0][1]
     src, dst = awkward_graph().edge_index.numpy()
     crosses = owner[src] != owner[dst]
     pairs = {(v, owner[v], q) for v, q in zip(src[crosses], owner[dst[crosses]], strict=True)}
@@ -164,8 +167,8 @@ def wide_rows(zeros: bool) -> torch.Tensor:
 
 def bytes_of_wide_rows(world: fg.World, path: str, mode: str, name: str, zeros: bool):
     data = fg.open(path, world, mode=mode)
-    layer, x = LAYERS[name](), wide_rows(zeros)[data.node_ids].requires_grad_()
-    fg.convert(layer, data)
+    layer, x = LAYERS[name](), (data.half_zeros if zeros else data.no_zeros).requires_grad_()
+    fg.prepare(layer, data)
     # Edge weights project after their sum only where that is narrower, so these are summed by `propagate` itself.
     weights = data.edge_weight.float().requires_grad_() if name == "edge weights" else None
     for _ in range(2):  # the first time norms of edges are formed too
@@ -176,7 +179,7 @@ def bytes_of_wide_rows(world: fg.World, path: str, mode: str, name: str, zeros: 
             out = layer.propagate(data.edge_index, x=(x, x), edge_weight=weights)
         middle = world.traffic.rows_bytes
         out.sum().backward()
-    return middle - start, world.traffic.rows_bytes - middle, data.node_ids
+    return middle - start, world.traffic.rows_bytes - middle, owners(world, data)
 
 
 @pytest.mark.parametrize("zeros", [True, False])
@@ -184,9 +187,7 @@ def bytes_of_wide_rows(world: fg.World, path: str, mode: str, name: str, zeros: 
 @pytest.mark.parametrize("name", LAYERS)
 def test_zeros_do_not_travel_forward(path, name, mode, zeros):
     answers = run_ranks(3, bytes_of_wide_rows, path, mode, name, zeros)
-    owner = np.empty(awkward_graph().num_nodes, int)
-    for rank, (*_, node_ids) in enumerate(answers):
-        owner[node_ids.numpy()] = rank
+    owner = answers[0][-1]
     src, dst = awkward_graph().edge_index.numpy()
     edges = list(zip(src.tolist(), dst.tolist(), strict=True))
 

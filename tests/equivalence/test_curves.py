@@ -48,34 +48,34 @@ def build(name: str, dropout: float) -> torch.nn.Module:
     return model.double()
 
 
-def train(model: torch.nn.Module, data: Data, loss_of, optimizer) -> list[float]:
+def train(model: torch.nn.Module, data: Data) -> tuple[list[float], dict[str, torch.Tensor]]:
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     losses = []
     for _ in range(3):
         optimizer.zero_grad()
-        loss = loss_of(model(data.x, data.edge_index))
+        out = model(data.x, data.edge_index)
+        loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    return losses
-
-
-def trained(world: fg.World, path: str, mode: str, name: str, dropout: float):
-    data = fg.open(path, world, mode=mode, prefetch=2, round_rows=5)
-    model = build(name, dropout)
-    model, optimizer = fg.prepare(model, torch.optim.Adam(model.parameters(), lr=0.05), data, seed=7)
-    losses = train(
-        model, data, lambda out: fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data), optimizer
-    )
     return losses, model.state_dict()
 
 
-def assert_same_run(got, wanted) -> None:
-    losses, state = got
+def trained(world: fg.World, path: str, modes: tuple[str, ...], name: str, dropout: float, seed: int = 7):
+    runs = []
+    for mode in modes:
+        data = fg.open(path, world, mode=mode, prefetch=2, round_rows=16)
+        model = fg.prepare(build(name, dropout), data)
+        torch.manual_seed(seed)
+        runs.append(train(model, data))
+    return runs
+
+
+def assert_same_runs(got, wanted) -> None:
     wanted_losses, wanted_state = wanted
-    assert losses == pytest.approx(wanted_losses, rel=1e-9)
-    assert state.keys() == wanted_state.keys()
-    for key, value in wanted_state.items():
-        torch.testing.assert_close(state[key], value, rtol=1e-7, atol=1e-8, msg=lambda text, key=key: f"{key}: {text}")
+    for losses, state in got:
+        assert losses == pytest.approx(wanted_losses, rel=1e-9)
+        torch.testing.assert_close(state, wanted_state, rtol=1e-7, atol=1e-8)
 
 
 @pytest.fixture(scope="module")
@@ -83,45 +83,29 @@ def graph_file(tmp_path_factory):
     return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())
 
 
-@pytest.fixture(scope="module")
-def one_rank(graph_file):
-    known = {}
-
-    def run(name: str):
-        if name not in known:
-            (known[name],) = run_ranks(1, trained, graph_file("contiguous", 1), "sar", name, 0.5)
-        return known[name]
-
-    return run
-
-
-@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", [*MODELS, "functional"])
-def test_dropout_curve_is_the_same_on_any_number_of_ranks(graph_file, one_rank, name, mode, num_ranks):
-    runs = run_ranks(num_ranks, trained, graph_file("metis", num_ranks), mode, name, 0.5)
-    for run in runs:
-        assert_same_run(run, one_rank(name))
+def test_dropout_curve_is_the_same_on_any_number_of_ranks_in_any_partition(graph_file, name):
+    ((wanted,),) = run_ranks(1, trained, graph_file("contiguous", 1), ("sar",), name, 0.5)
+    for num_ranks, modes, cut in (
+        (1, MODES, ("metis", 1)),
+        (2, ("keep", "halo"), ("metis", 2)),
+        (3, ("sar",), ("random", 6)),
+        (4, ("sar",), ("metis", 4)),
+    ):
+        for runs in run_ranks(num_ranks, trained, graph_file(*cut), modes, name, 0.5):
+            assert_same_runs(runs, wanted)
 
 
-@pytest.mark.parametrize("name", [*MODELS, "functional"])
-def test_dropout_curve_does_not_depend_on_the_partition(graph_file, one_rank, name):
-    run, *_ = run_ranks(3, trained, graph_file("random", 6), "sar", name, 0.5)
-    assert_same_run(run, one_rank(name))
-
-
-@pytest.mark.parametrize("num_ranks", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
-def test_curve_without_dropout_is_that_of_plain_pyg(graph_file, name, num_ranks):
-    data, model = awkward_graph(), build(name, 0.0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
-    losses = train(model, data, lambda out: F.cross_entropy(out[data.train_mask], data.y[data.train_mask]), optimizer)
-    run, *_ = run_ranks(num_ranks, trained, graph_file("metis", num_ranks), "sar", name, 0.0)
-    assert_same_run(run, (losses, model.state_dict()))
+def test_curve_without_dropout_is_that_of_plain_pyg(graph_file, name):
+    wanted = train(build(name, 0.0), awkward_graph())
+    for num_ranks in (1, 3):
+        for runs in run_ranks(num_ranks, trained, graph_file("metis", num_ranks), ("sar",), name, 0.0):
+            assert_same_runs(runs, wanted)
 
 
 def test_dropout_changes_the_curve_and_follows_the_seed(graph_file):
-    path = graph_file("contiguous", 1)
-    ((with_dropout, _),) = run_ranks(1, trained, path, "sar", "gcn", 0.5)
-    ((without, _),) = run_ranks(1, trained, path, "sar", "gcn", 0.0)
-    assert with_dropout != pytest.approx(without, rel=1e-3)
+    path, mode = graph_file("contiguous", 1), ("sar",)
+    curves = [run_ranks(1, trained, path, mode, "gcn", *how)[0][0][0] for how in ((0.5,), (0.0,), (0.5, 8))]
+    assert curves[0] != pytest.approx(curves[1], rel=1e-3)
+    assert curves[0] != pytest.approx(curves[2], rel=1e-3)

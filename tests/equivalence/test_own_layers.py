@@ -7,7 +7,7 @@ from fullgraph.pyg.explain import explained_layers
 from fullgraph.pyg.rules import Way
 from tests.equivalence import own_layers
 from tests.equivalence.cases import F_IN, F_OUT, GRAPHS, layer, run
-from tests.equivalence.comparison import assert_same, share_of_result
+from tests.equivalence.comparison import assert_same, result_on_rank
 from tests.equivalence.cut import cut_once
 from tests.ranks import run_ranks
 
@@ -28,7 +28,7 @@ CASES = {
 
 def on_a_rank(world: fg.World, path: str, name: str, mode: str):
     data = fg.open(path, world, mode=mode, prefetch=0, round_rows=16, chunk_edges=80)
-    return share_of_result(CASES[name], data)
+    return result_on_rank(CASES[name], data)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def path(tmp_path_factory):
 def test_layer_equals_plain_pyg(path, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
     for num_ranks, mode in ((1, "sar"), (2, "sar"), (4, "sar"), (1, "keep"), (4, "keep")):
-        assert_same(run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
+        assert_same(f"{num_ranks} ranks, {mode}", run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
 
 
 def test_only_messages_of_single_edges_are_formed_block_by_block(path):

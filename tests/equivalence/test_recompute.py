@@ -66,12 +66,12 @@ class NormUsedTwice(torch.nn.Module):
 def trained(world: fg.World, path: str, mode: str, recompute: str, name: str, dtype: torch.dtype):
     data = fg.open(path, world, mode=mode, recompute=recompute)
     torch.manual_seed(4)
-    model = MODELS[name]().to(dtype)
-    fg.prepare(model, optimizer := torch.optim.Adam(model.parameters(), lr=0.05), data, seed=3)
+    model = fg.prepare(MODELS[name]().to(dtype), data)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     x, losses = data.x.to(dtype), []
     for _ in range(3):
         optimizer.zero_grad()
-        loss = fg.mean_loss(F.cross_entropy, model(x, data.edge_index), data.y, data.train_mask, data)
+        loss = F.cross_entropy(model(x, data.edge_index)[data.train_mask], data.y[data.train_mask])
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
@@ -114,7 +114,7 @@ class Misused(torch.nn.Module):
 def gradients(path, misuse) -> list[torch.Tensor]:
     data = fg.open(path)
     torch.manual_seed(0)
-    model = fg.convert(Misused(misuse).double(), data)
+    model = fg.prepare(Misused(misuse).double(), data)
     model(data.x, data.edge_index).square().sum().backward()
     return [p.grad for p in model.parameters()]
 
@@ -131,7 +131,7 @@ def test_rows_changed_in_place_are_noticed_or_do_no_harm(path):
 @pytest.mark.parametrize("recompute", RECOMPUTES)
 def test_backward_twice_gives_the_gradient_twice(path, recompute):
     data = fg.open(path, recompute=recompute)
-    model = fg.convert(models.GAT(*SHAPE, heads=4, **SETTINGS).double(), data)
+    model = fg.prepare(models.GAT(*SHAPE, heads=4, **SETTINGS).double(), data)
     loss = model(data.x, data.edge_index).square().sum()
     loss.backward(retain_graph=True)
     once = [p.grad.clone() for p in model.parameters()]
@@ -146,7 +146,7 @@ def test_saved_tensors_belong_to_who_asked_for_them_first(path):
     """A model inside torch.utils.checkpoint, or with its saved tensors moved elsewhere."""
     data = fg.open(path)
     torch.manual_seed(0)
-    model = fg.convert(models.GraphSAGE(*SHAPE, norm="batch_norm").double(), data)
+    model = fg.prepare(models.GraphSAGE(*SHAPE, norm="batch_norm").double(), data)
     data.x.requires_grad_()
     wanted = torch.autograd.grad(model(data.x, data.edge_index).square().sum(), [*model.parameters()])
     with torch.autograd.graph.save_on_cpu():
@@ -161,10 +161,10 @@ def test_saved_tensors_belong_to_who_asked_for_them_first(path):
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_left_over(path, mode):
     data = fg.open(path, mode=mode)
-    model = fg.convert(models.GCN(*SHAPE, **SETTINGS).double(), data)
-    graph = model.rank_graph
+    model = fg.prepare(models.GCN(*SHAPE, **SETTINGS).double(), data)
+    view = model.rank_graph.view
     model(data.x, data.edge_index)
-    assert graph.recipes is None
+    assert view.recipes is view.entered is None
     with pytest.raises(RuntimeError):
         model(data.x[:, :2], data.edge_index)
-    assert graph.recipes is None
+    assert view.recipes is view.entered is None

@@ -22,7 +22,7 @@ class Net(torch.nn.Module):
 
 model = Net()
 fg.prepare(model, data)
-optimizer = torch.optim.Adagrad(model.parameters(), lr=0.05)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
 
 losses = []
 for _ in range(4):

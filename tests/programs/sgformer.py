@@ -18,7 +18,7 @@ model = SGFormer(
     graph_weight=0.8,
 )
 fg.prepare(model, data)
-optimizer = torch.optim.Adam(
+optimizer = torch.optim.SGD(
     [{"params": model.params1, "weight_decay": 1e-2}, {"params": model.params2, "weight_decay": 5e-3}], lr=0.01
 )
 criterion = torch.nn.NLLLoss()

@@ -100,11 +100,18 @@ def call(function: Any, pattern: str, given: Bound) -> Called:
             tuple(map(_describe, outputs)),
             tuple(_shared(x, held) for x in parts if isinstance(x, Tensor)),
             {name: f"{_describe(x)}{' changed' if x._version > 0 else ''}" for name, x in held.items()},
-            tuple((x._space, x._dim) if isinstance(x, Rows) else None for x in outputs),
+            tuple(map(_place, outputs)),
             _gradients([x for x in outputs if isinstance(x, Tensor)], given),
             given.places,
             tuple(x.dtype for x in (*outputs, *held.values()) if isinstance(x, Tensor)),
         )
+
+
+def _place(x: Any) -> Place | None:
+    if not isinstance(x, Rows):
+        return None
+    assert len(x._space.positions) == x._space.num_own  # finding them out may be collective: now, not when comparing
+    return x._space, x._dim
 
 
 def _place_of(error: BaseException) -> str:
@@ -126,7 +133,9 @@ def _describe(part: Any) -> str:
         shape = global_shape(part) if isinstance(part, Rows) else part.shape
         grad = " with gradient" if part.requires_grad else ""
         return f"{tuple(int(n) for n in shape)} {part.dtype}{grad}"
-    return type(part).__name__ if not isinstance(part, str) else part
+    if isinstance(part, str):
+        return part
+    return "int" if isinstance(part, int) and not isinstance(part, bool) else type(part).__name__
 
 
 def _shared(x: Tensor, held: dict[str, Tensor]) -> str:

@@ -21,13 +21,27 @@ Data = dict[str, tuple[Tensor, int | None]]
 Case = Callable[[SimpleNamespace], Any]
 
 
-def differences(world: World, data: Data, num_rows: int, cases: dict[str, Case], *, second: bool = True) -> list[str]:
-    """What is not as on one process, by case. Dimensions of ``num_rows`` of one kind; empty if all is well."""
+def differences(
+    world: World,
+    data: Data,
+    num_rows: int,
+    cases: dict[str, Case],
+    *,
+    second: bool = True,
+    tolerance: float = 1e-12,
+) -> list[str]:
+    """What is not as on one process, by case: empty if all is well.
+
+    Args:
+        data: its rows are ``num_rows`` of one space.
+        second: whether to compare second derivatives too.
+        tolerance: of values; of gradients ten times as much.
+    """
     space = node_space(world, num_rows)
     found = []
     for name, case in cases.items():
         try:
-            found += [f"{name}: {what}" for what in _differences_of(case, data, space, second)]
+            found += [f"{name}: {what}" for what in _differences_of(case, data, space, second, tolerance)]
         except Exception as error:  # other ranks may wait for this one
             raise AssertionError(name) from error
     return found
@@ -77,7 +91,7 @@ def _of_rows(data: Data, space: Space) -> tuple[SimpleNamespace, list[Tensor], l
     return SimpleNamespace(**given), leaves, dims
 
 
-def _differences_of(case: Case, data: Data, space: Space, second: bool) -> list[str]:
+def _differences_of(case: Case, data: Data, space: Space, second: bool, tolerance: float) -> list[str]:
     whole, whole_leaves = _whole(data)
     given, leaves, dims = _of_rows(data, space)
     expected, got = list(tensors_in(case(whole))), list(tensors_in(case(given)))
@@ -87,14 +101,14 @@ def _differences_of(case: Case, data: Data, space: Space, second: bool) -> list[
     for one, other in zip(expected, got, strict=True):
         if tuple(one.shape) != tuple(other.shape) or one.dtype != other.dtype:
             return [f"{other.shape} {other.dtype}, not {one.shape} {one.dtype}"]
-        if not torch.allclose(gather(other.detach()), one.detach(), rtol=1e-12, atol=1e-12, equal_nan=True):
+        if not torch.allclose(gather(other.detach()), one.detach(), rtol=tolerance, atol=tolerance, equal_nan=True):
             found.append(f"values differ: {gather(other.detach())} for {one.detach()}")
     if not any(one.requires_grad for one in expected):
         return found
     loss, other_loss = _loss(expected, space.view), _loss(got, space.view)
     grads = torch.autograd.grad(loss, whole_leaves, create_graph=second, allow_unused=True)
     other_grads = torch.autograd.grad(other_loss, leaves, create_graph=second, allow_unused=True)
-    found += _grads_differ("gradient", grads, other_grads, dims, space)
+    found += _grads_differ("gradient", grads, other_grads, dims, space, 10 * tolerance)
     if not second or not any(g is not None and g.requires_grad for g in grads):
         return found
     squares = sum((g * g).sum() for g in grads if g is not None)
@@ -106,7 +120,7 @@ def _differences_of(case: Case, data: Data, space: Space, second: bool) -> list[
     ]
     grads = torch.autograd.grad(squares, whole_leaves, allow_unused=True)
     other_grads = torch.autograd.grad(torch.stack(parts).sum(), leaves, allow_unused=True)
-    return found + _grads_differ("second gradient", grads, other_grads, dims, space)
+    return found + _grads_differ("second gradient", grads, other_grads, dims, space, 10 * tolerance)
 
 
 def _loss(results: list[Tensor], view: View) -> Tensor:
@@ -131,6 +145,7 @@ def _grads_differ(
     got: tuple[Tensor | None, ...],
     dims: list[int | None],
     space: Space,
+    tolerance: float,
 ) -> list[str]:
     found = []
     for place, (one, other, dim) in enumerate(zip(expected, got, dims, strict=True)):
@@ -142,6 +157,6 @@ def _grads_differ(
             other = space.localize(torch.zeros_like(one), dim or 0)
         with functions_off():
             full = other.detach() if dim is None else gather(rows(other.detach().clone(), space, dim))
-        if not torch.allclose(full, one.detach(), rtol=1e-11, atol=1e-11):
+        if not torch.allclose(full, one.detach(), rtol=tolerance, atol=tolerance):
             found.append(f"{what} {place} differs by {(full - one).abs().max().item()}")
     return found

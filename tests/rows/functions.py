@@ -43,6 +43,17 @@ NOT_COMPARED = _words("""empty_like new_empty new_empty_strided resize resize_ r
 ANY_ALIAS = _words("data detach_ resolve_conj resolve_neg grad _grad")
 """Whether their results share memory with arguments is not compared."""
 
+ZERO_FOR_NONE = _words("norm vector_norm linalg_norm linalg_vector_norm dist")
+"""Of order 0 torch gives no gradient where rows have one of zeros."""
+
+TORCH_IS_WRONG = frozenset(
+    ["torch.functional.unique_consecutive(x, True)", "torch.functional.unique_consecutive(m, True)"]
+)
+"""Calls in which torch itself gives something else than it says."""
+
+OF_COPIES = frozenset(["x[0]", "x[1:5]"])
+"""Patterns whose tensor is a copy for rows and a view for torch: what is written into it does not reach ``x``."""
+
 
 def writes(name: str) -> bool:
     """Whether a function changes its first argument."""

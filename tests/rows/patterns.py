@@ -131,7 +131,7 @@ def operands() -> dict[str, Operand]:
 
 BLIND = tuple(
     """x|v|x3|t|t3|i|lab|m|mm|z|f|h|p|col|nan|tie|sq|pd|w|x4|ids|by
-    x, 0|x, 1|x, -1|x, -2|x, 2|x, (0, 1)|x, (1,)|x, (0,)|x, []|x, None|v, 0|v, -1|x3, 0|x3, 1|x3, 2|x3, -1|x3, (0, 2)
+    x, 0|x, 1|x, -1|x, -2|x, 2|x, (0, 1)|x, (1,)|x, (0,)|x, None|v, 0|v, -1|x3, 0|x3, 1|x3, 2|x3, -1|x3, (0, 2)
     x3, (1, 2)|t, 0|t, 1|t, -1|t3, 1|t3, (0, 1)|i, 0|i, 1|lab, 0|m, 0|mm, 0|mm, 1|mm, -1|tie, 0|tie, 1|nan, 0|nan, 1
     x, dim=0|x, dim=1|x, dim=-1|x, dim=(0, 1)|x, dim=(1,)|x, dim=None|v, dim=0|t, dim=0|t, dim=1|x, axis=0|x, axis=1
     x3, dim=-2|mm, dim=0|i, dim=1

@@ -89,6 +89,14 @@ def autograd_grad(made: Made) -> Any:
     return one, two, three["x"], three["w"], none[0], *zeros, *shared
 
 
+def functional(made: Made) -> Any:
+    """``torch.autograd.functional`` is made of ``torch.autograd.grad``."""
+    x, w, of = made(random(N, 4)), random(4, 2, seed=1), torch.autograd.functional
+    total = [lambda x: (x @ w).tanh().sum(0), lambda x: (x @ w).tanh().sum()]
+    products = [call(total[1], x, x)[1] for call in (of.jvp, of.hvp, of.vhp)]
+    return of.jacobian(total[0], x), of.hessian(total[1], x), *products
+
+
 def no_grad_around_backward(made: Made) -> Any:
     x, w = leaf(made), weight()
     loss = (x @ w).square().sum()
@@ -278,7 +286,7 @@ def deep_copy(made: Made) -> Any:
 
 
 _PROGRAMS = [
-    grad_attribute, set_grad, seeds, seed_of_everywhere, chosen_inputs, retained, autograd_grad,
+    grad_attribute, set_grad, seeds, seed_of_everywhere, chosen_inputs, retained, autograd_grad, functional,
     no_grad_around_backward, hooks, accumulated, multiple_hooks, data, penalty, seed_with_gradient, third_order,
     checkpoint_reentrant, checkpoint_of_hooks, saved_hooks, modes, module_hooks, deep_copy,
 ]  # fmt: skip

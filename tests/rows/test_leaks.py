@@ -58,6 +58,7 @@ _REFUSED: dict[str, Callable[[Tensor], Any]] = {
     "func.grad": lambda x: torch.func.grad(lambda x: x.sum())(x.detach()),
     "jacrev": lambda x: torch.func.jacrev(lambda x: x.sum(0))(x.detach()),
     "jvp": lambda x: torch.func.jvp(lambda x: x * 2, (x.detach(),), (x.detach(),)),
+    "gradient edge": lambda x: torch.autograd.graph.get_gradient_edge(x),
     "nested": lambda x: torch.nested.nested_tensor([x, x]),
     "an operator of another library": lambda x: torch.ops.rows_test.sum(x),
 }

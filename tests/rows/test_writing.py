@@ -1,6 +1,7 @@
-"""What an index writes or adds up is what one process writes, whichever rank has the row; and so are PyG's reductions."""
+"""What an index writes or adds up is as on one process, whichever rank has the row; and so are PyG's reductions."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -56,14 +57,14 @@ def _data() -> Data:
     }
 
 
-def put(x: Tensor, key: object, value: object) -> Tensor:
+def put(x: Tensor, key: Any, value: Any) -> Tensor:
     """A copy of ``x`` after ``copy[key] = value``."""
     x = x * 1
     x[key] = value
     return x
 
 
-def added(x: Tensor, key: object, value: Tensor) -> Tensor:
+def added(x: Tensor, key: Any, value: Tensor) -> Tensor:
     """A copy of ``x`` after ``copy[key] += value``."""
     x = x * 1
     x[key] += value
@@ -292,7 +293,7 @@ REFUSED: dict[str, Case] = {
     "into what every rank has": lambda d: put(d.table, d.mask, 0.0),
     "a value of rows": lambda d: put(d.table, 0, d.v[:4]),
     "rows into one row": lambda d: put(d.x, 0, d.v[:4]),
-    "ids of several dimensions": lambda d: put(d.x, d.n[:, None] + d.J, 0.0),
+    "ids of several dimensions": lambda d: put(d.x, (d.n[:, None] + d.J) % N, 0.0),
     "scatter in place": lambda d: d.table.detach().scatter_(1, d.y[:, None], 1.0),
     "another index in each column": lambda d: d.x.scatter_add(0, (d.n[:, None] + d.J) % N, d.z),
     "masked_scatter": lambda d: d.x.masked_scatter(d.m, d.z),

@@ -1,5 +1,6 @@
 """From PyG's Data and HeteroData to the graph that partitioners and the disk format know."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,8 +22,9 @@ def graph_from_pyg(data: Data | HeteroData) -> Graph:
 
     ``x``, ``y`` and the masks must have a row per node, ``edge_attr``, ``edge_weight`` and ``edge_type`` a row per
     edge. Other tensors are kept where their first dimension counts nodes or edges (in doubt, nodes, unless the name
-    starts with ``edge``); attributes of the graph as a whole are left out. Sparse features become dense, bfloat16
-    becomes float32, ``edge_index`` of any whole-number dtype int64.
+    starts with ``edge``). Ids of nodes, whole numbers ``[n]`` without repetition under a name that ends in ``_idx`` or
+    ``_index``, become a mask ``[num_nodes]`` of that name. Other tensors are left out, with a warning that names them.
+    Sparse features become dense, bfloat16 becomes float32, ``edge_index`` of any whole-number dtype int64.
 
     Raises:
         InputError: when there is no ``edge_index``, and as ``Graph`` does.
@@ -63,6 +65,7 @@ def _num_edges(data: Data) -> int:
 def _edge_items(items: list[tuple[str, Any]], num_nodes: int, num_edges: int) -> Iterable[tuple[str, Any]]:
     for key, value in items:
         rows_count_edges = isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == num_edges
+        rows_count_edges = rows_count_edges and not _are_ids(key, value, num_nodes)
         if key in ("edge_index", *_EDGE_ARRAYS) or (
             key not in _NODE_ARRAYS and rows_count_edges and (num_edges != num_nodes or key.startswith("edge"))
         ):
@@ -70,13 +73,32 @@ def _edge_items(items: list[tuple[str, Any]], num_nodes: int, num_edges: int) ->
 
 
 def _node_arrays(items: Iterable[tuple[str, Any]], num_nodes: int) -> dict[str, np.ndarray]:
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
+    left_out = []
     for key, value in items:
-        if not isinstance(value, torch.Tensor) or value.dim() == 0:
-            continue
-        if key in _NODE_ARRAYS or len(value) == num_nodes:
+        if isinstance(value, torch.Tensor) and value.dim() and (key in _NODE_ARRAYS or len(value) == num_nodes):
             arrays[key] = _to_numpy(value)
+        elif _are_ids(key, value, num_nodes):
+            arrays[key] = np.zeros(num_nodes, bool)
+            arrays[key][_to_numpy(value)] = True
+        elif isinstance(value, torch.Tensor | dict):
+            left_out.append(key)
+    if left_out:
+        warnings.warn(
+            "a graph is stored as what has a row per node or edge; masks [num_nodes] can stand for lists of ids; left "
+            f"out: {', '.join(left_out)}",
+            stacklevel=4,
+        )
     return arrays
+
+
+def _are_ids(key: str, value: Any, num_nodes: int) -> bool:
+    """Whether these are ids of some nodes, none of them twice."""
+    if not isinstance(value, torch.Tensor) or value.dim() != 1 or not key.endswith(("_idx", "_index")):
+        return False
+    if value.is_floating_point() or value.dtype == torch.bool or (value.numel() and int(value.min()) < 0):
+        return False
+    return len(value.unique()) == len(value) and (not value.numel() or int(value.max()) < num_nodes)
 
 
 def _edges(items: Iterable[tuple[str, Any]], what: str) -> Edges:

@@ -214,8 +214,9 @@ def _read_by_messages(
     if not wanted:
         return []
     piece, share = _sample(ctx.walker.plan, whole)
+    shared = tuple(t.detach() for t in share.shared)  # what made it, of parameters perhaps, is another matter
     with torch.enable_grad():
-        messages = flat(ctx.walker.formed(piece, Arguments(share.src, share.dst, share.edge, share.shared, ctx.read)))
+        messages = flat(ctx.walker.formed(piece, Arguments(share.src, share.dst, share.edge, shared, ctx.read)))
         seeds = _seeds(ctx.walker, messages, piece, adjoints)
     if not seeds:
         return [None] * len(wanted)

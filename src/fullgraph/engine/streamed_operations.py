@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from fullgraph.engine.streamed import StreamedRows
 from fullgraph.engine.structure import STRUCTURE
@@ -42,11 +43,22 @@ def recorded(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     NotImplemented if there is an argument that is a sum already, or of other rows, or if it does not give real rows.
     """
-    (source, *others), spec = _streamed_among(args, kwargs)
-    base = replace(source.source, steps=(), made_width=None)
-    if any(x.function is not None or replace(x.source, steps=(), made_width=None) != base for x in (source, *others)):
+    given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, StreamedRows)]
+    source = given[0].source
+    if any(x.function or x.source.parts is not source.parts or x.source.dtype != source.dtype for x in given):
         return NotImplemented
-    return NotImplemented
+
+    def step(rows: Tensor, places: slice | Tensor) -> Tensor:
+        args_of, kwargs_of = tree_map(
+            lambda x: x.source.stepped(rows, places) if isinstance(x, StreamedRows) else x, (args, kwargs)
+        )
+        return func(*args_of, **kwargs_of)
+
+    of_none = step(torch.empty((0, source.stored_width), dtype=source.dtype, device=source.device), slice(0, 0))
+    is_alike = of_none.dtype == source.dtype and of_none.device == source.device
+    if not is_alike or of_none.dim() != 2 or len(of_none):
+        return NotImplemented
+    return StreamedRows.of(replace(source, steps=(step,), made_width=of_none.shape[1]))
 
 
 def refuse(func: Any, args: Any) -> NoReturn:
@@ -54,7 +66,8 @@ def refuse(func: Any, args: Any) -> NoReturn:
     name = next((each.source.name for each in args if isinstance(each, StreamedRows)), "x")
     raise UnsupportedOperation(
         f"this operation needs {name} in memory, but it was opened with stream=({name!r},) and stays on disk; its rows "
-        "can go through dropout, sums over neighbours and a linear layer, in this order; start the model with these, "
+        "can go through functions of single rows, dropout among them, then sums over neighbours and a linear layer, in "
+        "this order; start the model with these, "
         f"or open the graph without stream: {torch.overrides.resolve_name(func) or func}"
     )
 

@@ -95,7 +95,7 @@ class Edges:
     @cached_property
     def way_to_src(self) -> Away:
         """From rows of the sources' space to each edge's source."""
-        return Away(self.view, self.halo, self.src)
+        return Away(self.view, self.halo, self.src, has_negative=False)
 
     @cached_property
     def way_to_dst(self) -> Here:

@@ -22,7 +22,8 @@ from torch import Tensor
 from fullgraph.engine import Halo, with_halo, without_halo
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edges import Edges
-from fullgraph.rows import Rows, Space, View, rows
+from fullgraph.pyg.streamed_rows import RowsOnDisk, with_space
+from fullgraph.rows import Rows, Space, View
 from fullgraph.rows.alignment import moved
 from fullgraph.rows.directory import ranks_among
 from fullgraph.rows.space import Subset
@@ -239,7 +240,12 @@ class Levels:
 
 
 def at_level(x: Rows, level: Level) -> Rows:
-    """The rows of ``level`` among those of ``x``, which are all nodes' or an earlier level's; if all, the same memory."""
+    """The rows of ``level`` among those of ``x``, which are all nodes' or an earlier level's.
+
+    If these are all, it is the same memory, or stays on disk; some rows on disk are read.
+    """
+    if isinstance(x, RowsOnDisk) and x._space != level:
+        return with_space(x.streamed if level.has_all else x.at(level), level)
     with functions_off():
         return moved(x, level)  # pyright: ignore[reportReturnType]
 
@@ -247,7 +253,7 @@ def at_level(x: Rows, level: Level) -> Rows:
 def as_all_nodes(x: Rows, level: Level) -> Rows:
     """Rows of a level that has all as rows of all nodes; the same memory."""
     with functions_off():
-        return rows(x.as_subclass(Tensor), level.parent, x._dim)
+        return with_space(x.streamed if isinstance(x, RowsOnDisk) else x.as_subclass(Tensor), level.parent)
 
 
 def _backwards(edges: Edges, wanted: Tensor, num_layers: int) -> list[tuple[Tensor, int]]:

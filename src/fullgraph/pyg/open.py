@@ -1,6 +1,7 @@
 """``fullgraph.open``: a whole graph as PyG's `Data` or `HeteroData`, of which each rank holds its rows and in-edges."""
 
 import os
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,14 @@ from torch_geometric.data import Data, HeteroData
 from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig, Mode, Recompute, WireDtype
 from fullgraph.datasets.convert_pyg import graph_from_pyg
-from fullgraph.engine import Halo, StreamedRows
+from fullgraph.engine import Halo
 from fullgraph.errors import GraphMismatch
 from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.graph import RankGraph, remember_graph
 from fullgraph.pyg.node_rows import check_streamed, read_parts
+from fullgraph.pyg.streamed_rows import with_space
 from fullgraph.rows import Space, View, rows
 from fullgraph.rows.recent import Recent
 
@@ -80,11 +82,16 @@ def open_graph(
     if isinstance(graph, str | os.PathLike):
         share = _stored_share(graph, world, config, stream)
     else:
-        share = _share_in_memory(graph, world, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what has no row per node or edge stays as it is
+            share = _share_in_memory(graph, world, config)
     from fullgraph.rows.factories import enter_global_view
 
     enter_global_view()
-    return _data_of(share, world, config)
+    data = _data_of(share, world, config)
+    if isinstance(graph, Data | HeteroData):
+        _attach_the_rest(data, graph)
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,9 +214,21 @@ def _data_of(share: _Share, world: World, config: EngineConfig) -> Any:
         if homogeneous or share.num_classes[kind] is not None:
             store.num_classes = share.num_classes[kind]
         for name, values in share.node_arrays[kind].items():
-            store[name] = values if isinstance(values, StreamedRows) else rows(values.to(world.device), space)
+            store[name] = with_space(values.to(world.device), space)
     remember_graph(data, RankGraph(view=view, nodes=nodes, edges=edges, checksum=share.checksum))
     return data
+
+
+def _attach_the_rest(data: Any, whole: Data | HeteroData) -> None:
+    """What every rank has of a graph in memory: ids, attributes of the graph, whatever is no tensor."""
+    for key, value in whole._global_store.items() if isinstance(whole, HeteroData) else ():
+        data[key] = value
+    for store in whole.stores:
+        mine = data[store._key] if store._key is not None else data
+        for key, value in store.items():
+            is_list_of_ids = key in mine and isinstance(value, Tensor) and mine[key].shape[:1] != value.shape[:1]
+            if key not in mine or is_list_of_ids:
+                mine[key] = value
 
 
 def _connected(given: _Edges, relation: Relation, nodes: Mapping[NodeType, Space], offsets: np.ndarray) -> Edges:

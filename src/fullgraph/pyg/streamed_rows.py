@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.engine import StreamedRows, draw_key, keyed_dropout
-from fullgraph.engine.streamed_operations import meaning_of, recorded, refuse
+from fullgraph.engine.streamed_operations import answer_of, meaning_of, recorded, refuse
 from fullgraph.rows import Rows, Space, rows
 from fullgraph.rows.alignment import at_rows
 from fullgraph.rows.arguments import dims_of, named
@@ -46,7 +46,7 @@ class RowsOnDisk(Rows):
             return self.streamed
         chosen = space.rows_of(self._space)
         if chosen is None:
-            refuse(at_rows, (self.streamed,))
+            refuse("a layer between other rows", (self.streamed,))
         return self._read(chosen)
 
     def _read(self, chosen: Tensor | slice) -> Tensor:
@@ -83,9 +83,12 @@ def _meaning(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     streamed, more = mapped((args, kwargs), lambda x: x.streamed if isinstance(x, RowsOnDisk) else x)
     if any(isinstance(x, Rows) for x in tensors_in((streamed, more))) or any(x._space != space for x in own):
         refuse(func, [x.streamed for x in own])
-    if _is_within_rows(func, name, args, kwargs) and all(x.streamed.function is None for x in own):
-        return RowsOnDisk.of(recorded(func, streamed, more), space)
-    return mapped(meaning_of(func, streamed, more), lambda x: with_space(x, space))
+    answer = answer_of(func, streamed, more)
+    if answer is NotImplemented and _is_within_rows(name, args, kwargs):
+        answer = recorded(func, streamed, more)
+    if answer is NotImplemented:
+        refuse(func, [x.streamed for x in own])
+    return mapped(answer, lambda x: with_space(x, space))
 
 
 # What reduces or normalises, and its parameters.
@@ -94,11 +97,8 @@ _ALONG_COLUMNS = {
     "norm": "input p dim keepdim",
     "normalize": "input p dim",
 }
-_LINEAR = frozenset("add __add__ __radd__ mul __mul__ __rmul__ to float double clone detach".split())
-"""Which are more than that, since sums over neighbours can follow or precede them."""
 
-
-def _is_within_rows(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def _is_within_rows(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether each row of the result follows from the same row alone, and from numbers that every rank has."""
     x = args[0] if args else None
     if name in _ALONG_COLUMNS and isinstance(x, RowsOnDisk):
@@ -108,9 +108,7 @@ def _is_within_rows(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[st
     writes = name.endswith("_") and not name.endswith("__") or name.startswith("__i") and name != "__invert__"
     others = [x for x in tensors_in((args, kwargs)) if not isinstance(x, RowsOnDisk)]
     is_by_row = any(x.requires_grad or (x.dim() > 1 and x.shape[-2] != 1) for x in others)
-    if writes or is_by_row or meaning_if_pointwise(name) is None:
-        return False
-    return name not in _LINEAR
+    return not (writes or is_by_row or kwargs.get("out") is not None) and meaning_if_pointwise(name) is not None
 
 
 def _dropout(func: Any, input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:

@@ -228,9 +228,7 @@ def _of_some_rows(func: Any, x: Rows, args: Any, kwargs: Any) -> Any:
 
 def _check_only_rows(func: Any, x: Any, args: Any, kwargs: Any) -> None:
     """Refuse rows among parameters."""
-    if not isinstance(x, Rows) or any(
-        isinstance(other, Rows) and other is not x for other in tensors_in((args, kwargs))
-    ):
+    if not isinstance(x, Rows) or sum(isinstance(other, Rows) for other in tensors_in((args, kwargs))) > 1:
         refuse(func, "takes rows only as its input")
 
 

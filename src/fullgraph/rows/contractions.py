@@ -1,8 +1,8 @@
 """Products that sum over dimensions, by one idea: each dimension has a letter, and one letter is the rows'.
 
 Every rank multiplies its own rows, and what every rank has is cut along the rows' letter. If the letter is in the
-result, the result's rows are complete; if it is summed, the ranks' products are added up. Two letters for rows would
-ask for every pair of rows, and are refused.
+result, the result's rows are complete; if it is summed, the ranks' products are added up. Two letters for rows ask for
+every pair of rows: those with the fewer rows are gathered.
 """
 
 import string
@@ -16,6 +16,7 @@ from torch import Tensor
 from fullgraph.engine import linear as engine_linear
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import broadcast, by_name, moved, one_space, share, wrapped
+from fullgraph.rows.gathering import gather
 from fullgraph.rows.shapes import dimension, refuse_out
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite, entered, entered_values, meaning, refuse
@@ -47,8 +48,9 @@ def contracted(
         `Rows` if the rows' letter is in ``output``, else what every rank has.
     """
     with functions_off():
+        operands = _with_one_letter(operands, inputs)
         of_rows = {names[x._dim] for x, names in zip(operands, inputs, strict=True) if isinstance(x, Rows)}
-        if len(of_rows) > 1 or any(names.count(letter) > 1 for letter in of_rows for names in inputs):
+        if any(names.count(letter) > 1 for letter in of_rows for names in inputs):
             refuse(func, "would pair every row with every other one")
         if any(x.dtype == torch.bool for x in operands):
             refuse(func, "of true and false")  # torch raises an error, but where there are no rows
@@ -62,6 +64,24 @@ def contracted(
         if letter in output:
             return rows(result, space, output.index(letter))
         return sum_over_ranks(result, space.view)
+
+
+def _with_one_letter(operands: Sequence[Tensor], inputs: Sequence[str]) -> Sequence[Tensor]:
+    """The operands, of which only those of the most rows stay `Rows` where they have two letters: a result of pairs.
+
+    The others are gathered: the memory of their rows on every rank.
+    """
+    sizes: dict[str, int] = {}
+    for x, names in zip(operands, inputs, strict=True):
+        if isinstance(x, Rows):
+            sizes.setdefault(names[x._dim], x._space.num_rows)
+    if len(sizes) < 2:
+        return operands
+    kept = max(sizes, key=lambda letter: sizes[letter])
+    return [
+        gather(x) if isinstance(x, Rows) and names[x._dim] != kept else x
+        for x, names in zip(operands, inputs, strict=True)
+    ]
 
 
 def _spreads_one_row(operands: Sequence[Tensor], inputs: Sequence[str], letter: str) -> bool:

@@ -192,7 +192,9 @@ def _bernoulli(func: Any, args: Any, kwargs: Any) -> Tensor:
     chance = given.get("p")
     if chance is None and not x.is_floating_point():
         refuse(func, "takes floating-point probabilities")
-    is_one = _uniform_to_compare(x) < (local(x).detach() if chance is None else chance)
+    chance = local(x).detach() if chance is None else chance
+    _check_chance(chance)
+    is_one = _uniform_to_compare(x) < chance
     return rows(is_one.to(x.dtype), x._space, x._dim)
 
 
@@ -213,6 +215,7 @@ def _rrelu(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input lower upper training inplace")
     check_no_generator(func, given)
     x, lower, upper = given["input"], given.get("lower", 1 / 8), given.get("upper", 1 / 3)
+    torch.rrelu(local(x).detach().new_zeros(1), lower, upper)  # says what it does not take, and draws nothing
     slope = _between(_like(x, keyed_uniform), lower, upper) if given.get("training") else (lower + upper) / 2
     return _put(x, local(x) * torch.where(local(x).detach() <= 0, slope, 1.0), _writes(func, given))
 
@@ -241,7 +244,8 @@ def _draw_into(func: Any, args: Any, kwargs: Any) -> Tensor:
     x = given["input"]
     if not x.is_floating_point():
         refuse(func, "draws only floating-point numbers")
-    parameters = (given.get(name, value) for name, value in zip(names.split(), defaults, strict=True))
+    parameters = [given.get(name, value) for name, value in zip(names.split(), defaults, strict=True)]
+    func(torch.empty(0, dtype=x.dtype), *parameters)  # says which parameters it does not take, and draws nothing
     return x.copy_(made(_like(x, draw), *parameters))
 
 
@@ -250,13 +254,24 @@ def _bernoulli_into(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input p")
     check_no_generator(func, given)
     x, chance = given["input"], given.get("p", 0.5)
+    if x.dtype.is_complex:
+        refuse(func, "draws no complex numbers")
     if isinstance(chance, Tensor):
+        if not chance.is_floating_point():
+            refuse(func, "takes floating-point probabilities")
         if not isinstance(x, Rows):
             refuse(func, "would write rows into a tensor that every rank has")
         (like, chance), _, _, _ = broadcast(func, (x, chance), {})
         if like is not x or chance.dim() > x.dim():
             refuse(func, "would change the number of rows in place")
+    _check_chance(chance)
     return x.copy_(_uniform_to_compare(x) < chance)
+
+
+def _check_chance(chance: Tensor | float) -> None:
+    within = (chance >= 0) & (chance <= 1) if isinstance(chance, Tensor) else 0 <= chance <= 1
+    if not (bool(within.all()) if isinstance(within, Tensor) else within):
+        raise RuntimeError("bernoulli expects every p to be from 0 to 1")
 
 
 @meaning("random_")

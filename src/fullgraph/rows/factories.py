@@ -80,10 +80,10 @@ def _check_no_out(func: Any, kwargs: dict[str, Any]) -> None:
 
 
 def _drawn(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """``torch.rand`` and ``torch.randn``; what every rank has comes from torch's generator."""
+    """``torch.rand`` and ``torch.randn``; what every rank has comes from torch's generator, or from a given one."""
     size, _ = _size_at(0, args, kwargs)
     found = _space_in(func, size)
-    if found is None:
+    if found is None or kwargs.get("generator") is not None:
         return func(*args, **kwargs)
     options = _options(func, kwargs)
     draw = keyed_normal if func is torch.randn else keyed_uniform
@@ -96,7 +96,7 @@ def _drawn_integers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     given = [kwargs[name] for name in ("low", "high") if name in kwargs]
     size = kwargs["size"] if "size" in kwargs else args[-1]
     found = _space_in(func, size) if isinstance(size, list | tuple) else None
-    if found is None:
+    if found is None or kwargs.get("generator") is not None:
         return func(*args, **kwargs)
     options = _options(func, kwargs)
     bounds = [*(args if "size" in kwargs else args[:-1]), *given]
@@ -176,12 +176,12 @@ _SEEN: dict[Any, _Handler] = {
     torch.arange: _arange,
     torch.eye: _refuse_square,
     torch.as_tensor: _as_tensor,
+    Tensor.new_tensor: _new_tensor,
     **dict.fromkeys(
         (
             torch.tensor,
             torch.asarray,
             torch.scalar_tensor,
-            Tensor.new_tensor,
             torch.sparse_coo_tensor,
             torch.sparse_csr_tensor,
             torch.sparse_csc_tensor,

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction, _SingleLevelFunction
 
-from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.gradients import as_rows, functions_on, own_rows
 from fullgraph.rows.space import Space
+from fullgraph.rows.table import refuse
 from fullgraph.rows.tensor import Rows, is_rows, rows
 
 Kind = tuple[Space, int] | None
@@ -70,9 +70,7 @@ class _Call:
         if kind is None and not is_rows(grad):
             return grad
         if not is_rows(grad) and grad.grad_fn is not None and grad.grad_fn.name() == "torch::autograd::Error":
-            raise UnsupportedOperation(
-                f"{name}: once_differentiable loses what is rows when create_graph=True is asked for"
-            )
+            refuse(name, "is once_differentiable, which loses what is rows when create_graph=True is asked for")
         grad = _summed_to(grad, shape, name, place)
         return gather(grad) if kind is None else own_rows(grad, *kind)
 
@@ -137,9 +135,7 @@ class _Context(BackwardCFunction):
         return super().register_hook(on_own_rows)
 
     def register_prehook(self, hook: Any) -> Any:
-        raise UnsupportedOperation(
-            f"{self.name()}: a hook before the backward of a Function with rows among its arguments"
-        )
+        refuse(self.name(), "was given rows, and takes no hook before its backward; Tensor.register_hook takes one")
 
 
 def _twin(of: type[_SingleLevelFunction]) -> type[_SingleLevelFunction]:
@@ -167,7 +163,7 @@ def _twin(of: type[_SingleLevelFunction]) -> type[_SingleLevelFunction]:
         methods = {"forward": staticmethod(forward)}
     else:
         methods = {"forward": staticmethod(forward_alone), "setup_context": staticmethod(setup_context)}
-    twin = type(of)(of.__name__, (of,), {**methods, "__module__": of.__module__})
+    twin: Any = type(of)(of.__name__, (of,), {**methods, "__module__": of.__module__})  # pyright: ignore[reportCallIssue]
     known = {"_forward_cls": twin, "_autograd_function_id": of._backward_cls._autograd_function_id}  # pyright: ignore[reportAttributeAccessIssue]
     twin._backward_cls = type(of.__name__ + "Backward", (_Context,), known)  # pyright: ignore[reportAttributeAccessIssue]
     of._twin_for_rows = twin  # pyright: ignore[reportAttributeAccessIssue]
@@ -180,9 +176,7 @@ def _apply(cls: type[_SingleLevelFunction], *args: Any, **kwargs: Any) -> Any:
     if not any(type(arg) is Rows for arg in args) or not _is_users(cls):
         made = own.apply(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
         if any(type(x) is Rows and x.requires_grad for x in _several(made)) and _is_users(cls):
-            raise UnsupportedOperation(
-                f"{cls.__name__} makes rows of rows that are not among its arguments; give them to it"
-            )
+            refuse(cls.__name__, "makes rows of some that are not among its arguments; give them to it")
         return made
     call = _Call.of(args)
     made = super(_SingleLevelFunction, _twin(cls)).apply(call, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]

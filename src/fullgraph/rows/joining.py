@@ -10,7 +10,7 @@ from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
 from fullgraph.rows.arguments import named
 from fullgraph.rows.shapes import dimension, first_in_front, refuse_out, whole
 from fullgraph.rows.space import Joined, Shared, Sliced
-from fullgraph.rows.table import composite, meaning, name_of, refuse
+from fullgraph.rows.table import composite, meaning, name_of, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, global_shape, local, rows
 
 
@@ -107,8 +107,8 @@ def _column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Te
 def _split(func: Any, args: Any, kwargs: Any) -> Any:
     args, kwargs = first_in_front(args, kwargs)
     x = args[0]
-    if not isinstance(x, Rows):
-        refuse(func, "of what every rank has at places that rows name")
+    if not isinstance(x, Rows) or sum(isinstance(other, Rows) for other in tensors_in((args, kwargs))) > 1:
+        refuse(func, "at places that rows name")
     if _split_dim(name_of(func), x.dim(), args, kwargs) != x._dim:
         return wrapped_at(func(*args, **kwargs), x._space, x._dim)
     return tuple(_run_of_rows(x, of_all) for of_all in func(_sizes_of(x), *args[1:], **kwargs))

@@ -12,6 +12,7 @@ import torch
 import torch._dynamo
 import torch._functorch.eager_transforms
 import torch._functorch.vmap
+import torch.autograd.graph
 import torch.utils.dlpack
 from torch import Tensor
 
@@ -94,6 +95,7 @@ _OTHERS = (
     (torch, "to_dlpack", "to_dlpack"),
     (torch.utils.dlpack, "to_dlpack", "to_dlpack"),
     (torch.nested, "nested_tensor", "torch.nested.nested_tensor"),
+    (torch.autograd.graph, "get_gradient_edge", "torch.autograd.graph.get_gradient_edge"),
 )
 """The same of functions of many."""
 

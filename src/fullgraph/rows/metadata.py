@@ -26,7 +26,7 @@ def _shape(func: Any, args: Any, kwargs: Any) -> Any:
 @meaning("size")
 def _size(func: Any, args: Any, kwargs: Any) -> Any:
     shape = global_shape(args[0])
-    dim = args[1] if len(args) > 1 else kwargs.get("dim")
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis"))
     return shape if dim is None else shape[dim]
 
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.extremes import shared_extreme
 from fullgraph.rows.reductions import Reduction, is_continuous, is_half, reduce_rows, root, wide, wrong_for_torch
-from fullgraph.rows.table import composite, meaning, refuse
+from fullgraph.rows.gathering import gather
+from fullgraph.rows.table import composite, entered_values, meaning, refuse
+from fullgraph.rows.tensor import Rows, functions_off, local, rows
 
 
 @meaning("norm", enters=False)
@@ -55,7 +57,7 @@ def _of_rows(func: Any, asked: Reduction, p: float) -> Tensor:
     if math.isinf(p):
         out = shared_extreme(own.abs(), asked, largest=p > 0, nan_is_one=True)
     elif p == 0:
-        out = asked.total((own != 0).to(own.abs().dtype))
+        out = asked.total(_power(own.abs(), 0))
     elif p == 1:
         out = asked.total(own.abs())
     elif p == 2:
@@ -76,3 +78,20 @@ def _power(x: Tensor, p: float) -> Tensor:
 @composite("dist")
 def _dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return torch.norm(input - other, p)
+
+
+@composite("cdist")
+def _cdist(x1: Tensor, x2: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Distances of each row of ``x1`` from all of ``x2``, which are gathered."""
+    return _from_all(x1, gather(x2), args, kwargs)
+
+
+def _from_all(x1: Tensor, x2: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    if not isinstance(x1, Rows):
+        return torch.cdist(x1, x2, *args, **kwargs)
+    if x1._dim != x1.dim() - 2:
+        refuse(torch.cdist, "of rows in another dimension than the last but one")
+    space, dim = x1._space, x1._dim
+    (entered_x2,) = entered_values([x2], space.view)
+    with functions_off():
+        return rows(torch.cdist(local(x1), entered_x2, *args, **kwargs), space, dim)

@@ -1,6 +1,6 @@
 """Some rows of a space, named by a mask, a slice or ids: as what rows the result has, and the way to them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from fullgraph.rows.keys import Key, check_mask
 from fullgraph.rows.routes import Here, Route
 from fullgraph.rows.shapes import whole
 from fullgraph.rows.space import Shared, Space
-from fullgraph.rows.table import refuse
+from fullgraph.rows.table import name_of, refuse
 from fullgraph.rows.tensor import Rows, local, rows
 from fullgraph.rows.ways import way, with_same_ways
 
@@ -34,7 +34,7 @@ class Picked(NamedTuple):
     is_ordered: bool = True
 
 
-def pick(func: object, index: Tensor, space: Space) -> Picked:
+def pick(func: Any, index: Tensor, space: Space) -> Picked:
     """The rows of ``space`` at a mask of one dimension or at ids. Collective.
 
     Raises:
@@ -52,7 +52,7 @@ def pick(func: object, index: Tensor, space: Space) -> Picked:
     return _at_rows(rows(dealt.localize(index.clone(), longest), dealt, longest), whole(space))
 
 
-def _at_mask(func: object, mask: Tensor, space: Space) -> Picked:
+def _at_mask(func: Any, mask: Tensor, space: Space) -> Picked:
     check_mask(mask, [space.num_rows])
     chosen = whole(space).subset(mask, lambda: own_entries(mask, space))
     return Picked(chosen, Here(chosen.chosen))  # pyright: ignore[reportAttributeAccessIssue]
@@ -106,6 +106,26 @@ def _entries_of(ids: Rows) -> Rows:
     return entries
 
 
+def way_forward(func: Any, ids: Rows, space: Space) -> Route:
+    """`way`, for functions whose ids do not count from the end."""
+    route = way(ids, space)
+    if route.has_negative:
+        raise IndexError(f"{name_of(func)}: an index is out of range, since it is negative")
+    return route
+
+
+def check_forward(func: Any, index: Tensor) -> None:
+    """Raise an error if an id that every rank has counts from the end."""
+    if index.numel() and int(index.min()) < 0:
+        raise IndexError(f"{name_of(func)}: an index is out of range, since it is negative")
+
+
+def check_ids(func: Any, index: Tensor) -> None:
+    """Raise torch's error if these are no ids."""
+    if index.dtype not in (torch.int32, torch.int64):
+        raise RuntimeError(f"{name_of(func)}(): Expected dtype int32/int64 for index")
+
+
 def sliced(space: Space, entry: slice) -> tuple[Space, Tensor | None]:
     """The rows of a slice, and their local rows; None if it is all of them."""
     start, stop, step = entry.indices(space.num_rows)
@@ -117,7 +137,7 @@ def sliced(space: Space, entry: slice) -> tuple[Space, Tensor | None]:
     return found, None if found is space else found.chosen  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def beside(func: object, key: Key, space: Space, right: int) -> dict[int, Tensor]:
+def beside(func: Any, key: Key, space: Space, right: int) -> dict[int, Tensor]:
     """The ids at other dimensions than the rows', as local tensors that pair with rows of ``space``.
 
     Args:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast, wrapped
-from fullgraph.rows.table import Meaning, entered, name_of, refuse
+from fullgraph.rows.gathering import gather
+from fullgraph.rows.table import Meaning, entered, mapped, name_of, refuse
 from fullgraph.rows.tensor import Rows, functions_off, rows
 
 _OPERATORS = {
@@ -70,8 +71,16 @@ def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             out = _simple(func, args)
             if out is not None:
                 return _spared(args, out)
+        if _writes(func) and not isinstance(args[0], Rows):  # every rank writes all rows
+            return func(args[0], *mapped(args[1:], gather), **mapped(kwargs, gather))
         args, kwargs = entered(args, kwargs)
         return _spared(args, _general(func, args, kwargs))
+
+
+def _writes(func: Any) -> bool:
+    """Whether a function changes its first argument."""
+    name = name_of(func)
+    return name.endswith("_") and not name.endswith("__") or name.startswith("__i") and name != "__invert__"
 
 
 def _spared(args: tuple[Any, ...], out: Any) -> Any:
@@ -107,8 +116,8 @@ def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name in ("to", "type_as") and not isinstance(args[0], Rows):
         return func(*args, **kwargs)  # only the dtype and device of rows are asked for
     out = kwargs.get("out")
-    writes = name.endswith("_") and not name.endswith("__") or name.startswith("__i") and name != "__invert__"
-    if (out is not None and not isinstance(out, Rows)) or (writes and not isinstance(args[0], Rows)):
+    writes = _writes(func)
+    if out is not None and not isinstance(out, Rows):
         refuse(func, "would write rows into a tensor that every rank has")
     changed, kwargs, space, right = broadcast(func, args, kwargs)
     if writes and (changed[0] is not args[0] or args[0].dim() < max(a.dim() for a in changed if isinstance(a, Tensor))):

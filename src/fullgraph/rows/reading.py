@@ -14,11 +14,11 @@ from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import at_rows, broadcast, one_space, wrapped
 from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.keys import WHOLE, Key, check_mask
-from fullgraph.rows.picking import beside, line_of, own_entries, pick, sliced
+from fullgraph.rows.picking import beside, check_forward, check_ids, line_of, own_entries, pick, sliced, way_forward
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import entered_values, meaning, refuse
 from fullgraph.rows.tensor import Rows, dim_of, global_shape, local, rows, space_of
-from fullgraph.rows.ways import way, with_ways, with_ways_of_part
+from fullgraph.rows.ways import with_ways, with_ways_of_part
 
 
 @meaning("__getitem__")
@@ -28,6 +28,9 @@ def _getitem(func: Any, args: Any, kwargs: Any) -> Tensor:
 
 def read(func: Any, x: Tensor, key: Any) -> Tensor:
     """``x[key]``, where ``x`` or something in ``key`` is `Rows`."""
+    while _is_mask_of_one_image(x, key):
+        key = rows(key.squeeze(0), key._space, key._dim - 1)
+        x = rows(x.squeeze(0), x._space, x._dim - 1) if isinstance(x, Rows) else x.squeeze(0)
     parsed = Key.of(func, x, key)
     if not isinstance(x, Rows):
         return _read_everywhere(func, x, key, parsed)
@@ -49,6 +52,13 @@ def read(func: Any, x: Tensor, key: Any) -> Tensor:
     if any(isinstance(index, Rows) for index in parsed.indices.values()):
         refuse(func, "by rows of ids where x has columns")
     return rows(view[parsed.full_index(parsed.indices)], space, parsed.rows_after)
+
+
+def _is_mask_of_one_image(x: Tensor, key: Any) -> bool:
+    """Whether a mask begins with a dimension of size 1, which it takes away, before the rows."""
+    if not isinstance(key, Rows) or key.dtype != torch.bool or key._dim == 0 or x.dim() == 0:
+        return False
+    return (not isinstance(x, Rows) or x._dim == key._dim) and key.shape[0] == x.shape[0] == 1
 
 
 def _with_ways(out: Rows, x: Rows, key: Key) -> Tensor:
@@ -136,9 +146,17 @@ def _index_select(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input dim index")
     x, index = given["input"], given["index"]
     _refuse_out(func, given)
-    if index.dim() > 1 or index.dtype == torch.bool:
-        raise IndexError("index_select(): Index is supposed to be a vector of ids")
-    return read(func, x, _along(dims_of(x, given["dim"])[0], index if index.dim() else index.view(1)))
+    if index.dim() > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    check_ids(func, index)
+    (dim,) = dims_of(x, given["dim"])
+    if not isinstance(index, Rows):
+        check_forward(func, index)
+    elif not isinstance(x, Rows):
+        return rows(x.index_select(dim, local(index)), index._space, dim)
+    elif dim == x._dim:
+        way_forward(func, index, x._space)
+    return read(func, x, _along(dim, index if index.dim() else index.view(1)))
 
 
 @meaning("select")
@@ -162,13 +180,15 @@ def _take(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input index")
     x, index = given["input"], given["index"]
     _refuse_out(func, given)
+    if index.dtype != torch.int64:
+        raise RuntimeError("take(): Expected a long tensor for index")
     if not isinstance(x, Rows):
         return read(func, x.reshape(-1), index)
     if x.dim() > 1:
         if x._dim:
             refuse(func, "of rows that are not the first dimension")
         x = rows(local(x).reshape(-1), x._space.times(local(x).shape[1:].numel()))
-    return read(func, x, index if index.dim() else index.view(1))
+    return read(func, x, index)
 
 
 @meaning("masked_select")
@@ -176,6 +196,8 @@ def _masked_select(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input mask")
     _refuse_out(func, given)
     mask = given["mask"]
+    if mask.dtype != torch.bool:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
     (x, own), _, space, right = broadcast(func, (given["input"], mask), {})
     x, own = torch.broadcast_tensors(local(x), local(own))
     if x.dim() != right:
@@ -234,6 +256,8 @@ def _gather(func: Any, args: Any, kwargs: Any) -> Tensor:
         refuse(func, "with a sparse gradient")
     x, index = given["input"], given["index"]
     if x.dim() != index.dim():
+        if not isinstance(index, Rows) and not index.numel():
+            refuse(func, "by no ids")
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     return _gathered(func, x, dims_of(x, given["dim"])[0], index)
 
@@ -264,6 +288,7 @@ def _spread(x: Tensor, like: Tensor, dim: int) -> Tensor:
 
 
 def _gathered(func: Any, x: Tensor, dim: int, index: Tensor) -> Tensor:
+    check_ids(func, index)
     if not isinstance(index, Rows):
         if cast(Rows, x)._dim == dim:
             return _gathered_everywhere(func, cast(Rows, x), index)
@@ -284,7 +309,7 @@ def _gathered_rows(func: Any, x: Rows, index: Rows) -> Tensor:
     if index._dim != x._dim or line is None:
         refuse(func, "along rows, with another index in each column (write x[index[:, c], c])")
     columns = tuple(WHOLE if d == x._dim else slice(size) for d, size in enumerate(local(index).shape))
-    found = way(line, x._space).fetch(local(x)[columns].movedim(x._dim, 0)).movedim(0, x._dim)
+    found = way_forward(func, line, x._space).fetch(local(x)[columns].movedim(x._dim, 0)).movedim(0, x._dim)
     return rows(found, index._space, x._dim)
 
 
@@ -307,6 +332,13 @@ def _embedding(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "weight indices padding_idx scale_grad_by_freq sparse" if of_torch else names)
     _check_table(func, given)
     ids, weight, padding = given["indices" if of_torch else "input"], given["weight"], given.get("padding_idx")
+    if not (isinstance(ids, Tensor) and isinstance(weight, Tensor)):
+        raise TypeError("embedding(): ids and a table must be tensors")
+    if weight.dim() != 2:
+        raise RuntimeError("'weight' must be 2-D")
+    check_ids(func, ids)
+    if not isinstance(ids, Rows):
+        check_forward(func, ids)
     if isinstance(weight, Rows):
         found = read(func, weight, ids)
     else:  # torch's own has no second derivative for a rank without ids

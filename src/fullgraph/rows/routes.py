@@ -15,6 +15,8 @@ from fullgraph.rows.view import View
 class Here:
     """Positions whose rows this rank has, and is known to have on all ranks: ``local`` int64 ``[m]`` are these rows."""
 
+    has_negative = False
+
     def __init__(self, local: Tensor):
         self.local = local
 
@@ -39,11 +41,13 @@ class Away:
         view: the ranks.
         halo: own rows and those that positions lead to.
         extended: int64 ``[m]``, the place of each position's row in ``[own rows; halo rows]``.
+        has_negative: whether some positions, of any rank, count from the end.
     """
 
     view: View
     halo: Halo
     extended: Tensor
+    has_negative: bool
 
     @classmethod
     def to(cls, space: Space, positions: Tensor) -> "Away":
@@ -54,10 +58,12 @@ class Away:
         """
         view, world = space.view, space.view.world
         n = space.num_rows
-        wrong = ((positions < -n) | (positions >= n)).any().view(1)
-        if bool(view.max(wrong)):
+        from_end = positions < 0
+        found = torch.stack([((positions < -n) | (positions >= n)).any(), from_end.any()])
+        is_wrong, has_negative = view.max(found).tolist()
+        if is_wrong:
             raise IndexError(f"an index is out of range for {n} rows")
-        positions = torch.where(positions < 0, positions + n, positions)
+        positions = torch.where(from_end, positions + n, positions)
         distinct, inverse = positions.unique(return_inverse=True)
         owner, local = space.locate(distinct)
         place, needed, extended = space.num_own, [], local.clone()
@@ -68,11 +74,13 @@ class Away:
             extended[by_row] = torch.arange(place, place + len(by_row), device=extended.device)
             place += len(by_row)
         halo = Halo.connect(world, view.config, space.num_own, tuple(needed))
-        return cls(view, halo, extended[inverse])
+        return cls(view, halo, extended[inverse], has_negative)
 
     def fetch(self, rows: Tensor) -> Tensor:
         self.view.check()
-        return _as_bytes(lambda x: with_halo(x.contiguous(), self.halo, packs=True), rows).index_select(0, self.extended)
+        return _as_bytes(lambda x: with_halo(x.contiguous(), self.halo, packs=True), rows).index_select(
+            0, self.extended
+        )
 
     def ship(self, values: Tensor) -> tuple[Tensor, Tensor]:
         self.view.check()

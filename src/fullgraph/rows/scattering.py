@@ -14,14 +14,13 @@ from torch import Tensor
 from fullgraph.rows.alignment import at_rows, one_space
 from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.keys import WHOLE
-from fullgraph.rows.picking import line_of
+from fullgraph.rows.picking import check_forward, line_of, way_forward
 from fullgraph.rows.reducing import Reduced, reduced_over_ranks
 from fullgraph.rows.routes import Here, Route
 from fullgraph.rows.shapes import whole
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite, entered, entered_values, refuse
 from fullgraph.rows.tensor import Rows, dim_of, functions_off, global_shape, local, rows
-from fullgraph.rows.ways import way
 
 _SIGNATURES = {
     "scatter": "input dim index src reduce",
@@ -31,7 +30,11 @@ _SIGNATURES = {
     "index_reduce": "input dim index source reduce include_self",
 }
 _OTHER_NAMES = {"add": "sum", "multiply": "prod"}
-_KNOWN = {"sum", "prod", "mean", "amax", "amin", "add", "multiply"}
+_KNOWN = {
+    "scatter": {"add", "multiply"},
+    "scatter_reduce": {"sum", "prod", "mean", "amax", "amin"},
+    "index_reduce": {"prod", "mean", "amax", "amin"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +80,8 @@ for _name in _SIGNATURES:
 
 
 def _call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
-    name = func.__name__
-    given = named(args, kwargs, _SIGNATURES[name.rstrip("_")])
+    name, base = func.__name__, func.__name__.rstrip("_")
+    given = named(args, kwargs, _SIGNATURES[base])
     if given.get("out") is not None:
         refuse(func, "into out=")
     x, index = given["input"], given["index"]
@@ -87,7 +90,7 @@ def _call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
     value = given.get("src", given.get("source", given.get("value")))
     src = value if isinstance(value, Tensor) else _filled(x, index, value)
     reduce = "sum" if "_add" in name else options.get("reduce")
-    if src.dtype != x.dtype or (reduce is not None and reduce not in _KNOWN):  # torch's own error
+    if src.dtype != x.dtype or (reduce is not None and reduce not in _KNOWN.get(base, {"sum"})):  # torch's own error
         func(x.new_zeros(1), 0, torch.zeros(1, dtype=torch.int64, device=x.device), src.new_zeros(1), **options)
     (_, index, src), _ = entered((x if isinstance(x, Rows) else None, index, src), {})
     if given.get("alpha", 1) != 1:
@@ -117,6 +120,10 @@ def _filled(x: Tensor, index: Tensor, value: Any) -> Tensor:
 def _scattered(call: _Call) -> Tensor:
     _check_sizes(call)
     x, index, src = call.x, call.index, call.src
+    if call.in_place and src is x:
+        raise RuntimeError(
+            "unsupported operation: values and what they are written into are the same memory; clone() one"
+        )
     if isinstance(x, Rows):
         return _into_rows(call, x) if call.dim == x._dim else _into_columns(call, x)
     row_dim = dim_of(src) if not isinstance(index, Rows) else call.dim if call.by_index else index._dim
@@ -188,7 +195,8 @@ def _way(call: _Call, space: Space) -> tuple[Space, Route]:
     if line is None or (isinstance(index, Rows) and index._dim != dim):
         refuse(call.func, "along rows, with another index in each column")
     if isinstance(line, Rows):
-        return line._space, way(line, space)
+        return line._space, way_forward(call.func, line, space)
+    check_forward(call.func, line)
     listed: Any = whole(space).at(line)
     return listed, Here(listed.chosen)
 

@@ -121,7 +121,8 @@ def _multi_head_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | N
     func = F.multi_head_attention_forward
     given = inspect.signature(func).bind(*args, **kwargs).arguments
     query, key, value = three = given["query"], given["key"], given["value"]
-    masks = [given.get(name) for name in ("key_padding_mask", "attn_mask", "static_k", "static_v")]
+    padding = given.get("key_padding_mask")
+    masks = [given.get(name) for name in ("attn_mask", "static_k", "static_v")]
     if given.get("training", True) and given["dropout_p"] > 0:
         refuse(func, "with dropout")
     if any(_is_sequence(x, -1) for x in three):
@@ -130,10 +131,12 @@ def _multi_head_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | N
         if given.get("is_causal") or any(mask is not None for mask in masks):
             refuse(func, "between all rows with a mask")
         given["key"], given["value"] = _gathered(key, value, 0)
+        if padding is not None:
+            given["key_padding_mask"] = gather(padding)
         if not any(isinstance(x, Rows) for x in tensors_in(given)):
             return func(**given)
         return _of_own_queries(func, query, given)
-    return _of_own_batch(func, given, masks)
+    return _of_own_batch(func, given, [padding, *masks])
 
 
 def _of_own_queries(func: Any, query: Tensor, given: dict[str, Any]) -> tuple[Tensor, Tensor | None]:

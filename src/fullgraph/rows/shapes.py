@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast, wrapped
 from fullgraph.rows.arguments import dims_of, named
+from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Joined, Piece, Space, Times
 from fullgraph.rows.table import composite, meaning, name_of, refuse
-from fullgraph.rows.tensor import Rows, global_shape, local, rows
+from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
 from fullgraph.rows.view import LooksBeyondPiece
 from fullgraph.rows.ways import with_ways
 
@@ -198,7 +200,7 @@ def reshaped(func: Any, x: Rows, shape: list[int], reshape: Any) -> Rows:
         if columns is not None
     ]
     if not found:
-        refuse(func, f"from {source} to {target} would put several rows together")
+        return _copies_reshaped(func, x, source, target, reshape)
     dim, columns = min(found, key=lambda each: (each[1] != own, each[0] != x._dim))
     space = x._space if columns == own else whole(base) if columns == 1 else whole(base).times(columns)
     out = rows(reshape(x, [*target[:dim], space.num_own, *target[dim + 1 :]]), space, dim)
@@ -211,6 +213,20 @@ def _columns(num_rows: int, size: int, after: int, rest: int) -> int | None:
     """How many columns join the rows in a dimension of ``size``, if ``rest`` of ``after`` columns do not; else None."""
     columns = after // rest if rest else size // num_rows if num_rows else 1
     return columns if num_rows * columns == size and columns * rest == after else None
+
+
+def _copies_reshaped(func: Any, x: Rows, source: list[int], target: list[int], reshape: Any) -> Rows:
+    """``[P, N, …]`` as ``[P * N, …]``, which are P times all rows, one time after another; and back."""
+    before, after = source[: x._dim], source[x._dim + 1 :]
+    copies, parts = math.prod(before), getattr(x._space, "parts", ())
+    if copies > 1 and target == [copies * x._space.num_rows, *after]:
+        joined = Joined((x._space,) * copies)
+        return rows(reshape(x, [joined.num_own, *after]), joined, 0)
+    lead = target[: len(target) - len(after)]
+    if x._dim == 0 and len(set(parts)) == 1 and math.prod(lead[:-1]) == len(parts):
+        if lead[-1] == parts[0].num_rows and target[len(lead) :] == after:
+            return rows(reshape(x, [*lead[:-1], parts[0].num_own, *after]), parts[0], len(lead) - 1)
+    refuse(func, f"from {source} to {target} would put several rows together")
 
 
 def _resolved(source: list[int], shape: list[int]) -> list[int]:
@@ -320,3 +336,15 @@ for _num_dims in (1, 2, 3):
 @meaning("unfold")
 def _unfold(func: Any, args: Any, kwargs: Any) -> Any:
     refuse(func, "would put several rows together")
+
+
+@composite("pad")
+def _pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Along columns; longer along the rows, it is a list that every rank gets whole."""
+    padded = [input.dim() - 1 - place // 2 for place, count in enumerate(pad) if count]
+    if input._dim in padded:  # pyright: ignore[reportAttributeAccessIssue]
+        return F.pad(gather(input), pad, mode, value)
+    if mode != "constant":
+        refuse(F.pad, f"of mode {mode}")
+    with functions_off():
+        return rows(F.pad(local(input), pad, mode, value), input._space, input._dim)  # pyright: ignore[reportAttributeAccessIssue]

@@ -130,6 +130,8 @@ class Space:
     def _subset(self, chosen: Tensor) -> "Space":
         summary = torch.stack([torch.tensor(len(chosen), device=chosen.device), hashed(self.positions[chosen]).sum()])
         count, content = self.view.sum(summary).tolist()
+        if count == self.num_rows:
+            return Subset(self, count, chosen, self.key)  # all of them, in the same places
         key = ("subset", self.key, count, content)
         return self.remembered(key, lambda: Subset(self, count, chosen, key))
 

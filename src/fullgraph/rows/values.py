@@ -87,7 +87,9 @@ def _bincount(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tenso
     space = one_space(func, (args, kwargs))
     own, weights = at_rows(func, given["input"], space).detach(), given.get("weights")
     if weights is not None:
-        weights = at_rows(func, weights, space).detach()
+        if weights.requires_grad and torch.is_grad_enabled():
+            refuse(func, "has no gradient; detach its weights")
+        weights = at_rows(func, weights, space)
     torch.bincount(own[:0])  # says what it does not take
     if space.num_rows == 0:
         return torch.bincount(own, weights, given.get("minlength", 0))

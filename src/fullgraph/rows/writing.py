@@ -1,5 +1,5 @@
-"""Writing by index into `Rows`: each value goes to the rank that has its row. Into what every rank has, nothing is
-written by rows; what adds up there is in `rows.scattering`.
+"""Writing by index into `Rows`: each value goes to the rank that has its row. Into what every rank has, each writes the
+rows of all ranks, which are gathered; what adds up there is in `rows.scattering`.
 """
 
 from collections.abc import Callable
@@ -13,20 +13,25 @@ from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import at_rows, moved, one_space
 from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.keys import WHOLE, Key, check_mask
-from fullgraph.rows.picking import beside, own_entries, pick, sliced
+from fullgraph.rows.picking import beside, check_forward, own_entries, pick, sliced, way_forward
 from fullgraph.rows.reading import row_at
 from fullgraph.rows.routes import Here
 from fullgraph.rows.scattering import in_order
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import composite, entered, entered_values, meaning, refuse
+from fullgraph.rows.gathering import gather
+from fullgraph.rows.table import composite, entered, entered_values, mapped, meaning, refuse
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
 
 Put = Callable[[Tensor, tuple[Any, ...], Tensor], None]
 
 
-@meaning("__setitem__")
+@meaning("__setitem__", enters=False)
 def _setitem(func: Any, args: Any, kwargs: Any) -> None:
-    write(func, *args)
+    x, key, value = args
+    if isinstance(x, Rows):
+        write(func, *entered((x, key, value), {})[0])
+    else:  # every rank writes all rows
+        x[mapped(key, gather)] = mapped(value, gather)
 
 
 def _set(view: Tensor, index: tuple[Any, ...], value: Tensor) -> None:
@@ -219,6 +224,12 @@ def _index_write(func: Any, args: Any, kwargs: Any) -> Tensor:
         _fill(func, out, dim, index, given["value"])
     else:
         _check_source(x, dim, index, given["source"])
+        if given["source"] is out:
+            raise RuntimeError("unsupported operation: index_copy_ of a tensor into itself; clone() it")
+        if not isinstance(index, Rows):
+            check_forward(func, index)
+        elif dim == x._dim:
+            way_forward(func, index, x._space)
         write(func, out, (*[WHOLE] * dim, index), given["source"])
     return out
 

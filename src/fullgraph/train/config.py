@@ -13,6 +13,7 @@ from typing import Any
 
 from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
+
 PRUNED_NORMS = ("refuse", "computed")  # until pyg.prune imports again
 
 MODELS = ("gcn", "sage", "gin", "gat", "rgcn", "hgt")

@@ -42,7 +42,9 @@ def own_optimizer_state(state: State, optimizer: Optimizer, data: BaseData) -> S
     """Of an optimizer's whole ``state_dict`` what this rank has."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     own = {
-        number: {key: _like(parameters[number], value, data) if _has_rows(value) else value for key, value in of.items()}
+        number: {
+            key: _like(parameters[number], value, data) if _has_rows(value) else value for key, value in of.items()
+        }
         for number, of in state["state"].items()
     }
     return {**state, "state": own}

@@ -27,6 +27,7 @@ from fullgraph.pyg.rules.border import aliases_of, own, standing_in
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
+from fullgraph.pyg.streamed_rows import with_space
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
 LINEAR: tuple[type[pyg.MessagePassing], ...] = (
@@ -80,7 +81,7 @@ class Aggregating(AnyLayer):
             if edges is not None and x_src._dim == self.node_dim % x_src.dim():
                 out = self._walk(own(x_src, edges.src_space, x_src._dim).movedim(x_src._dim, 0), edges, weight)
                 if out is not None:
-                    return rows(out, edges.dst_space).movedim(0, self.node_dim)
+                    return with_space(out, edges.dst_space).movedim(0, self.node_dim)
         return super().propagate(edge_index, size=size, **kwargs)
 
     def _walk(self, x: Tensor, edges: Edges, weight: Tensor | None) -> Tensor | None:

@@ -176,10 +176,15 @@ class AnyLayer(Converted, MessagePassing):
         with torch._C.DisableTorchFunctionSubclass():
             x = messages_in(messages, space, self.node_dim)
             local_dst = self._local_destinations(given["index"], nodes)
+            # Where the first destination has no neighbours a quantile cannot be indexed: one with two goes in front.
+            extra = int(any(isinstance(part, pyg.aggr.QuantileAggregation) for part in module.modules()))
+            if extra:
+                x = torch.cat([x.new_zeros((2, *x.shape[1:])), x])
+                local_dst = torch.cat([local_dst.new_zeros(2), local_dst + 1])
         more = {}
         if "max_num_elements" in _parameters_of(type(module).forward):
             more["max_num_elements"] = given["max_in_degree"]
-        out = module(x, local_dst, dim_size=nodes.num_own, dim=0, **more)
+        out = module(x, local_dst, dim_size=nodes.num_own + extra, dim=0, **more)[extra:]
         return rows(out, nodes).movedim(0, self.node_dim) if out.dim() > 1 else rows(out, nodes)
 
     @staticmethod

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import Module
 from torch.overrides import TorchFunctionMode
 
+from fullgraph.pyg.streamed_rows import RowsOnDisk
 from fullgraph.rows import LooksBeyondPiece, Rows, Space, View, local
 from fullgraph.rows.alignment import at_rows
 from fullgraph.rows.table import entered_values, tensors_in
@@ -24,11 +25,13 @@ Aliases = list[tuple[dict[str, Any], str, Tensor]]
 
 
 def own(x: Any, space: Space, dim: int = 0) -> Tensor:
-    """This rank's rows of ``x`` as a plain tensor that autograd follows, in the order of ``space``.
+    """This rank's rows of ``x`` as a plain tensor that autograd follows, in the order of ``space``; what is on disk stays.
 
     Raises:
         RuntimeError: if it has another number of rows.
     """
+    if isinstance(x, RowsOnDisk):
+        return x.at(space)
     if not isinstance(x, Rows) and x.requires_grad:
         (x,) = entered_values([x], space.view)
     with functions_off():
