@@ -13,6 +13,7 @@ from fullgraph.comm import World, init
 from fullgraph.comm.trace import trace
 from fullgraph.config import EngineConfig
 from fullgraph.graph import Edges, Graph, PartitionedGraph
+from fullgraph.pyg.check import check
 from fullgraph.pyg.explain import explain
 from fullgraph.pyg.open import open_graph as open
 from fullgraph.pyg.partition import partition
@@ -30,6 +31,7 @@ __all__ = [
     "PrunedData",
     "Rows",
     "World",
+    "check",
     "errors",
     "explain",
     "gather",

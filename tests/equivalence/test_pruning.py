@@ -94,6 +94,7 @@ CASES = {
     "sage, max": Case(lambda: models.GraphSAGE(*SHAPE, aggr="max", project=True)),
     "sage, median": Case(lambda: models.GraphSAGE(*SHAPE, aggr="median")),
     "gin, trained eps": Case(lambda: Stack(twice_normalised)),
+    "gcn, max": Case(lambda: Stack(lambda a, b: pyg.GCNConv(a, b, aggr="max"))),
     "gat, attributes": Case(
         lambda: Stack(lambda a, b: pyg.GATConv(a, b, heads=2, concat=False, edge_dim=3, residual=True)),
         ("edge_attr",),
@@ -101,6 +102,7 @@ CASES = {
     "gatv2, attributes": Case(
         lambda: Stack(lambda a, b: pyg.GATv2Conv(a, b, edge_dim=3, add_self_loops=False)), ("edge_attr",)
     ),
+    "gatv2, attributes and loops": Case(lambda: Stack(lambda a, b: pyg.GATv2Conv(a, b, edge_dim=3)), ("edge_attr",)),
     "transformer, attributes": Case(lambda: Stack(lambda a, b: pyg.TransformerConv(a, b, edge_dim=3)), ("edge_attr",)),
     "residual": Case(lambda: Stack(lambda a, b: pyg.SAGEConv(a, b), skip="add")),
     "all layers side by side": Case(lambda: Stack(lambda a, b: pyg.GCNConv(a, b), skip="cat")),
@@ -251,6 +253,50 @@ def test_layers_that_compute_all_rows_share_the_walk_of_the_graph(graph_file, de
     for rows, shares_walk, shares_x in run_ranks(2, structure, graph_file("random", 2)):
         assert rows[0] < NUM_NODES / 2
         assert (shares_walk, shares_x) == (False, False)
+
+
+def whole_rows(world: fg.World, path: str):
+    """A table of rows that the model holds, of all nodes, and labels and weights of all nodes."""
+    data = fg.open(path, world, round_rows=5)
+    model = Embedded(data.num_nodes).double()
+    with torch.no_grad():
+        model.table.copy_(data.x)
+    fg.prepare(model, data)
+    pruned = fg.prune(data, data.train_mask, LAYERS)
+    found = []
+    for edge_index, mask in ((data.edge_index, data.train_mask), (pruned.edge_index, pruned.mask)):
+        model.zero_grad()
+        out = model(edge_index)
+        losses = F.cross_entropy(out, data.y, reduction="none") * data.x[:, 0].exp()
+        loss = losses[mask].mean()
+        loss.backward()
+        found.append((loss.item(), {key: fg.gather(p.grad) for key, p in model.named_parameters()}))
+    return found
+
+
+class Embedded(torch.nn.Module):
+    """Rows of its own, at first and in the end."""
+
+    def __init__(self, num_nodes: int) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.table = torch.nn.Parameter(torch.zeros(num_nodes, F_IN))
+        self.convs = torch.nn.ModuleList(pyg.SAGEConv(F_IN, F_IN) for _ in range(LAYERS))
+        self.last = torch.nn.Linear(2 * F_IN, F_OUT)
+
+    def forward(self, edge_index: Tensor) -> Tensor:
+        x = self.table
+        for conv in self.convs:
+            x = conv(x, edge_index).tanh()
+        return self.last(torch.cat([x, self.table], dim=1))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_rows_of_all_nodes_meet_those_that_are_computed(graph_file, num_ranks):
+    for whole, pruned in run_ranks(num_ranks, whole_rows, graph_file("metis", num_ranks)):
+        assert pruned[0] == pytest.approx(whole[0], rel=1e-12)
+        for key, grad in whole[1].items():
+            assert_near(pruned[1][key], grad)
 
 
 class Dropped(torch.nn.Module):

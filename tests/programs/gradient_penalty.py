@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.nn import GCNConv
 
+refused = "has no second derivative here"
+
 data = fg.open(dataset[0])
 
 

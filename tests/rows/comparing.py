@@ -150,7 +150,7 @@ def _grads_differ(
     found = []
     for place, (one, other, dim) in enumerate(zip(expected, got, dims, strict=True)):
         if one is None or (other is None and dim is None):
-            if other is not None and other.any() or one is not None and one.any():
+            if any(each is not None and bool(each.any()) for each in (one, other)):
                 found.append(f"{what} {place} is missing")
             continue
         if other is None:  # of no rows

@@ -7,6 +7,7 @@ run by itself. It is written while it runs on whole tensors: each line is chosen
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -35,6 +36,7 @@ class Inputs:
     spaces: dict[str, str]
 
 
+@cache
 def inputs(seed: int) -> Inputs:
     """Tensors of the whole graph; lower-case names have rows, capital ones are everywhere."""
     g = torch.Generator().manual_seed(seed)
@@ -119,6 +121,7 @@ class _Writer:
         return True
 
 
+@cache
 def program(seed: int, length: int = 7) -> str:
     """The text of a program: `length` lines and a loss that uses what the last of them gave."""
     chance = random.Random(seed)

@@ -86,8 +86,8 @@ CASES: dict[str, Case] = {
     "einsum diagonal of others": lambda d: torch.einsum("ni,oii->no", d.x, d.T),
     "einsum one": lambda d: torch.einsum("nf->f", d.x),
     "tensordot": lambda d: torch.tensordot(d.x, d.M, 1),
-    "tensordot rows": lambda d: torch.tensordot(d.x, d.y, dims=([0], [0])),
-    "tensordot two": lambda d: torch.tensordot(d.b, d.B, dims=([0, -1], [0, 1])),
+    "tensordot rows": lambda d: torch.tensordot(d.x, d.y, dims=([0], [0])),  # pyright: ignore[reportArgumentType]
+    "tensordot two": lambda d: torch.tensordot(d.b, d.B, dims=([0, -1], [0, 1])),  # pyright: ignore[reportArgumentType]
     "inner": lambda d: torch.inner(d.x, d.W),
     "inner of vectors": lambda d: torch.inner(d.v, d.u),
     "inner over rows": lambda d: torch.inner(d.x.T, d.A),
@@ -108,13 +108,13 @@ CASES: dict[str, Case] = {
     "vecdot": lambda d: torch.linalg.vecdot(d.x, d.X) + torch.linalg.vecdot(d.x, d.w),
     "vecdot over rows": lambda d: torch.linalg.vecdot(d.x, d.X, dim=0),
     "cross": lambda d: torch.cross(d.x, d.X, dim=1) + torch.linalg.cross(d.x, d.w[None]),
+    "pairs": lambda d: (d.x @ d.x.T, d.x @ torch.cat([d.X, d.x]).T),
+    "pairs by einsum": lambda d: torch.einsum("nf,mf->nm", d.x, d.x).exp() @ d.y,
+    "pairs summed": lambda d: torch.einsum("nf,mf->n", d.x, d.X[:, :3]).sum() + torch.outer(d.v, d.u).sum(0) @ d.x,
     "half": lambda d: torch.zeros(2, dtype=(d.x.bfloat16().T @ d.y.bfloat16()).dtype),
 }
 REFUSED: dict[str, Case] = {
-    "pairs": lambda d: d.x @ d.x.T,
-    "pairs by einsum": lambda d: torch.einsum("nf,mf->nm", d.x, d.x),
     "a diagonal": lambda d: torch.einsum("nn->n", d.x @ d.X.T),
-    "outer": lambda d: torch.outer(d.v, d.v),
     "bilinear over rows": lambda d: F.bilinear(d.x.T, d.M, d.Q),
     "true and false": lambda d: (d.v > 0) @ (d.u > 0),
     "numbers between": lambda d: d.v.addr(1, d.v, d.w),

@@ -16,20 +16,24 @@ from tests.rows.spaces import node_space
 
 NUM_ROWS = 3000
 DRAWS = """
-F.dropout(x, 0.3) | F.dropout(x_t, 0.3) | torch.dropout(x, 0.5, True) | F.dropout(x, p=1.0) | F.dropout(input=x, training=True)
-F.dropout(x * 1, 0.3, inplace=True) | F.dropout(x_t * 1, 0.3, True, True) | F.dropout(half, 0.2) | F.dropout(x[x[:, 0] > 0], 0.3)
-F.alpha_dropout(x, 0.3, True) | torch.alpha_dropout(x, 0.3, True) | F.alpha_dropout(x * 1, 0.3, True, True) | F.alpha_dropout(x, 1.0, True)
-F.dropout1d(z, 0.4) | F.dropout1d(x, 0.4) | F.dropout2d(z.unsqueeze(3), 0.4) | F.dropout3d(z.unsqueeze(3), 0.4) | F.dropout1d(z, 1.0)
-torch.feature_dropout(z, 0.4, True) | F.feature_alpha_dropout(z, 0.4, True) | F.dropout1d(z * 1, 0.4, inplace=True)
-torch.rand_like(x) | torch.randn_like(x) | torch.rand_like(x_t) | torch.randn_like(c, dtype=torch.float32) | torch.rand_like(half)
-torch.randn_like(x, requires_grad=True).detach() | torch.randint_like(c, 10) | torch.randint_like(x, -3, 4) | torch.randint_like(x, high=2)
-torch.bernoulli(x.sigmoid()) | x.bernoulli(0.3) | torch.bernoulli(c, 0.7) | x_t.sigmoid().bernoulli() | x.clone().bernoulli_(0.2)
-x.clone().bernoulli_(x.sigmoid()) | c.clone().bernoulli_() | x.clone().uniform_() | x.clone().uniform_(-2, 3) | x_t.clone().uniform_(to=2)
-x.clone().normal_() | x.clone().normal_(2, std=0.1) | x.clone().exponential_() | x.clone().exponential_(lambd=3.0) | x.clone().log_normal_(0, 0.3)
-c.clone().random_(5) | x.clone().random_(2, 9) | torch.normal(x, 1.0) | torch.normal(x, x.exp()) | torch.normal(2.0, x.exp())
+F.dropout(x, 0.3) | F.dropout(x_t, 0.3) | torch.dropout(x, 0.5, True) | F.dropout(x, p=1.0)
+F.dropout(input=x, training=True) | F.dropout(x * 1, 0.3, inplace=True) | F.dropout(x_t * 1, 0.3, True, True)
+F.dropout(half, 0.2) | F.dropout(x[x[:, 0] > 0], 0.3) | F.alpha_dropout(x, 0.3, True)
+torch.alpha_dropout(x, 0.3, True) | F.alpha_dropout(x * 1, 0.3, True, True) | F.alpha_dropout(x, 1.0, True)
+F.dropout1d(z, 0.4) | F.dropout1d(x, 0.4) | F.dropout2d(z.unsqueeze(3), 0.4) | F.dropout3d(z.unsqueeze(3), 0.4)
+F.dropout1d(z, 1.0) | torch.feature_dropout(z, 0.4, True) | F.feature_alpha_dropout(z, 0.4, True)
+F.dropout1d(z * 1, 0.4, inplace=True) | torch.rand_like(x) | torch.randn_like(x) | torch.rand_like(x_t)
+torch.randn_like(c, dtype=torch.float32) | torch.rand_like(half) | torch.randn_like(x, requires_grad=True).detach()
+torch.randint_like(c, 10) | torch.randint_like(x, -3, 4) | torch.randint_like(x, high=2)
+torch.bernoulli(x.sigmoid()) | x.bernoulli(0.3) | torch.bernoulli(c, 0.7) | x_t.sigmoid().bernoulli()
+x.clone().bernoulli_(0.2) | x.clone().bernoulli_(x.sigmoid()) | c.clone().bernoulli_() | x.clone().uniform_()
+x.clone().uniform_(-2, 3) | x_t.clone().uniform_(to=2) | x.clone().normal_() | x.clone().normal_(2, std=0.1)
+x.clone().exponential_() | x.clone().exponential_(lambd=3.0) | x.clone().log_normal_(0, 0.3) | c.clone().random_(5)
+x.clone().random_(2, 9) | torch.normal(x, 1.0) | torch.normal(x, x.exp()) | torch.normal(2.0, x.exp())
 F.rrelu(x, training=True) | F.rrelu(x * 1, 0.1, 0.4, True, True) | F.rrelu(x) | torch.rrelu(x, 0.1, 0.3, True)
-torch.nn.init.uniform_(x.clone(), -1, 2) | torch.nn.init.normal_(x.clone(), 1, 2) | torch.nn.init.constant_(x.clone(), 3)
-torch.nn.init.kaiming_uniform_(x.clone()) | torch.nn.init.xavier_normal_(x.clone())
+torch.nn.init.uniform_(x.clone(), -1, 2) | torch.nn.init.normal_(x.clone(), 1, 2)
+torch.nn.init.constant_(x.clone(), 3) | torch.nn.init.kaiming_uniform_(x.clone())
+torch.nn.init.xavier_normal_(x.clone())
 """
 UNCHANGED = "F.dropout(x, training=False) | F.dropout(x, 0.0) | F.alpha_dropout(x, 0.5) | F.dropout1d(x, 0.5, False)"
 REFUSED = {
@@ -44,7 +48,11 @@ REFUSED = {
     "torch.poisson(x.exp())": "poisson is not known",
     "torch.zeros(3000, 4).bernoulli_(x.sigmoid())": "bernoulli_ would write rows into",
 }
-WRONG = {"F.dropout(x, 1.5)": "ValueError", "c.clone().random_(5, 5)": "RuntimeError", "F.dropout1d(x[:, 0])": "RuntimeError"}
+WRONG = {
+    "F.dropout(x, 1.5)": "ValueError",
+    "c.clone().random_(5, 5)": "RuntimeError",
+    "F.dropout1d(x[:, 0])": "RuntimeError",
+}
 
 
 def _split(texts: str) -> list[str]:

@@ -21,27 +21,30 @@ from tests.rows.spaces import node_space
 
 # Each is rows of n, and as torch makes it of a plain number.
 OF_VALUES = """
-torch.zeros(n) | torch.zeros(n, 3) | torch.zeros((n, 3), dtype=torch.int32) | torch.ones([2, n]) | torch.ones(size=(n, 2))
-torch.full((n,), 2.5) | torch.full((n, 2), fill_value=7) | torch.full(size=(n,), fill_value=True) | torch.empty(n, 0)
-torch.zeros(x.shape) | torch.zeros(x.size(), requires_grad=True) | torch.zeros(*x.shape) | torch.zeros(x.shape[:1] + (2,))
-x.new_zeros(n) | x.new_zeros((n, 2)) | x.new_ones(2, n, dtype=torch.float32) | x.new_full((n,), 3) | x.new_zeros(size=(n,))
-x.new_full((n, 1), fill_value=3.0) | x.new_empty(n, 0) | w.new_zeros(n, 2) | w.new_ones(size=(n,)) | w.new_full((n,), 2)
-torch.arange(n) | torch.arange(0, n) | torch.arange(end=n) | torch.arange(n, dtype=torch.float32) | torch.arange(0, n, 1)
-torch.arange(n, dtype=torch.float64, requires_grad=True) | torch.arange(0, end=n) | torch.zeros_like(x) | torch.as_tensor(x)
-torch.as_tensor(x, dtype=torch.float32)
+torch.zeros(n) | torch.zeros(n, 3) | torch.zeros((n, 3), dtype=torch.int32) | torch.ones([2, n])
+torch.ones(size=(n, 2)) | torch.full((n,), 2.5) | torch.full((n, 2), fill_value=7)
+torch.full(size=(n,), fill_value=True) | torch.empty(n, 0) | torch.zeros(x.shape)
+torch.zeros(x.size(), requires_grad=True) | torch.zeros(*x.shape) | torch.zeros(x.shape[:1] + (2,)) | x.new_zeros(n)
+x.new_zeros((n, 2)) | x.new_ones(2, n, dtype=torch.float32) | x.new_full((n,), 3) | x.new_zeros(size=(n,))
+x.new_full((n, 1), fill_value=3.0) | x.new_empty(n, 0) | w.new_zeros(n, 2) | w.new_ones(size=(n,))
+w.new_full((n,), 2) | torch.arange(n) | torch.arange(0, n) | torch.arange(end=n)
+torch.arange(n, dtype=torch.float32) | torch.arange(0, n, 1)
+torch.arange(n, dtype=torch.float64, requires_grad=True) | torch.arange(0, end=n) | torch.zeros_like(x)
+torch.as_tensor(x) | torch.as_tensor(x, dtype=torch.float32)
 """
 # Each is every rank's, and as torch makes it of a plain number.
 EVERYWHERE = """
-torch.zeros(3) | x.new_zeros(3, 2) | x.new_ones((2,)) | x.new_full((2,), 1.0) | x.new_tensor([1.0, 2.0]) | torch.arange(5)
-torch.arange(1, n) | torch.arange(0, n, 2) | torch.zeros(n + 1) | torch.zeros(int(n), 2) | torch.linspace(0, 1, n) | torch.eye(3)
-torch.tensor([1, 2]) | torch.as_tensor([1.0]) | torch.randperm(n).sort().values | torch.full((2, 2), 1) | torch.tensor(w)
+torch.zeros(3) | x.new_zeros(3, 2) | x.new_ones((2,)) | x.new_full((2,), 1.0) | x.new_tensor([1.0, 2.0])
+torch.arange(5) | torch.arange(1, n) | torch.arange(0.0, n) | torch.rand(n, generator=torch.Generator())
+torch.arange(0, n, 2) | torch.zeros(n + 1) | torch.zeros(int(n), 2) | torch.linspace(0, 1, n) | torch.eye(3)
+torch.tensor([1, 2]) | torch.as_tensor([1.0]) | torch.randperm(n).sort().values | torch.full((2, 2), 1)
+torch.tensor(w)
 """
 REFUSED = {
     "torch.zeros(n, n)": "zeros would have a row for each pair",
     "x.new_zeros((n, 2, n))": "new_zeros would have a row for each pair",
     "torch.eye(n)": "eye would have a row for each pair",
     "torch.zeros(n, out=torch.empty(11))": "zeros does not write rows",
-    "torch.rand(n, generator=torch.Generator())": "rand draws by the rows' ids",
     "torch.tensor(x)": "tensor would read this rank's rows",
     "torch.tensor([x[0, 0], x[:, 0]])": "tensor would read this rank's rows",
     "torch.as_tensor([x])": "as_tensor would read this rank's rows",
@@ -125,8 +128,9 @@ def test_refused(num_ranks: int) -> None:
 
 
 DRAWS = """
-torch.rand(n) | torch.rand((n, 3), dtype=torch.float64) | torch.randn(2, n) | torch.randn(size=(n,)) | torch.rand(*x.shape)
-torch.randint(5, (n, 2)) | torch.randint(-3, 4, (n,)) | torch.randint(low=2, high=9, size=(n,)) | torch.randint(9, size=[n])
+torch.rand(n) | torch.rand((n, 3), dtype=torch.float64) | torch.randn(2, n) | torch.randn(size=(n,))
+torch.rand(*x.shape) | torch.randint(5, (n, 2)) | torch.randint(-3, 4, (n,)) | torch.randint(low=2, high=9, size=(n,))
+torch.randint(9, size=[n])
 """
 
 
@@ -146,7 +150,7 @@ def test_draws() -> None:
     for other in others:
         for mine, right in zip(other, alone, strict=True):
             assert torch.equal(mine, right)
-    assert all(0 <= float(x.min()) and float(x.max()) < 1 for x in (alone[0], alone[1], alone[4]))
+    assert all(float(x.min()) >= 0 and float(x.max()) < 1 for x in (alone[0], alone[1], alone[4]))
     assert (alone[5].min() >= 0, alone[6].min() >= -3, alone[7].min() >= 2) == (True, True, True)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fullgraph.comm import World
+from fullgraph.rows.tensor import space_of
 from tests.ranks import run_ranks
 from tests.rows.comparing import Case, Data, differences, not_raised, rows_of
 
@@ -30,7 +31,11 @@ def _data() -> Data:
 
 
 CASES: dict[str, Case] = {
-    "columns": lambda d: (torch.cat([d.x, d.y], 1), torch.cat((d.X, d.y), dim=-1), torch.concat([d.y, d.y], axis=1)),
+    "columns": lambda d: (
+        torch.cat([d.x, d.y], 1),
+        torch.cat((d.X, d.y), dim=-1),
+        torch.concat([d.y, d.y], **{"axis": 1}),
+    ),
     "columns of matrices": lambda d: (torch.cat([d.c, d.c]), torch.concatenate([d.b, d.X[:, None]], dim=1)),
     "nothing": lambda d: (torch.cat([torch.empty(0), d.x], 1), torch.cat([torch.empty(0), d.x])),
     "rows": lambda d: (torch.cat([d.x, d.x * 2]), torch.cat([d.v, d.v, d.v]), torch.cat([d.c, d.c], 1)),
@@ -63,6 +68,7 @@ CASES: dict[str, Case] = {
 REFUSED: dict[str, Case] = {
     "rows and columns": lambda d: torch.cat([d.x, d.v[None]], 1),
     "unbind": lambda d: d.x.unbind(),
+    "places of rows": lambda d: d.x.tensor_split(d.e[0]),
     "iteration": lambda d: list(d.x),
     "meshgrid": lambda d: torch.meshgrid(d.v, d.v, indexing="ij"),
     "cartesian_prod": lambda d: torch.cartesian_prod(d.v, d.v),
@@ -100,10 +106,10 @@ def _refuse(world: World) -> list[str]:
 def _spaces(world: World) -> list[str]:
     given = rows_of(world, _data(), N)
     space = given.x._space
-    assert torch.cat([given.x])._space is space
-    assert torch.cat([given.x, given.x])._space == torch.cat([given.v, given.v])._space
-    assert given.x.split(3)[0]._space == given.v.split(3)[0]._space == space.sliced(0, 3, 1)
-    assert given.x.split(N)[0]._space is space
+    assert space_of(torch.cat([given.x])) is space
+    assert space_of(torch.cat([given.x, given.x])) == space_of(torch.cat([given.v, given.v]))
+    assert space_of(given.x.split(3)[0]) == space_of(given.v.split(3)[0]) == space.sliced(0, 3, 1)
+    assert space_of(given.x.split(N)[0]) is space
     return []
 
 

@@ -153,17 +153,17 @@ def simulated(seeds: list[int], num_ranks: int) -> tuple[Counter[str], list[str]
 
 
 def test_random_programs_are_exact_on_three_ranks_or_refused():
-    counts, wrong = simulated(list(range(250)), 3)
+    counts, wrong = simulated(list(range(150)), 3)
     assert not wrong, "\n".join(wrong[:3])
-    assert counts["exact"] > 180, counts
+    assert counts["exact"] > 120, counts
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])
 def test_random_programs_are_exact_between_processes(num_ranks: int):
-    seeds = list(range(1000, 1060))
+    seeds = list(range(1000, 1040))
     counts, wrong = outcomes(seeds, zip(*run_ranks(num_ranks, ran_by, seeds), strict=True))
     assert not wrong, "\n".join(wrong[:3])
-    assert counts["exact"] > 40, counts
+    assert counts["exact"] > 30, counts
 
 
 def main() -> None:

@@ -5,8 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from fullgraph.comm import World
+from fullgraph.rows import Rows, gather
+from fullgraph.rows.tensor import local
+from fullgraph.rows.ways import ways_of
 from tests.ranks import run_ranks
-from tests.rows.comparing import Case, Data, differences, not_raised
+from tests.rows.comparing import Case, Data, differences, not_raised, rows_of
 
 N = 7
 
@@ -261,3 +264,43 @@ def _check_errors(world: World) -> list[str]:
 @pytest.mark.parametrize("num_ranks", [1, 3])
 def test_errors(num_ranks: int) -> None:
     assert run_ranks(num_ranks, _check_errors) == [[]] * num_ranks
+
+
+def _check_ways(world: World) -> None:
+    d = rows_of(world, _data(), N)
+    assert d.x[d.n].shape == (N, 4)
+    (known,) = ways_of(d.n).values()
+    assert d.v[d.n[:, None]].shape == (N, 1)
+    assert torch.zeros_like(d.x).scatter_add_(0, d.n.view(-1, 1).expand_as(d.x), d.x).shape == (N, 4)
+    assert [*ways_of(d.n[:, None]).values(), *ways_of(d.n).values()] == [known, known]
+    assert d.x[d.pair[1]].shape == (N, 4)
+    assert len(ways_of(d.pair[1])) == 1
+    assert not ways_of(d.pair[0])
+    assert torch.equal(gather(d.x[d.nbrs]), gather(d.x)[gather(d.nbrs)])
+    d.n.add_(1).remainder_(N)
+    assert torch.equal(gather(d.x[d.n]), gather(d.x)[gather(d.n)])
+    assert ways_of(d.n)[d.x._space][1] is not known[1]
+    with torch.inference_mode():
+        ids = d.n * 1
+        assert torch.equal(gather(d.x[ids]), gather(d.x)[gather(ids)])
+        assert torch.equal(gather(d.x[ids > 2]), gather(d.x)[gather(ids) > 2])
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_ids_know_their_ways_until_they_change(num_ranks: int) -> None:
+    run_ranks(num_ranks, _check_ways)
+
+
+def _check_stays(world: World) -> None:
+    d = rows_of(world, _data(), N)
+    for chosen in (d.x[d.I], d.x[d.mask], d.x[2:5]):
+        assert len(local(chosen)) == len(chosen._space.chosen)
+        assert chosen._space.parent is d.x._space
+    assert d.x[d.MASK]._space is d.x[d.MASK]._space
+    assert d.x[d.MASK.clone()]._space is d.x[d.MASK]._space
+    assert not isinstance(d.x[3], Rows)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_chosen_rows_stay_where_they_are(num_ranks: int) -> None:
+    run_ranks(num_ranks, _check_stays)

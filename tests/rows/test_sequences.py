@@ -81,6 +81,7 @@ CASES: dict[str, Case] = {
     ),
     "multi-head of few": lambda d: _attend(d, d.few, d.x, d.x),
     "multi-head to few": lambda d: _attend(d, d.x, d.few, d.few),
+    "multi-head of all, padded": lambda d: _attend(d, d.x, d.x, d.x, key_padding_mask=d.padding[:, 0]),
     "multi-head of each": lambda d: _attend(d, d.turned, d.turned, d.turned),
     "multi-head of each with a mask": lambda d: _attend(
         d, d.turned, d.turned, d.turned, key_padding_mask=d.padding, attn_mask=d.few[:, :3] > 1
@@ -94,7 +95,7 @@ REFUSED: dict[str, Case] = {
     "mask of all": lambda d: F.scaled_dot_product_attention(d.x, d.x, d.x, d.x @ d.few.T),
     "causal": lambda d: F.scaled_dot_product_attention(d.x, d.x, d.x, is_causal=True),
     "features": lambda d: F.scaled_dot_product_attention(d.x.T, d.x.T, d.x.T),
-    "mask of all heads": lambda d: _attend(d, d.x, d.x, d.x, key_padding_mask=d.padding[:, 0]),
+    "mask of all heads": lambda d: _attend(d, d.x, d.x, d.x, attn_mask=d.x @ d.x.T),
     "mask of each": lambda d: _attend(d, d.turned, d.turned, d.turned, attn_mask=d.padding[:, :, None].double()),
 }
 
@@ -116,10 +117,9 @@ def _refuse(world: World) -> list[str]:
 def _modules(world: World) -> list[str]:
     """The modules of torch, whose checks and packing go around these functions."""
     torch.manual_seed(1)
-    double = {"dtype": torch.float64}
-    attention = nn.MultiheadAttention(E, 2, batch_first=True, **double)
-    encoder = nn.TransformerEncoderLayer(E, 2, 8, dropout=0.0, batch_first=True, **double)
-    cells = nn.GRUCell(E, 5, **double), nn.LSTMCell(E, 5, **double)
+    attention = nn.MultiheadAttention(E, 2, batch_first=True).double()
+    encoder = nn.TransformerEncoderLayer(E, 2, 8, dropout=0.0, batch_first=True).double()
+    cells = nn.GRUCell(E, 5).double(), nn.LSTMCell(E, 5).double()
     cases: dict[str, Case] = {
         "attention": lambda d: attention(d.x[None], d.x[None], d.x[None]),
         "attention in evaluation": lambda d: attention.eval()(d.batch, d.batch, d.batch),

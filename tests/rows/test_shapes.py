@@ -54,6 +54,7 @@ CASES: dict[str, Case] = {
     "view of entries": lambda d: (d.x.view(-1), d.x.view(-1, 2), d.b.reshape(N * 2, 3), d.c.reshape(2, -1)),
     "and back": lambda d: (d.x.view(-1).relu().view(N, 4), d.x.view(-1, 2).view(-1, 4), d.x.view(-1).view(-1, 2)),
     "entries meet": lambda d: (d.x.view(-1) * d.flat, d.x.view(-1) + d.X.view(-1), d.x.view(-1, 2).view(-1) * d.flat),
+    "rows after columns": lambda d: d.x.T.reshape(-1),
     "view of a kind": lambda d: d.i.view(torch.float64).view(torch.int64),
     "view_as": lambda d: (d.x.view_as(d.X), d.flat.view_as(d.x), d.X.reshape_as(d.x) * 2, d.b.reshape_as(d.b)),
     "flatten": lambda d: (
@@ -87,7 +88,6 @@ CASES: dict[str, Case] = {
 REFUSED: dict[str, Case] = {
     "rows together": lambda d: d.x.view(2, -1),
     "rows together by half": lambda d: d.x.view(N // 2, 8),
-    "rows after columns": lambda d: d.x.T.reshape(-1),
     "rows' columns": lambda d: d.x.reshape(4, N),
     "unfold": lambda d: d.x.unfold(0, 2, 1),
     "repeats of each row": lambda d: d.x.repeat_interleave(torch.tensor([1, 2, 0, 1, 1, 1]), dim=0),

@@ -156,6 +156,13 @@ SETTING: dict[str, Case] = {
     ),
     "the last of several": lambda d: (put(d.x.detach(), d.n, d.z.detach()), put(d.k, d.n, d.y)),
     "added": lambda d: (added(d.x, d.mask, d.z[d.mask]), added(d.x, slice(2, 5), d.row), added(d.x, 3, d.row)),
+    "into what every rank has": lambda d: (
+        put(d.table, d.mask, 0.0),
+        put(d.table, d.mask, d.x[d.mask]),
+        put(d.table, 0, d.v[:4]),
+        put(d.table, slice(None), d.x),
+        put(d.table, (d.n, d.y), 2.0),
+    ),
     "index_put": lambda d: (
         d.x.index_put((d.I,), d.XI),
         d.x.index_put((d.n,), d.z, accumulate=True),
@@ -290,8 +297,6 @@ CASES = {**SETTING, **SCATTERING, **PYG}
 ONCE: set[str] = set()
 
 REFUSED: dict[str, Case] = {
-    "into what every rank has": lambda d: put(d.table, d.mask, 0.0),
-    "a value of rows": lambda d: put(d.table, 0, d.v[:4]),
     "rows into one row": lambda d: put(d.x, 0, d.v[:4]),
     "ids of several dimensions": lambda d: put(d.x, (d.n[:, None] + d.J) % N, 0.0),
     "scatter in place": lambda d: d.table.detach().scatter_(1, d.y[:, None], 1.0),

@@ -19,6 +19,7 @@ from fullgraph.bench.training import RankUse, watch
 from fullgraph.comm.launch import launch
 from fullgraph.datasets import load
 from fullgraph.graph import NODE
+from fullgraph.pyg.prune import prune
 from fullgraph.train.memory import PeakMemory
 
 LABELLED = 0.01
@@ -153,8 +154,6 @@ def train_rank(path: Path, prunes: bool, dtype: torch.dtype, hidden: int, num_la
     """Train on this rank's share of the partitioned graph at ``path``."""
     world = fg.init()
     try:
-        from fullgraph.pyg.prune import prune
-
         data: Any = fg.open(path, world)
         num_features, num_classes = data.num_features, data.num_classes
         data.x = data.x.to(dtype)

@@ -119,18 +119,18 @@ def _as_asked(values: Tensor, found: tuple[Space, int], options: dict[str, Any])
 
 def _arange(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """From 0 to a number of rows in steps of 1: each row's position, which leads to this row. Else every rank's."""
-    given = [*args, *(kwargs[name] for name in ("start", "end", "step") if name in kwargs)]
     end = kwargs.get("end", args[0] if len(args) == 1 else args[1] if len(args) > 1 else None)
-    if not isinstance(end, Count) or [n for n in given if n is not end] not in ([], [0], [0, 1]):
+    given = [*args, *(kwargs[name] for name in ("start", "step") if name in kwargs)]
+    others = [n for n in given if n is not end]
+    if not isinstance(end, Count) or others not in ([], [0], [0, 1]) or any(type(n) is not int for n in others):
         return func(*args, **kwargs)
     _check_no_out(func, kwargs)
     space = end.space
     dtype, device = kwargs.get("dtype") or torch.int64, kwargs.get("device") or torch.get_default_device()
     with functions_off():
         out = rows(space.positions.to(device=device, dtype=dtype, copy=True), space)
-        if dtype == torch.int64 and out.device == space.positions.device and not out.is_inference():
-            own = torch.arange(space.num_own, device=out.device)
-            ways_of(out)[space] = (out._version, Here(own))
+        if dtype == torch.int64 and not out.is_inference():
+            ways_of(out)[space] = (out._version, Here(torch.arange(space.num_own, device=space.device)))
         return out.requires_grad_(kwargs.get("requires_grad", False))
 
 

@@ -106,7 +106,7 @@ def _entries_of(ids: Rows) -> Rows:
     return entries
 
 
-def way_forward(func: Any, ids: Rows, space: Space) -> Route:
+def way_forward(func: Any, ids: Tensor, space: Space) -> Route:
     """`way`, for functions whose ids do not count from the end."""
     route = way(ids, space)
     if route.has_negative:

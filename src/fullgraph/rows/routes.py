@@ -47,7 +47,7 @@ class Away:
     view: View
     halo: Halo
     extended: Tensor
-    has_negative: bool
+    has_negative: bool = False
 
     @classmethod
     def to(cls, space: Space, positions: Tensor) -> "Away":

@@ -19,8 +19,8 @@ from fullgraph.rows.reducing import Reduced, reduced_over_ranks
 from fullgraph.rows.routes import Here, Route
 from fullgraph.rows.shapes import whole
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import composite, entered, entered_values, refuse
-from fullgraph.rows.tensor import Rows, dim_of, functions_off, global_shape, local, rows
+from fullgraph.rows.table import entered, entered_values, meaning, refuse
+from fullgraph.rows.tensor import Rows, dim_of, global_shape, local, rows
 
 _SIGNATURES = {
     "scatter": "input dim index src reduce",
@@ -42,7 +42,7 @@ class _Call:
     """One call of these functions.
 
     Attributes:
-        func: the method of its name.
+        func: the function.
         x: what is written to.
         dim: along which dimension, from 0.
         index: ids, of one dimension if ``by_index``, else of those of ``src``.
@@ -66,17 +66,9 @@ class _Call:
     plain: Any
 
 
-def _register(name: str) -> None:
-    def of(*args: Any, **kwargs: Any) -> Tensor:
-        with functions_off():
-            return _scattered(_call_of(getattr(Tensor, name), args, kwargs))
-
-    composite(name)(of)  # what it adds up into is not entered: it stays what every rank has
-
-
-for _name in _SIGNATURES:
-    _register(_name)
-    _register(f"{_name}_")
+@meaning(" ".join(f"{name} {name}_" for name in _SIGNATURES), enters=False)  # what is added up into stays everywhere
+def _scatter(func: Any, args: Any, kwargs: Any) -> Tensor:
+    return _scattered(_call_of(func, args, kwargs))
 
 
 def _call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:

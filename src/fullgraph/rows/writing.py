@@ -12,15 +12,15 @@ from fullgraph.rows import scattering  # noqa: F401  the table's entries
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import at_rows, moved, one_space
 from fullgraph.rows.arguments import dims_of, named
+from fullgraph.rows.gathering import gather
 from fullgraph.rows.keys import WHOLE, Key, check_mask
 from fullgraph.rows.picking import beside, check_forward, own_entries, pick, sliced, way_forward
 from fullgraph.rows.reading import row_at
 from fullgraph.rows.routes import Here
 from fullgraph.rows.scattering import in_order
 from fullgraph.rows.space import Space
-from fullgraph.rows.gathering import gather
-from fullgraph.rows.table import composite, entered, entered_values, mapped, meaning, refuse
-from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
+from fullgraph.rows.table import entered, entered_values, mapped, meaning, refuse
+from fullgraph.rows.tensor import Rows, global_shape, local, rows
 
 Put = Callable[[Tensor, tuple[Any, ...], Tensor], None]
 
@@ -44,14 +44,8 @@ def _add(view: Tensor, index: tuple[Any, ...], value: Tensor) -> None:
     torch.ops.aten.index_put_(view, ids, value, True)  # torch's method takes no None
 
 
-def write(func: Any, x: Tensor, key: Any, value: Any, put: Put = _set) -> None:
+def write(func: Any, x: Rows, key: Any, value: Any, put: Put = _set) -> None:
     """``x[key] = value``, in place; ``put`` does it to local rows."""
-    if not isinstance(x, Rows):
-        refuse(
-            func,
-            "would write rows into a tensor that every rank has; make it of rows by zeros_like(rows), "
-            "or of a size that rows give (torch.zeros(rows.size(0)))",
-        )
     if not isinstance(value, Tensor):
         number = torch.empty((), dtype=x.dtype, device=x.device)
         number[...] = value  # or torch's own error
@@ -172,37 +166,31 @@ def _write_entries(func: Any, view: Tensor, key: Key, space: Space, value: Tenso
     put(view, (*[WHOLE] * first, own), value)
 
 
-def _register_index_put(name: str) -> None:
-    def of(*args: Any, **kwargs: Any) -> Tensor:
-        given = named(args, kwargs, "input indices values accumulate")
-        with functions_off():
-            return _index_put(getattr(Tensor, name), **given)
-
-    composite(name)(of)  # what it adds up into is not entered: it stays what every rank has
-
-
-_register_index_put("index_put")
-_register_index_put("index_put_")
-
-
-def _index_put(func: Any, input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
-    in_place, key = func.__name__.endswith("_"), tuple(indices)
-    if isinstance(input, Rows):
-        (_, key, values), _ = entered((input, key, values), {})
-        out = input if in_place else rows(local(input).clone(), input._space, input._dim)
-        write(func, out, key, values, _add if accumulate else _set)
-        return out
-    if not accumulate or not any(isinstance(index, Rows) for index in key):
+@meaning("index_put index_put_", enters=False)
+def _index_put(func: Any, args: Any, kwargs: Any) -> Tensor:
+    given = named(args, kwargs, "input indices values accumulate")
+    x, indices, accumulate = given["input"], tuple(given["indices"]), given.get("accumulate", False)
+    in_place = func.__name__.endswith("_")
+    if not isinstance(x, Rows) and not (accumulate and any(isinstance(index, Rows) for index in indices)):
         refuse(func, "would write rows into a tensor that every rank has")
-    (key, values), _ = entered((key, values), {})
-    parsed = Key.of(func, input, key)
-    space = one_space(func, [index for index in key if isinstance(index, Rows)])
-    right = min(index.dim() - index._dim for index in key if isinstance(index, Rows))
-    own_key = parsed.full_index(beside(func, parsed, space, right))
-    total = torch.zeros_like(input)
-    _add(total, own_key, _own(func, values, space, right + parsed.num_dims - len(parsed.indices)))
-    total = sum_over_ranks(total, space.view)
-    return input.add_(total) if in_place else input + total
+    (_, indices, values), _ = entered((x if isinstance(x, Rows) else None, indices, given["values"]), {})
+    if isinstance(x, Rows):
+        out = x if in_place else rows(local(x).clone(), x._space, x._dim)
+        write(func, out, indices, values, _add if accumulate else _set)
+        return out
+    total = _added_everywhere(func, x, indices, values)
+    return x.add_(total) if in_place else x + total
+
+
+def _added_everywhere(func: Any, x: Tensor, indices: tuple[Tensor, ...], values: Tensor) -> Tensor:
+    """What values add to places that every rank has: the sum over ranks of what each adds."""
+    key = Key.of(func, x, indices)
+    among = [index for index in indices if isinstance(index, Rows)]
+    space, right = one_space(func, among), min(index.dim() - index._dim for index in among)
+    total = torch.zeros_like(x)
+    own = _own(func, values, space, right + key.num_dims - len(key.indices))
+    _add(total, key.full_index(beside(func, key, space, right)), own)
+    return sum_over_ranks(total, space.view)
 
 
 # -- functions that write by an index of one dimension

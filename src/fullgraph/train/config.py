@@ -14,7 +14,7 @@ from typing import Any
 from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
 
-PRUNED_NORMS = ("refuse", "computed")  # until pyg.prune imports again
+from fullgraph.pyg.prune import PRUNED_NORMS
 
 MODELS = ("gcn", "sage", "gin", "gat", "rgcn", "hgt")
 TYPED_MODELS = ("rgcn", "hgt")

@@ -14,6 +14,7 @@ from fullgraph.graph import EDGE, NODE, NodeType, PartitionedGraph
 from fullgraph.pyg.graph import is_homogeneous
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
+from fullgraph.pyg.prune import prune
 from fullgraph.pyg.typed_models import LAYERS, Typed
 from fullgraph.train.config import TYPED_MODELS, TrainConfig
 
@@ -196,8 +197,6 @@ def trained_inputs(inputs: Inputs, config: TrainConfig) -> Inputs:
     """
     if not config.prune:
         return inputs
-    from fullgraph.pyg.prune import prune
-
     pruned = prune(inputs.data, inputs.masks["train"], config.num_layers, batch_norm=config.pruned_norm)  # pyright: ignore[reportArgumentType]
     arguments = pruned.x, pruned.edge_index
     return replace(inputs, data=pruned, masks={"train": pruned.mask}, arguments=arguments)

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
-from torch_geometric.data.data import BaseData
 
 from fullgraph.errors import GraphMismatch
 from fullgraph.pyg.graph import rank_graph
@@ -28,7 +27,7 @@ def whole_state(state: Any) -> Any:
     return state
 
 
-def own_model_state(state: State, model: Module, data: BaseData) -> State:
+def own_model_state(state: State, model: Module, data: Any) -> State:
     """Of a model's whole ``state_dict`` what this rank has.
 
     Raises:
@@ -38,7 +37,7 @@ def own_model_state(state: State, model: Module, data: BaseData) -> State:
     return {name: _like(own.get(name), value, data) for name, value in state.items()}
 
 
-def own_optimizer_state(state: State, optimizer: Optimizer, data: BaseData) -> State:
+def own_optimizer_state(state: State, optimizer: Optimizer, data: Any) -> State:
     """Of an optimizer's whole ``state_dict`` what this rank has."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     own = {
@@ -54,7 +53,7 @@ def _has_rows(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0  # how many steps there were is a number
 
 
-def _like(parameter: Any, value: Any, data: BaseData) -> Any:
+def _like(parameter: Any, value: Any, data: Any) -> Any:
     """``value`` as rows of the same space as ``parameter``, if that is `Rows`."""
     if not isinstance(parameter, Rows):
         return value

@@ -17,13 +17,13 @@ from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, MinAggregat
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
-from fullgraph.rows import Rows, rows
+from fullgraph.rows import Rows
 
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
-from fullgraph.pyg.rules.border import aliases_of, own, standing_in
+from fullgraph.pyg.rules.border import aliases_of, made, own, standing_in
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
@@ -139,7 +139,7 @@ class Aggregating(AnyLayer):
             else:
                 out = linear_sum(*given, **more)
                 out += root(x_own if is_same else own(x_dst, edges.dst_space))  # no operation needs what it was
-        return rows(out, edges.dst_space)
+        return made(out, edges.dst_space, self)
 
 
 def _parameter(module: Any, name: str) -> Tensor:

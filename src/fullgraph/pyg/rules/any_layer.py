@@ -23,7 +23,7 @@ from fullgraph.engine import Arguments, Decomposition, Neighbourhood, Piece, agg
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import edges_of
 from fullgraph.pyg.edges import Edges
-from fullgraph.pyg.rules.border import Aliases, GivenOnly, aliases_of, plain, standing_in
+from fullgraph.pyg.rules.border import Aliases, GivenOnly, aliases_of, made, plain, standing_in
 from fullgraph.pyg.rules.collected import IDS, Collected
 from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.decomposed import decomposed
@@ -149,7 +149,7 @@ class AnyLayer(Converted, MessagePassing):
 
         within = self._within(edges, aliases)
         out = aggregate_by_block(message, decomposition, edges.plan, arguments.tensors, within)
-        out = rows(out.view_as(out), edges.dst_space)
+        out = made(out, edges.dst_space, self)
         return self.update(
             out.movedim(0, self.node_dim) if out.dim() > 1 else out,
             **self.inspector.collect_param_data("update", kwargs),
@@ -199,7 +199,7 @@ class AnyLayer(Converted, MessagePassing):
         out = self._run(layer, edges, self._edge_user_args, kwargs, self._asked("edge_update"), per_edge=True)
         if out is None:
             return None
-        return rows(out.index_select(0, edges.places_by_destination), edges.space)
+        return made(out.index_select(0, edges.places_by_destination), edges.space, self)
 
     def _asked(self, *methods: str) -> frozenset[str]:
         return frozenset(name for method in methods for name in self.inspector.get_param_names(method)) & IDS
@@ -231,7 +231,7 @@ class AnyLayer(Converted, MessagePassing):
         out = run_by_neighbourhood(layer, edges.neighbourhoods, arguments.tensors, within, per_edge=per_edge)
         if per_edge:
             return out
-        result: Any = rows(out.view_as(out), edges.dst_space)
+        result: Any = made(out, edges.dst_space, self)
         return result.movedim(0, self.node_dim) if result.dim() > 1 else result
 
     def _within(self, edges: Edges, aliases: Aliases) -> Callable[[], Any]:

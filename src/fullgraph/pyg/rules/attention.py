@@ -31,10 +31,10 @@ from fullgraph.engine import (
 )
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
-from fullgraph.pyg.rules.border import inside, own
+from fullgraph.pyg.rules.border import inside, made, own
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
-from fullgraph.rows import Rows, rows
+from fullgraph.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
         if ends is None:
             return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
         attr = None if edge_attr is None else own(edge_attr, ends.edges.space)
-        return rows(inside(self, self.view, lambda: self._attend(ends, attr)), ends.edges.dst_space)
+        return made(inside(self, self.view, lambda: self._attend(ends, attr)), ends.edges.dst_space, self)
 
     def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
@@ -168,7 +168,7 @@ class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyrig
         ends = None if edge_attr is not None else self._ends(x, edge_index, None, return_attention_weights)
         if ends is None:
             return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        return rows(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space)
+        return made(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space, self)
 
     def _attend(self, ends: _Ends) -> Tensor:
         left = _projected(self, self.lin_l, ends.src)
@@ -199,7 +199,7 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
         ends = None if edge_attr is not None else self._ends(x, edge_index, None, return_attention_weights)
         if ends is None:
             return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        return rows(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space)
+        return made(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space, self)
 
     def _attend(self, ends: _Ends) -> Tensor:
         out = attend(

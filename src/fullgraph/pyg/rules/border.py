@@ -15,8 +15,9 @@ from torch.nn import Module
 from torch.overrides import TorchFunctionMode
 
 from fullgraph.pyg.streamed_rows import RowsOnDisk
-from fullgraph.rows import LooksBeyondPiece, Rows, Space, View, local
+from fullgraph.rows import LooksBeyondPiece, Rows, Space, View, local, rows
 from fullgraph.rows.alignment import at_rows
+from fullgraph.rows.once import only_once
 from fullgraph.rows.table import entered_values, tensors_in
 from fullgraph.rows.tensor import functions_off
 
@@ -88,6 +89,12 @@ class GivenOnly(TorchFunctionMode):
                 if x.requires_grad and id(x) not in self._given:
                     raise LooksBeyondPiece("its message reads a tensor that needs a gradient and is no argument of it")
         return func(*args, **(kwargs or {}))
+
+
+def made(out: Tensor, space: Space, layer: Module) -> Rows:
+    """What the engine gave ``layer`` for the rows of ``space``, rows first. It knows no second derivative."""
+    only_once(out, layer._get_name())
+    return rows(out, space)
 
 
 def plain(value: Any) -> Any:

@@ -18,9 +18,9 @@ from fullgraph.engine import DotProduct, attend
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.attention import Attending
-from fullgraph.pyg.rules.border import own
+from fullgraph.pyg.rules.border import made, own
 from fullgraph.pyg.rules.ways import can_walk
-from fullgraph.rows import Away, Rows, rows
+from fullgraph.rows import Away, Rows
 from fullgraph.rows.space import Joined, Space
 
 
@@ -47,7 +47,7 @@ class HGTConv(Attending, pyg.HGTConv):
         out = attend(scale, edges.plan, (k_all, v_all), (q_all,)).flatten(1)
         spaces = [x._space for x in q.values()]
         parts = out.split([space.num_own for space in spaces])
-        outs = {kind: rows(part, space) for kind, part, space in zip(q, parts, spaces, strict=True)}
+        outs = {kind: made(part, space, self) for kind, part, space in zip(q, parts, spaces, strict=True)}
         outs = self.out_lin({kind: gelu(x) for kind, x in outs.items() if kind in self.dst_node_types})
         for kind, x in outs.items():
             if x.size(-1) == x_dict[kind].size(-1):
