@@ -3,8 +3,6 @@
 docs/layers.md is generated from what is here.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch_geometric import nn as pyg
 from torch_geometric.nn import conv
@@ -18,7 +16,6 @@ from tests.equivalence.cases import (
     SQUARE,
     Case,
     Made,
-    bare,
     layer,
     mlp,
     of_colours,
@@ -338,14 +335,11 @@ _OTHERS: dict[type, list[Case]] = {
 CASES = {cls.__name__: cases for cls, cases in (WALKING | _OTHERS).items()}
 
 
-# Refused: how such a layer comes about, and what the refusal says of it.
-REFUSED: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
-    "CuGraphSAGEConv": (bare(conv.CuGraphSAGEConv), "a format of its own"),
-    "CuGraphGATConv": (bare(conv.CuGraphGATConv), "a format of its own"),
-    "CuGraphRGCNConv": (bare(conv.CuGraphRGCNConv), "a format of its own"),
-    "FusedGATConv": (bare(conv.FusedGATConv), "a format of its own"),
-    "GravNetConv": (bare(conv.GravNetConv), "looks for neighbours among all rows"),
-    "DynamicEdgeConv": (bare(conv.DynamicEdgeConv), "looks for neighbours among all rows"),
-    "XConv": (bare(conv.XConv), "looks for neighbours among all rows"),
-    "PANConv": (lambda: conv.PANConv(F_IN, F_OUT, 2), "powers of the whole adjacency matrix"),
+_FORMAT = "it needs the whole graph in a format of another package"
+_NEIGHBOURS = "it looks for neighbours among all rows by an operator of another package, which is refused"
+# Not compared, and why: all need packages that the tests do without.
+REFUSED = {
+    **dict.fromkeys(("CuGraphSAGEConv", "CuGraphGATConv", "CuGraphRGCNConv", "FusedGATConv"), _FORMAT),
+    **dict.fromkeys(("GravNetConv", "DynamicEdgeConv", "XConv"), _NEIGHBOURS),
+    "PANConv": "it makes a sparse matrix of the edges, for its powers, which is refused",
 }

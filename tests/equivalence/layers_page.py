@@ -9,7 +9,6 @@ from pathlib import Path
 
 import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
-from fullgraph.pyg.refused import reason_to_refuse
 from fullgraph.pyg.rules import Way
 from tests.equivalence import models, norms, splines
 from tests.equivalence.cases import GRAPHS
@@ -22,8 +21,8 @@ TEXT = """# Which layer runs how
 
 Every class that `torch_geometric.nn.conv` exports, {num_all} without `MessagePassing`. {num_compared} give the result
 of PyG on one process, outputs and all gradients, on 1, 2 and 4 ranks in float64 to nine digits, in at least two
-configurations each; {num_bounded} of them in bounded memory. The other {num_refused} are refused by name before
-training starts.
+configurations each; {num_bounded} of them in bounded memory. The other {num_refused} need other
+packages.
 
 What a layer does follows from its class and configuration alone; `fg.explain(model, data)` says it for your model. A
 layer
@@ -35,8 +34,8 @@ layer
   time, and again in backward;
 - or takes all boundary rows *all at once*, with what PyG stores per edge.
 
-The first three ways are for modes `sar` and `keep`, and need bounded memory. [Your own
-model](your-model.md#which-layers-walk) tells what else leads to the last.
+The first three ways are for modes `sar` and `keep`, and need bounded memory. To the last lead buffers or hooks within a layer's message, a message
+that looks beyond the edges that it is given, and attention weights that are asked for.
 
 ## Compared
 
@@ -44,44 +43,29 @@ model](your-model.md#which-layers-walk) tells what else leads to the last.
 
 Notes:
 
-- `EGConv` takes the largest id with an edge for the last node, and so gives isolated nodes behind it no self-loop in
-  PyG. Here every node has one.
 - Medians and quantiles work for nodes without in-edges wherever they are; PyG itself fails if the first node has
   none.
 - `SplineConv` needs pyg-lib, which the tests do without: both sides ran the kernels' plain-torch twin in its place.
 - `HypergraphConv` is compared with as many hyperedges as nodes, numbered alike: that is how a graph of one type is
   partitioned.
-- `SuperGATConv` in training needs `neg_edge_index`: negative edges that were sampled on the whole graph and partitioned
-  with it as edges of a type of their own. Its loss is the mean over all ranks.
+- `SuperGATConv` in training needs `neg_edge_index`: to sample negative edges is refused.
 - `HeteroConv`, `HANConv` and `HGTConv` are compared here with several relations on one node type, and elsewhere on
   several node types, as are bipartite layers ([graphs of several types](heterogeneous.md)).
-- `MeshCNNConv` needs the four edges of each node to follow one another in the graph that you partition, and says so
-  if they do not.
 
-## Refused
+## Not compared
 
 {refused}
 
 ## Models
 
 Every name that `torch_geometric.nn.models` exports, compared with PyG on 1, 2 and 4 ranks in float64 to nine digits:
-results, gradients of the graph's arrays and of all parameters, and buffers. Their layers run as above. The result of a
-model that scores edges has a row for each edge that a rank owns. That of a model that scores whole graphs is the same
-on all ranks.
+results, gradients of the graph's arrays and of all parameters, and buffers. Their layers run as above.
 
 {models}
 
-The others are refused, or are no models:
+The others are not compared, or are no models:
 
 {refused_models}
-
-Notes:
-
-- The losses of `GAE`, `VGAE`, `ARGA`, `ARGVA` and `LightGCN` are means over all ranks. Like `fg.mean_loss` they are
-  equal on all ranks, and each rank has its share of the gradient. Pairs without an edge must be partitioned with the
-  graph, as edges of a type of their own; to sample them a rank would need the whole graph. For the same reason the
-  losses of `SignedGCN` raise an error.
-- `LINKX` and `LightGCN` have a parameter with a row per node of the whole graph, on every rank.
 
 ## Norms
 
@@ -109,15 +93,14 @@ def layers_page() -> str:
                 by_way.setdefault(way, []).append(name)
             compared += [f"| `{layer}` | {'; '.join(names)} | {way} |" for way, names in by_way.items()]
         normed = [
-            f"| `{norm}` | {'; '.join(case.name for case in cases)} | {_reads(cases[0].build(), graphs['awkward'])} |"
-            for norm, cases in sorted(norms.CASES.items())
+            f"| `{norm}` | {'; '.join(case.name for case in cases)} |" for norm, cases in sorted(norms.CASES.items())
         ]
         modelled = [
             f"| `{model}` | {'; '.join(case.name for case in cases)} | {cases[0].rows} |"
             for model, cases in sorted(models.CASES.items())
         ]
-        reasons = {name: reason_to_refuse(build()) for name, (build, _) in models.REFUSED.items()} | models.FUNCTIONS
-        refused = [f"| `{layer}` | {reason_to_refuse(build())} |" for layer, (build, _) in sorted(REFUSED.items())]
+        reasons = models.REFUSED | models.FUNCTIONS
+        refused = [f"| `{layer}` | {reason} |" for layer, reason in sorted(REFUSED.items())]
     return TEXT.format(
         num_all=len(CASES) + len(REFUSED),
         num_compared=len(CASES),
@@ -129,17 +112,13 @@ def layers_page() -> str:
         refused_models="\n".join(
             ["| name | because |", "| --- | --- |", *(f"| `{name}` | {why} |" for name, why in sorted(reasons.items()))]
         ),
-        norms="\n".join(["| norm | configurations | reads |", "| --- | --- | --- |", *normed]),
+        norms="\n".join(["| norm | configurations |", "| --- | --- |", *normed]),
     )
 
 
 def _ways(module, data) -> str:
-    layers = [layer for layer in explained_layers(module, data) if layer.way is not Way.ROW_WISE]
+    layers = explained_layers(module, data)
     return ", ".join(dict.fromkeys(f"{layer.way.value}: {layer.why}" for layer in layers))
-
-
-def _reads(module, data) -> str:
-    return next((layer.why for layer in explained_layers(module, data)), "a row alone")
 
 
 def _is_bounded(ways: str) -> bool:

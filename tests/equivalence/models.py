@@ -402,21 +402,18 @@ _WHOLE = (
     "it chooses among all rows",
     "it looks for neighbours among all positions",
 )
-REFUSED: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
-    "Node2Vec": (bare(models.Node2Vec), "it walks over the whole graph"),
-    "MetaPath2Vec": (bare(models.MetaPath2Vec), "it walks over the whole graph"),
-    "DeepGraphInfomax": (bare(models.DeepGraphInfomax), _WHOLE[0]),
-    "GraphUNet": (lambda: models.GraphUNet(F_IN, 8, 4, depth=2), _WHOLE[1]),
-    "SchNet": (bare(models.SchNet), _WHOLE[2]),
-    "DimeNet": (bare(models.DimeNet), _WHOLE[2]),
-    "DimeNetPlusPlus": (bare(models.DimeNetPlusPlus), _WHOLE[2]),
-    "GNNFF": (bare(models.GNNFF), _WHOLE[2]),
-    "ViSNet": (bare(models.ViSNet), _WHOLE[2]),
-    "GPSE": (bare(models.GPSE), "it adds a node to each graph"),
-    "GPSENodeEncoder": (bare(models.GPSENodeEncoder), "it takes what GPSE precomputed"),
-    "TGNMemory": (bare(models.TGNMemory), "it takes events in time"),
-    "RENet": (bare(models.RENet), "it takes events in time"),
-    "LPFormer": (bare(models.LPFormer), "it multiplies rows of the whole adjacency matrix"),
+_WALKS = "it walks over the whole graph by an operator of another package, which is refused"
+_MOLECULES = "it looks for neighbours among all positions by an operator of another package, which is refused"
+_EVENTS = "it takes events in time, not a graph"
+REFUSED = {
+    **dict.fromkeys(("Node2Vec", "MetaPath2Vec"), _WALKS),
+    **dict.fromkeys(("SchNet", "DimeNet", "DimeNetPlusPlus", "GNNFF", "ViSNet"), _MOLECULES),
+    **dict.fromkeys(("TGNMemory", "RENet"), _EVENTS),
+    "DeepGraphInfomax": "not compared as a model; see tests/programs",
+    "GraphUNet": "it multiplies sparse matrices of the edges, which is refused",
+    "GPSE": "it adds a node to each graph",
+    "GPSENodeEncoder": "it takes what GPSE precomputed on whole graphs",
+    "LPFormer": "it multiplies rows of the whole adjacency matrix",
 }
 FUNCTIONS = dict.fromkeys(
     ("to_captum_model", "to_captum_input", "captum_output_to_dicts"),

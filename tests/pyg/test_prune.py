@@ -44,6 +44,10 @@ class Checkpointed(Plain):
         return self.second(checkpoint(self.first, x, edge_index, use_reentrant=False), edge_index)
 
 
+def _pooled(rows: Any, x: Any, edge_index: Any) -> Any:
+    return rows + pyg.global_mean_pool(rows, None)
+
+
 class Weighing(Plain):
     def forward(self, x: Any, edge_index: Any) -> Any:
         rows, _ = self.first(x, edge_index, return_attention_weights=True)
@@ -68,6 +72,7 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "another layer": (lambda: Plain(pyg.ClusterGCNConv(6, 6)), r"first \(ClusterGCNConv\): it does not walk"),
     "a readout": (lambda: Reading(), r"readout \(MeanAggregation\): it reads all rows"),
     "pooling": (lambda: Plain(between=_pooled), "asks for something of all rows"),
+    "another aggregation": (lambda: Plain(pyg.GCNConv(6, 6, aggr="max")), "neither a sum nor a mean: GCNConv"),
     "attention weights": (lambda: Weighing(pyg.GATConv(6, 6)), "it is asked for its attention weights: GATConv"),
     "reversed": (
         lambda: Plain(pyg.SAGEConv(6, 6, flow="target_to_source")),
@@ -78,7 +83,10 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
         "rows of sources and rows of destinations: SAGEConv",
     ),
     "chosen rows": (lambda: Plain(between=lambda rows, x, edge_index: rows[:-1]), "asks for something of all rows"),
-    "in place": (lambda: Plain(between=lambda rows, x, edge_index: x.add_(rows)), r"add_ would change the number of rows"),
+    "in place": (
+        lambda: Plain(between=lambda rows, x, edge_index: x.add_(rows)),
+        r"add_ would change the number of rows",
+    ),
     "reading the index": (
         lambda: Plain(between=lambda rows, x, edge_index: rows[edge_index[0]]),
         "stands for other edges in each layer",
@@ -251,9 +259,7 @@ def test_a_trained_norm_is_not_refused_in_evaluation(path):
     model.eval()
     pruned = fg.prune(data, data.train_mask, 2)
     whole = model(data.x, data.edge_index)[data.train_mask]
-    torch.testing.assert_close(
-        fg.gather(model(pruned.x, pruned.edge_index)), fg.gather(whole), rtol=1e-10, atol=1e-12
-    )
+    torch.testing.assert_close(fg.gather(model(pruned.x, pruned.edge_index)), fg.gather(whole), rtol=1e-10, atol=1e-12)
 
 
 def test_the_edges_of_a_level_are_kept_in_four_bytes_an_end(path):

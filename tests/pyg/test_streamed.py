@@ -12,9 +12,9 @@ from torch_geometric.data import HeteroData
 from torch_geometric.nn import GraphSAGE, HeteroConv, SAGEConv
 
 import fullgraph as fg
-from fullgraph.engine import StreamedRows
 from fullgraph.errors import FullgraphError, GraphFormatError, InputError, UnsupportedOperation
 from fullgraph.graph import Graph
+from fullgraph.pyg.streamed_rows import RowsOnDisk
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -31,58 +31,101 @@ def x(path):
     return fg.open(path, stream=("x",)).x
 
 
-def test_the_features_look_like_a_tensor_and_the_rest_is_in_memory(path):
+def test_the_features_look_like_rows_and_the_rest_is_in_memory(path):
     data, whole = fg.open(path, stream=("x",)), awkward_graph()
-    assert isinstance(data.x, StreamedRows)
+    assert isinstance(data.x, RowsOnDisk)
     assert (data.num_features, data.num_nodes, len(data.x)) == (NUM_FEATURES, NUM_NODES, NUM_NODES)
     assert (data.x.shape, data.x.dtype, data.x.requires_grad) == ((NUM_NODES, NUM_FEATURES), torch.float64, False)
-    assert type(data.y) is torch.Tensor
-    assert torch.equal(data.y, whole.y[data.node_ids])
-    assert repr(data.x) == "StreamedRows(x, shape=[67, 6], dtype=torch.float64)"
+    assert torch.equal(fg.gather(data.y), whole.y)
+    assert repr(data.x) == "RowsOnDisk(x, shape=[67, 6], dtype=torch.float64)"
 
 
-def test_chosen_rows_are_read(path, x):
-    whole = awkward_graph().x[fg.open(path).node_ids]
+def chosen_rows(world: fg.World, path: str) -> None:
+    x, whole = fg.open(path, world, stream=("x",)).x, awkward_graph().x
     chosen = torch.tensor([66, 3, 3, 40, -1])
     mask = torch.arange(NUM_NODES) % 3 == 0
-    assert torch.equal(x[chosen], whole[chosen])
-    assert torch.equal(x[mask], whole[mask])
-    assert torch.equal(x[5:60], whole[5:60])
-    assert torch.equal(x.index_select(0, chosen[:4]), whole[chosen[:4]])
-    assert x[mask & False].shape == (0, NUM_FEATURES)
-    assert torch.equal(x.float()[chosen], whole.float()[chosen])
-
-
-def test_pruning_reads_the_rows_that_are_left(path):
-    data = fg.open(path, stream=("x",))
-    mask = torch.arange(NUM_NODES) == 3
-    pruned, wanted = fg.prune(data, mask, 1), fg.prune(fg.open(path), mask, 1)
-    assert 0 < len(pruned.x) < NUM_NODES
-    assert torch.equal(pruned.x, wanted.x)
-
-
-def test_linear_functions_of_the_rows(path, x):
-    whole, matrix = fg.open(path).x, torch.randn(NUM_FEATURES, 3, dtype=torch.float64)
+    assert x.shape == whole.shape
+    assert repr(x) == "RowsOnDisk(x, shape=[67, 6], dtype=torch.float64)"
     for got, wanted in (
-        (x @ matrix, whole @ matrix),
-        (torch.mm(x, matrix), whole @ matrix),
-        (F.linear(2 * x + x, matrix.t()), 3 * whole @ matrix),
-        (x.float() @ matrix.float(), whole.float() @ matrix.float()),
+        (x[chosen], whole[chosen]),
+        (x[mask], whole[mask]),
+        (x[fg.open(path, world).y > 1], whole[awkward_graph().y > 1]),
+        (x[5:60], whole[5:60]),
+        (x[::7], whole[::7]),
+        (x[:], whole),
+        (x.index_select(0, chosen[:4]), whole[chosen[:4]]),
+        (x.float()[chosen], whole.float()[chosen]),
+        ((x / 2)[mask], whole[mask] / 2),
     ):
-        torch.testing.assert_close(got, wanted)
+        assert torch.equal(fg.gather(got), wanted)
+    assert x[mask & False].shape == (0, NUM_FEATURES)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_chosen_rows_are_read(path, num_ranks):
+    run_ranks(num_ranks, chosen_rows, path)
+
+
+def pruned_rows(world: fg.World, path: str) -> None:
+    data, wanted, mask = fg.open(path, world, stream=("x",)), fg.open(path, world), torch.arange(NUM_NODES) == 3
+    few, all_rows = fg.prune(data, mask, 1), fg.prune(data, ~mask, 1)
+    assert 0 < len(few.x) < NUM_NODES
+    assert torch.equal(fg.gather(few.x), fg.gather(fg.prune(wanted, mask, 1).x))
+    assert isinstance(all_rows.x, RowsOnDisk)
+    torch.manual_seed(1)
+    model = fg.prepare(GraphSAGE(NUM_FEATURES, 4, 1, NUM_CLASSES).double(), data)
+    for graph, chosen in ((few, mask), (all_rows, ~mask)):
+        for x in (graph.x, data.x, wanted.x):
+            out, whole = model(x, graph.edge_index), model(wanted.x, wanted.edge_index)[chosen]
+            torch.testing.assert_close(fg.gather(out), fg.gather(whole))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_pruning_reads_the_rows_that_are_left(path, num_ranks):
+    run_ranks(num_ranks, pruned_rows, path)
+
+
+def functions_of_rows(world: fg.World, path: str) -> None:
+    x, whole, matrix = fg.open(path, world, stream=("x",)).x, awkward_graph().x, torch.randn(NUM_FEATURES, 3).double()
+    columns = torch.arange(NUM_FEATURES) / 10
+    for of in (
+        lambda x: x,
+        lambda x: x.float().double(),
+        lambda x: 2 * x + x,
+        lambda x: (x + 1) * x,
+        lambda x: F.relu(x - columns),
+        lambda x: x / x.sum(-1, keepdim=True).clamp(min=1),
+        lambda x: x.abs() / x.norm(dim=1, keepdim=True),
+        lambda x: F.normalize(x).clamp(max=0.5) * columns,
+        lambda x: F.dropout(x, 0.5, training=False).log1p().nan_to_num(),
+    ):
+        wanted = of(whole) @ matrix
+        for product in (of(x) @ matrix, torch.mm(of(x), matrix), F.linear(of(x), matrix.t())):
+            torch.testing.assert_close(fg.gather(product), wanted, rtol=1e-6, atol=1e-6)
+    sums = x.sum(-1, keepdim=True)
+    assert sums.shape == (NUM_NODES, 1)
+    torch.testing.assert_close(fg.gather(sums[:]), whole.sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_functions_of_single_rows_and_a_matrix(path, num_ranks):
+    run_ranks(num_ranks, functions_of_rows, path)
 
 
 REFUSED = {
     "torch.Tensor.mean": lambda x: x.mean(),
+    "torch.Tensor.sum": lambda x: x.sum(0, keepdim=True),
     "torch.Tensor.__getitem__": lambda x: x[:, 0],
-    "torch.Tensor.add": lambda x: x + 1,
-    "torch.Tensor.mul": lambda x: x * x,
-    "torch.nn.functional.relu": F.relu,
-    "torch.nn.functional.dropout": lambda x: F.dropout(x, 0.5),
+    "torch.Tensor.add": lambda x: x + torch.ones(NUM_NODES, 1),
+    "torch.Tensor.mul": lambda x: x * x[:],
+    "torch.Tensor.gt": lambda x: x > 0,
+    "torch.Tensor.add_": lambda x: x.add_(1),
+    "torch.Tensor.softmax": lambda x: x.softmax(0),
     "torch.cat": lambda x: torch.cat([x, x]),
     "torch.Tensor.requires_grad_": lambda x: x.requires_grad_(),
     "torch.Tensor.numpy": lambda x: x.numpy(),
     "torch.Tensor.to": lambda x: x.to("meta"),
+    "aten.alias.default": lambda x: fg.gather(x),
 }
 
 
@@ -95,10 +138,10 @@ def test_what_needs_all_rows_is_refused_by_name(x, name):
 
 def layer_refusal(world: fg.World, path: str):
     data = fg.open(path, world, stream=("x",))
-    model, _ = fg.prepare(GraphSAGE(NUM_FEATURES, 4, 1, NUM_CLASSES, aggr="max").double(), None, data)
+    model = fg.prepare(GraphSAGE(NUM_FEATURES, 4, 1, NUM_CLASSES, aggr="max").double(), data)
     with pytest.raises(UnsupportedOperation, match="this operation needs x in memory"):
         model(data.x, data.edge_index)
-    model, _ = fg.prepare(GraphSAGE(NUM_FEATURES, 4, 1, NUM_CLASSES), None, data)
+    model = fg.prepare(GraphSAGE(NUM_FEATURES, 4, 1, NUM_CLASSES), data)
     with pytest.raises(UnsupportedOperation, match=r"dtype torch.float32 cannot take the streamed x"):
         model(data.x, data.edge_index)
 
@@ -159,11 +202,11 @@ def test_half_precision_on_disk_is_the_rounded_features(tmp_path, dtype):
     assert stored.manifest.node_types["node"].arrays["x"].dtype == dtype
     rounded = whole.x.to(getattr(torch, dtype))
     in_memory, streamed = fg.open(tmp_path / "half.fg"), fg.open(tmp_path / "half.fg", stream=("x",))
-    assert torch.equal(in_memory.x, rounded[in_memory.node_ids])
+    assert torch.equal(fg.gather(in_memory.x), rounded)
     assert streamed.x.dtype == torch.float32
-    assert torch.equal(streamed.x[:], rounded[in_memory.node_ids].float())
+    assert torch.equal(fg.gather(streamed.x[:]), rounded.float())
     matrix = torch.randn(NUM_FEATURES, 4)
-    torch.testing.assert_close(streamed.x @ matrix, in_memory.x.float() @ matrix)
+    torch.testing.assert_close(fg.gather(streamed.x @ matrix), fg.gather(in_memory.x.float() @ matrix))
 
 
 def test_features_that_a_dtype_does_not_hold(tmp_path):
@@ -191,11 +234,10 @@ def hetero(world: fg.World, path: str, stream: tuple[str, ...]):
     torch.manual_seed(1)
     widths = {"paper": 5, "author": 3}
     convs = {r: SAGEConv((widths[r[0]], widths[r[2]]), 4) for r in data.edge_types}
-    layer, _ = fg.prepare(HeteroConv(convs), None, data)
+    layer = fg.prepare(HeteroConv(convs), data)
     out = layer({t: data[t].x for t in data.node_types}, data.edge_index_dict)
     sum(rows.square().sum() for rows in out.values()).backward()
-    gradients = [world.all_reduce(p.grad) for p in layer.parameters()]
-    return [fg.gather_rows(out[t], data, t) for t in data.node_types], gradients
+    return [fg.gather(out[t].detach()) for t in data.node_types], [p.grad for p in layer.parameters()]
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])
@@ -232,11 +274,12 @@ def losses(data, world: fg.World) -> list[float]:
     torch.manual_seed(0)
     model = GraphSAGE(data.num_features, 8, 2, data.num_classes).to(data.x.dtype)
     optimizer = torch.optim.Adam(model.parameters())
-    fg.prepare(model, optimizer, data)
+    fg.prepare(model, data)
     losses = []
     for _ in range(2):
         optimizer.zero_grad()
-        loss = fg.mean_loss(F.cross_entropy, model(data.x, data.edge_index), data.y, data.train_mask, data)
+        out = model(data.x, data.edge_index)
+        loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

@@ -151,12 +151,19 @@ def _gradients(outputs: list[Tensor], given: Bound) -> tuple[Gradients, Gradient
     """First and second gradients of the arguments, ``({}, {})`` if there are none; an error has the name ""."""
     if not given.leaves or not any(x.requires_grad for x in outputs):
         return {}, {}
-    leaves = list(given.leaves.values())
+    leaves, loss = list(given.leaves.values()), _loss(outputs)
+    refusal = None
     try:
-        grads = torch.autograd.grad(_loss(outputs), leaves, create_graph=True, allow_unused=True)
+        try:
+            grads = torch.autograd.grad(loss, leaves, create_graph=True, retain_graph=True, allow_unused=True)
+        except UnsupportedOperation as error:  # there is no second derivative
+            refusal = error
+            grads = torch.autograd.grad(loss, leaves, allow_unused=True)
     except (*TORCHS, AssertionError) as error:
         return {"": error}, {}
     first: Gradients = {name: _alone(g) for name, g in zip(given.leaves, grads, strict=True)}
+    if refusal is not None:
+        return first, {"": refusal}
     again = [_as(g, given.places[name]) for name, g in zip(given.leaves, grads, strict=True) if g is not None]
     if not any(g.requires_grad for g in again):
         return first, {}

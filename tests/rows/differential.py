@@ -269,7 +269,7 @@ def _gradients_differ(
     if "" in ones:
         return ""  # torch has none
     if "" in others:
-        return f"{what}: {others['']!r}"
+        return "" if isinstance(others[""], UnsupportedOperation) else f"{what}: {others['']!r}"
     found = []
     for name, one in ones.items():
         other = others.get(name)

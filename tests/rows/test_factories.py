@@ -188,14 +188,15 @@ def _check_backward(world: World) -> None:
         assert torch.equal(gather(noise[0]), gather(noise[1]))
         assert is_rows(noise[1])
         assert is_rows(seen[0])
-        given = gather(x.grad)
+        given = x.grad
+        assert given is not None
         x.grad = None
         (2 * (x * noise[0]).tanh()).sum().backward()
-        torch.testing.assert_close(gather(x.grad), given)
+        torch.testing.assert_close(gather(x.grad), gather(given))
     y = torch.ones(3, requires_grad=True)
     (grad,) = torch.autograd.grad((y * y).sum(), y)
     torch.autograd.backward([(y * y).sum()])
-    assert torch.equal(grad, y.grad)
+    assert torch.equal(grad, y.grad)  # pyright: ignore[reportArgumentType]
     torch.autograd.grad((y * y), y, torch.eye(3), is_grads_batched=True)
 
 
@@ -211,7 +212,8 @@ def test_entered_once_and_leaves_others_alone() -> None:
         enter_global_view()
         assert len(_get_current_function_mode_stack()) == before + 1
         ones = torch.ones(2, 3)
-        assert float(F.l1_loss(ones, 0 * ones, weight=3 * ones, reduction="sum")) == 18  # which torch itself forgets
+        settings = {"weight": 3 * ones, "reduction": "sum"}
+        assert float(F.l1_loss(ones, 0 * ones, **settings)) == 18  # whose weight torch itself does not hand over
         assert F.l1_loss(ones, 0 * ones) == 1
         with torch.device("meta"):
             assert torch.zeros(3).device.type == "meta"

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from fullgraph.comm import World
-from fullgraph.rows.tensor import space_of
+from fullgraph.rows import LooksBeyondPiece
+from fullgraph.rows.tensor import local, rows, space_of
 from tests.ranks import run_ranks
 from tests.rows.comparing import Case, Data, differences, not_raised, rows_of
 
@@ -34,7 +35,7 @@ CASES: dict[str, Case] = {
     "columns": lambda d: (
         torch.cat([d.x, d.y], 1),
         torch.cat((d.X, d.y), dim=-1),
-        torch.concat([d.y, d.y], **{"axis": 1}),
+        torch.concat([d.y, d.y], 1),
     ),
     "columns of matrices": lambda d: (torch.cat([d.c, d.c]), torch.concatenate([d.b, d.X[:, None]], dim=1)),
     "nothing": lambda d: (torch.cat([torch.empty(0), d.x], 1), torch.cat([torch.empty(0), d.x])),
@@ -95,6 +96,23 @@ def _compare(world: World) -> list[str]:
     return differences(world, _data(), N, CASES)
 
 
+def _pieces(world: World) -> list[str]:
+    """Beside each other, pieces are joined; what is made of their rows would be taken for what is made of all."""
+    x = rows_of(world, _data(), N).x
+    own = min(1, x._space.num_own)
+    part = rows(local(x)[:own], x._space.piece(slice(0, own), own))
+    assert tuple(torch.cat([part, x], 1).shape) == (N, 8)
+    for longer in (
+        lambda: torch.cat([part, part]),
+        lambda: part.split(3),
+        lambda: part.view(-1),
+        lambda: part.repeat(2, 1),
+    ):
+        with pytest.raises(LooksBeyondPiece):
+            longer()
+    return []
+
+
 def _refuse(world: World) -> list[str]:
     return (
         not_raised(world, _data(), N, REFUSED)
@@ -114,6 +132,6 @@ def _spaces(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("num_ranks", [1, 3])
-@pytest.mark.parametrize("check", [_compare, _refuse, _spaces])
+@pytest.mark.parametrize("check", [_compare, _refuse, _spaces, _pieces])
 def test_joined_and_split_are_those_of_one_process(check, num_ranks: int) -> None:
     assert run_ranks(num_ranks, check) == [[]] * num_ranks

@@ -54,7 +54,7 @@ CASES: dict[str, Case] = {
     "view of entries": lambda d: (d.x.view(-1), d.x.view(-1, 2), d.b.reshape(N * 2, 3), d.c.reshape(2, -1)),
     "and back": lambda d: (d.x.view(-1).relu().view(N, 4), d.x.view(-1, 2).view(-1, 4), d.x.view(-1).view(-1, 2)),
     "entries meet": lambda d: (d.x.view(-1) * d.flat, d.x.view(-1) + d.X.view(-1), d.x.view(-1, 2).view(-1) * d.flat),
-    "rows after columns": lambda d: d.x.T.reshape(-1),
+    "rows after columns": lambda d: (d.x.T.reshape(-1), d.x.T.reshape(-1).view(4, N), d.v.repeat(6).view(2, 3, N)),
     "view of a kind": lambda d: d.i.view(torch.float64).view(torch.int64),
     "view_as": lambda d: (d.x.view_as(d.X), d.flat.view_as(d.x), d.X.reshape_as(d.x) * 2, d.b.reshape_as(d.b)),
     "flatten": lambda d: (

@@ -19,7 +19,6 @@ from fullgraph.bench.training import RankUse, watch
 from fullgraph.comm.launch import launch
 from fullgraph.datasets import load
 from fullgraph.graph import NODE
-from fullgraph.pyg.prune import prune
 from fullgraph.train.memory import PeakMemory
 
 LABELLED = 0.01
@@ -159,7 +158,7 @@ def train_rank(path: Path, prunes: bool, dtype: torch.dtype, hidden: int, num_la
         data.x = data.x.to(dtype)
         mask = labelled(data)
         memory, start = PeakMemory(world.device), time.perf_counter()
-        graph: Any = prune(data, mask, num_layers) if prunes else data
+        graph: Any = fg.prune(data, mask, num_layers) if prunes else data
         rows = graph.rows_by_level[1:] if prunes else (int(data.num_nodes),) * num_layers
         mask = graph.mask if prunes else mask
         seconds = time.perf_counter() - start

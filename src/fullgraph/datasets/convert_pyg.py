@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.storage import NodeStorage
+from torch_geometric.utils import is_torch_sparse_tensor, to_edge_index
 
 from fullgraph.errors import InputError
 from fullgraph.graph.check import MASKS, ids_as_int64
@@ -103,11 +104,19 @@ def _are_ids(key: str, value: Any, num_nodes: int) -> bool:
 
 def _edges(items: Iterable[tuple[str, Any]], what: str) -> Edges:
     tensors = dict(items)
-    edge_index = tensors.pop("edge_index", None)
+    edge_index, adj_t = tensors.pop("edge_index", None), tensors.pop("adj_t", None)
+    if edge_index is None and is_torch_sparse_tensor(adj_t):
+        (dst, src), weight = to_edge_index(adj_t)  # what ToSparseTensor made of the edges
+        if not bool((weight == 1).all()):
+            raise InputError(
+                f"adj_t of {what} has weights; partition edge_index and edge_weight, without ToSparseTensor, and give "
+                f"layers both: {list(adj_t.shape)}"
+            )
+        edge_index = torch.stack([src, dst])
     if not isinstance(edge_index, torch.Tensor):
         raise InputError(
-            f"{what} needs an edge_index, an integer tensor [2, num_edges] (undo ToSparseTensor, which leaves adj_t "
-            f"instead): {type(edge_index).__name__}"
+            f"{what} needs an edge_index, an integer tensor [2, num_edges], or an adj_t that ToSparseTensor made without "
+            f"weights: {type(edge_index).__name__}"
         )
     index = _to_numpy(edge_index)
     if index.ndim != 2 or len(index) != 2:

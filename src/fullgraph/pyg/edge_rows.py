@@ -14,6 +14,7 @@ from torch import Tensor
 from fullgraph.pyg.edges import Edges, settled
 from fullgraph.rows import Here, Rows, Space, local, rows
 from fullgraph.rows.alignment import at_rows
+from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.table import mapped, name_of
 from fullgraph.rows.tensor import functions_off
@@ -264,3 +265,6 @@ _MEANINGS: dict[str, Callable[..., Any]] = {
     "cat": _cat,
     "concat": _cat,
 }
+
+never_trace(EdgeRows)
+never_trace(EndRows)

@@ -46,6 +46,15 @@ class RankGraph:
         return self
 
 
+class WholeGraph(Data):
+    """A PyG `Data` that scripts may ask for ``adj_t``, which `ToSparseTensor` makes of ``edge_index``."""
+
+    @property
+    def adj_t(self) -> Any:
+        """The edges under another name, so that ``model(data.x, data.adj_t)`` runs."""
+        return self._store.get("adj_t", self.edge_index)
+
+
 def remember_graph(data: BaseData, graph: RankGraph) -> None:
     """Note that ``data`` is of ``graph``; copies of it are too."""
     data.__dict__["_rank_graph"] = graph

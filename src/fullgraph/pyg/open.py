@@ -19,7 +19,7 @@ from fullgraph.errors import GraphMismatch
 from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
-from fullgraph.pyg.graph import RankGraph, remember_graph
+from fullgraph.pyg.graph import RankGraph, WholeGraph, remember_graph
 from fullgraph.pyg.node_rows import check_streamed, read_parts
 from fullgraph.pyg.streamed_rows import with_space
 from fullgraph.rows import Space, View, rows
@@ -200,7 +200,7 @@ def _data_of(share: _Share, world: World, config: EngineConfig) -> Any:
         for kind, ids in share.node_ids.items()
     }
     homogeneous = tuple(nodes) == (NODE,) and tuple(share.edges) == (EDGE,)
-    data: Any = Data() if homogeneous else HeteroData()
+    data: Any = WholeGraph() if homogeneous else HeteroData()
     edges = {}
     for relation, given in share.edges.items():
         store = data if homogeneous else data[relation]

@@ -69,9 +69,7 @@ def prune(data: BaseData, mask: Tensor, num_layers: int, *, batch_norm: PrunedNo
         raise InputError(f"batch_norm must be one of {', '.join(PRUNED_NORMS)}: {batch_norm!r}")
     graph.world.agree("arguments of fullgraph.prune", (num_layers, batch_norm))
     wanted = _wanted(mask, nodes)
-    levels = Levels.of(
-        edges_of(data.edge_index, nodes, nodes), wanted, num_layers, is_exact=batch_norm == "refuse"
-    )
+    levels = Levels.of(edges_of(data.edge_index, nodes, nodes), wanted, num_layers, is_exact=batch_norm == "refuse")
     first, last = levels.spaces[0], levels.spaces[-1]
     if not last.num_rows:
         raise InputError("fullgraph.prune needs a node whose output is wanted, but the mask chooses none")

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import EdgeRows
@@ -13,7 +12,7 @@ from fullgraph.rows import Rows
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.table import name_of
 
-_ITSELF = frozenset("to clone contiguous cpu cuda long detach pin_memory __deepcopy__".split())
+_ITSELF = frozenset(["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"])
 
 
 class PrunedEdges(EdgeRows):

@@ -98,6 +98,7 @@ _ALONG_COLUMNS = {
     "normalize": "input p dim",
 }
 
+
 def _is_within_rows(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether each row of the result follows from the same row alone, and from numbers that every rank has."""
     x = args[0] if args else None
@@ -105,7 +106,7 @@ def _is_within_rows(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         given = named(args, kwargs, _ALONG_COLUMNS[name])
         dim = given.get("dim", 1 if name == "normalize" else None)
         return dims_of(x, dim) == (1,) and (name == "normalize" or bool(given.get("keepdim")))
-    writes = name.endswith("_") and not name.endswith("__") or name.startswith("__i") and name != "__invert__"
+    writes = (name.endswith("_") and not name.endswith("__")) or (name.startswith("__i") and name != "__invert__")
     others = [x for x in tensors_in((args, kwargs)) if not isinstance(x, RowsOnDisk)]
     is_by_row = any(x.requires_grad or (x.dim() > 1 and x.shape[-2] != 1) for x in others)
     return not (writes or is_by_row or kwargs.get("out") is not None) and meaning_if_pointwise(name) is not None

@@ -9,5 +9,12 @@ import torch._dynamo.trace_rules
 
 from fullgraph.rows.tensor import Rows
 
-torch._dynamo.config.nontraceable_tensor_subclasses.add(Rows)
+
+
+def never_trace(rows: type[Rows]) -> None:
+    """Tell Dynamo of a class of `Rows`; of each by itself."""
+    torch._dynamo.config.nontraceable_tensor_subclasses.add(rows)
+
+
+never_trace(Rows)
 torch._dynamo.trace_rules.add(__name__.partition(".")[0])

@@ -74,11 +74,13 @@ def _check_channels(name: str, input: Tensor, by_channel: dict[str, Tensor | Non
     """Refuse rows anywhere but in the input, and there as channels.
 
     Raises:
-        RuntimeError: if something has not an entry for each channel, as in torch.
+        RuntimeError: if something has not an entry for each channel, or a statistic needs a gradient, as in torch.
     """
     if not is_rows(input) or dim_of(input) == 1 or any(map(is_rows, by_channel.values())):
         refuse(name, "takes rows only as its input, and not as channels")
     for what, value in by_channel.items():
+        if value is not None and what.startswith("running") and value.requires_grad and torch.is_grad_enabled():
+            raise RuntimeError(f"{name} is not differentiable with respect to {what}")
         if value is not None and value.numel() != input.size(1):
             raise RuntimeError(f"{what} should contain {input.size(1)} elements not {value.numel()}")
 

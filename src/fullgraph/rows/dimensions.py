@@ -118,7 +118,10 @@ def _diff(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def _trapezoid(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     names = ("input", "abscissa")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
-    given = {{"y": "input", "x": "abscissa"}.get(name, name): value for name, value in given.items()}
+    given = {{"y": "input", "x": "abscissa", "axis": "dim"}.get(name, name): value for name, value in given.items()}
+    abscissa = given.get("abscissa")
+    if isinstance(abscissa, Tensor) and abscissa.dim() > 1 and 1 in abscissa.shape:
+        refuse(func, "of an abscissa that is the same for all rows or columns")
     return _of_neighbours(func, args, kwargs, given)
 
 

@@ -118,7 +118,7 @@ def _dropout_of_features(func: Any, args: Any, kwargs: Any) -> Tensor:
     """Whole channels: the second dimension, or the first where there is no batch."""
     given = named(args, kwargs, "input p training inplace")
     x, p = given["input"], _chance(func, given)
-    if x.dim() < 2 or (func is F.dropout1d and x.dim() > 3):
+    if (x.dim() < 2 and (p > 0 or func is F.dropout1d)) or (func is F.dropout1d and x.dim() > 3):
         raise RuntimeError(f"{func.__name__} does not take an input of {x.dim()} dimensions")
     if p == 0:
         return x
@@ -212,12 +212,14 @@ def _normal(func: Any, args: Any, kwargs: Any) -> Tensor:
 
 @meaning("rrelu rrelu_")
 def _rrelu(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input lower upper training inplace")
+    fifth = "inplace" if func is F.rrelu else "generator"
+    given = named(args, kwargs, f"input lower upper training {fifth}")
     check_no_generator(func, given)
     x, lower, upper = given["input"], given.get("lower", 1 / 8), given.get("upper", 1 / 3)
     torch.rrelu(local(x).detach().new_zeros(1), lower, upper)  # says what it does not take, and draws nothing
     slope = _between(_like(x, keyed_uniform), lower, upper) if given.get("training") else (lower + upper) / 2
-    return _put(x, local(x) * torch.where(local(x).detach() <= 0, slope, 1.0), _writes(func, given))
+    slope = torch.where(local(x).detach() <= 0, slope, 1.0).to(x.dtype)
+    return _put(x, local(x) * slope, _writes(func, given))
 
 
 # -- numbers into rows

@@ -7,8 +7,8 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -71,13 +71,30 @@ def weight_of_l1_loss() -> Tensor | None:
     return None if frame is None else frame.f_locals["weight"]
 
 
+class _Like(NamedTuple):
+    """What is known of a tensor without its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
 def _check(func: Callable[..., Any], given: Arguments) -> None:
-    """Raise torch's own error where shapes do not fit, on all ranks; local ones may fit by chance."""
+    """Raise torch's own error where the whole graph's shapes do not fit, on all ranks; local ones may fit by chance."""
+    likes = {name: _Like(_shape(x), x.dtype) if isinstance(x, Tensor) else x for name, x in given.items()}
+    _check_once(func, tuple(likes.items()))
 
-    def without_memory(x: Tensor) -> Tensor:
-        return torch.empty(global_shape(x) if isinstance(x, Rows) else x.shape, dtype=x.dtype, device="meta")
 
-    func(**{k: without_memory(x) if isinstance(x, Tensor) else x for k, x in given.items()}, reduction="none")
+@lru_cache(maxsize=256)
+def _check_once(func: Callable[..., Any], given: tuple[tuple[str, Any], ...]) -> None:
+    """A loss without numbers takes torch a millisecond, and the first one a second."""
+    arguments = {
+        name: torch.empty(x.shape, dtype=x.dtype, device="meta") if isinstance(x, _Like) else x for name, x in given
+    }
+    func(**arguments, reduction="none")
+
+
+def _shape(x: Tensor) -> tuple[int, ...]:
+    return tuple(map(int, global_shape(x) if isinstance(x, Rows) else x.shape))
 
 
 def _cut(x: Any, space: Space, dim: int) -> Any:
@@ -141,13 +158,12 @@ def _by_entry(func: Callable[..., Any], given: Arguments, reduction: str) -> Ten
     dim = max(x.dim() for x in tensors_in(own)) - right
     if space.view.is_alone:
         return _alone(func, own, space, dim, reduction)
-    _check(func, given)
+    if len(set(map(_shape, tensors_in(given)))) > 1:
+        _check(func, given)
     losses = func(**own, reduction="none")
     if reduction != "batchmean":
         return _reduced(losses, space, dim, reduction)
-    first = given["input"]
-    length = global_shape(first)[0] if isinstance(first, Rows) else first.shape[0]
-    return _reduced(losses, space, dim, "sum") / length
+    return _reduced(losses, space, dim, "sum") / _shape(given["input"])[0]
 
 
 def _by_row(func: Callable[..., Any], given: Arguments, reduction: str) -> Tensor:
@@ -182,7 +198,10 @@ def _by_class(func: Callable[..., Any], given: Arguments, reduction: str) -> Ten
     dim_of_loss = max(dim - 1, 0)
     if space.view.is_alone:
         return _alone(func, own, space, dim_of_loss, reduction)
-    _check(func, given)
+    of_scores, of_target, weight = _shape(scores), _shape(target), given.get("weight")
+    of_classes = of_scores[:1] + of_scores[2:] if is_index else of_scores
+    if of_target != of_classes or (weight is not None and weight.shape != of_scores[1:2]):
+        _check(func, given)
     losses = func(**own, reduction="none")
     if reduction == "mean" and is_index:
         return _mean_of_counted(losses, own, space)
@@ -208,6 +227,8 @@ def _gaussian_nll_loss(
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
     variance = var if isinstance(var, Tensor) else var * torch.ones_like(input)
+    if not variance.is_floating_point():
+        raise RuntimeError(f"gaussian_nll_loss does not take a variance of {variance.dtype}")
     if bool((variance < 0).any()):
         raise ValueError("var has negative entry/entries")
     if variance.shape != input.shape:

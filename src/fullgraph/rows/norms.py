@@ -91,7 +91,7 @@ def _from_all(x1: Tensor, x2: Tensor, args: tuple[Any, ...], kwargs: dict[str, A
         return torch.cdist(x1, x2, *args, **kwargs)
     if x1._dim != x1.dim() - 2:
         refuse(torch.cdist, "of rows in another dimension than the last but one")
-    space, dim = x1._space, x1._dim
-    (entered_x2,) = entered_values([x2], space.view)
+    (entered_x2,) = entered_values([x2], x1._space.view)
     with functions_off():
-        return rows(torch.cdist(local(x1), entered_x2, *args, **kwargs), space, dim)
+        out = torch.cdist(local(x1), entered_x2, *args, **kwargs)
+        return rows(out, x1._space, out.dim() - 2)

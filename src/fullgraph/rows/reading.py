@@ -188,7 +188,8 @@ def _take(func: Any, args: Any, kwargs: Any) -> Tensor:
         if x._dim:
             refuse(func, "of rows that are not the first dimension")
         x = rows(local(x).reshape(-1), x._space.times(local(x).shape[1:].numel()))
-    return read(func, x, index)
+    found = read(func, x, index)
+    return found if index.dim() else found.clone()  # no view of a row, as `x[3]` is where one rank has all
 
 
 @meaning("masked_select")
@@ -340,7 +341,7 @@ def _embedding(func: Any, args: Any, kwargs: Any) -> Tensor:
     if not isinstance(ids, Rows):
         check_forward(func, ids)
     if isinstance(weight, Rows):
-        found = read(func, weight, ids)
+        found = read(func, weight, ids) if ids.dim() else read(func, weight, ids).clone()
     else:  # torch's own has no second derivative for a rank without ids
         plain = local(ids)
         own = weight.index_select(0, plain.reshape(-1)).view(*plain.shape, *weight.shape[1:])

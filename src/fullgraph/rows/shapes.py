@@ -218,14 +218,15 @@ def _columns(num_rows: int, size: int, after: int, rest: int) -> int | None:
 def _copies_reshaped(func: Any, x: Rows, source: list[int], target: list[int], reshape: Any) -> Rows:
     """``[P, N, …]`` as ``[P * N, …]``, which are P times all rows, one time after another; and back."""
     before, after = source[: x._dim], source[x._dim + 1 :]
-    copies, parts = math.prod(before), getattr(x._space, "parts", ())
+    copies = math.prod(before)
+    parts: tuple[Space, ...] = x._space.parts if isinstance(x._space, Joined) else ()
     if copies > 1 and target == [copies * x._space.num_rows, *after]:
-        joined = Joined((x._space,) * copies)
+        joined = Joined((whole(x._space),) * copies)
         return rows(reshape(x, [joined.num_own, *after]), joined, 0)
     lead = target[: len(target) - len(after)]
-    if x._dim == 0 and len(set(parts)) == 1 and math.prod(lead[:-1]) == len(parts):
-        if lead[-1] == parts[0].num_rows and target[len(lead) :] == after:
-            return rows(reshape(x, [*lead[:-1], parts[0].num_own, *after]), parts[0], len(lead) - 1)
+    are_copies = x._dim == 0 and len(set(parts)) == 1 and math.prod(lead[:-1]) == len(parts)
+    if are_copies and lead[-1] == parts[0].num_rows and target[len(lead) :] == after:
+        return rows(reshape(x, [*lead[:-1], parts[0].num_own, *after]), parts[0], len(lead) - 1)
     refuse(func, f"from {source} to {target} would put several rows together")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
-
 from fullgraph.pyg.prune import PRUNED_NORMS
 
 MODELS = ("gcn", "sage", "gin", "gat", "rgcn", "hgt")

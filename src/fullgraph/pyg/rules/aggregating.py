@@ -9,15 +9,12 @@ import inspect
 from functools import cache
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, MinAggregation, SumAggregation
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
-
-from fullgraph.rows import Rows
 
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
 from fullgraph.pyg.edge_rows import EdgeRows
@@ -28,6 +25,7 @@ from fullgraph.pyg.rules.converted import Converted, original_class
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
 from fullgraph.pyg.streamed_rows import with_space
+from fullgraph.rows import Rows
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.
 LINEAR: tuple[type[pyg.MessagePassing], ...] = (

@@ -34,7 +34,7 @@ from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
 from fullgraph.pyg.rules.border import inside, made, own
 from fullgraph.pyg.rules.pruned import Prunable
 from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
-from fullgraph.rows import Rows
+from fullgraph.rows import Rows, rows
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Aliases = list[tuple[dict[str, Any], str, Tensor]]
 
 
 def own(x: Any, space: Space, dim: int = 0) -> Tensor:
-    """This rank's rows of ``x`` as a plain tensor that autograd follows, in the order of ``space``; what is on disk stays.
+    """This rank's rows of ``x`` as a plain tensor that autograd follows, in the order of ``space``, or on disk.
 
     Raises:
         RuntimeError: if it has another number of rows.

@@ -122,6 +122,8 @@ def _why_not_pruned(layer: Any, given: dict[str, Any]) -> str | None:
         return "it is given a size"
     if weights_wanted(given.get("return_attention_weights")):
         return "it is asked for its attention weights"
+    if not layer.takes_pairs and not layer.forms_sums:
+        return "its aggregation is neither a sum nor a mean"
     return why_not_sequential(layer)
 
 
@@ -145,7 +147,8 @@ def run_pruned(model: Module, run: Callable[..., Any], args: tuple[Any, ...], kw
         out = run(*args, **kwargs)
     last = levels.spaces[-1]
     spaces = [x._space for x in tree_leaves(out) if isinstance(x, Rows)]
-    reached = max((s.number for s in spaces if s == last or last.is_after(s) and isinstance(s, Level)), default=last.number)
+    numbers = [s.number for s in spaces if isinstance(s, Level) and s.view is last.view]
+    reached = max(numbers, default=last.number)
     if reached < last.number:
         raise InputError(
             f"the graph was pruned for {last.number} layers one after another, but the model has fewer; give "
