@@ -8,7 +8,8 @@ from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.config import MODES
-from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
+from tests.equivalence.cut import cut_once
+from tests.equivalence.graphs import NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
 
 HEADS, CHANNELS = 3, 5
@@ -26,53 +27,51 @@ SETTINGS = {
 }
 
 
-def by_both(world: fg.World, path: str, mode: str, name: str, setting: str):
-    """The output and the gradients, once of the layer that averages and once of the mean."""
+def by_both(world: fg.World, path: str, modes: tuple[str, ...], name: str, setting: str):
+    """Per mode the output and the gradients, once of the layer that averages and once of the mean."""
+    return {
+        mode: [of_one(world, path, mode, name, setting, concat=concat) for concat in (False, True)] for mode in modes
+    }
+
+
+def of_one(world: fg.World, path: str, mode: str, name: str, setting: str, *, concat: bool) -> list[torch.Tensor]:
     settings, dtype, _ = SETTINGS[setting]
-    answers = []
+    data = fg.open(path, world, mode=mode, round_rows=6, **settings)
     torch.manual_seed(3)
     weights = {key: value for key, value in LAYERS[name](False).state_dict().items() if "skip" not in key}
-    for concat in (False, True):
-        data = fg.open(path, world, mode=mode, round_rows=6, **settings)
-        layer = LAYERS[name](concat).to(dtype)
-        layer.load_state_dict(weights, strict=False)
-        fg.prepare(layer, torch.optim.SGD(layer.parameters()), data, seed=5)
-        x = data.x.to(dtype).requires_grad_()
-        values = [data.edge_attr.to(dtype).requires_grad_()] if "edges" in name else []
-        out = layer(x, data.edge_index, *values)
-        out = out.view(-1, HEADS, CHANNELS).mean(1) if concat else out
-        probe = torch.randn(awkward_graph().num_nodes, CHANNELS, generator=torch.Generator().manual_seed(4))
-        (out * probe[data.node_ids]).sum().backward()
-        answers.append(
-            [out.detach(), *(leaf.grad for leaf in (x, *values, *layer.parameters()) if leaf.grad is not None)]
-        )
-    return answers
+    layer = LAYERS[name](concat)
+    layer.load_state_dict(weights, strict=False)
+    fg.prepare(layer.to(dtype), data)
+    leaves = [data.x.to(dtype).clone().requires_grad_()]
+    leaves += [data.edge_attr.to(dtype).clone().requires_grad_()] if "edges" in name else []
+    torch.manual_seed(5)
+    out = layer(leaves[0], data.edge_index, *leaves[1:])
+    out = out.view(-1, HEADS, CHANNELS).mean(1) if concat else out
+    (out * torch.linspace(-1, 3, NUM_NODES * CHANNELS, dtype=dtype).sin().view(-1, CHANNELS)).sum().backward()
+    return [fg.gather(t) for t in (out.detach(), *(t.grad for t in (*leaves, *layer.parameters()))) if t is not None]
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
-    fg.partition(awkward_graph(), path, num_parts=4)
-    return str(path)
+    return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())("metis", 4)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("num_ranks", [1, 2, 4])
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LAYERS)
-def test_the_average_is_the_mean_of_the_heads(path, name, mode, num_ranks, setting):
+def test_the_average_is_the_mean_of_the_heads(path, name, setting):
     tolerance = SETTINGS[setting][2]
-    for averaged, wanted in run_ranks(num_ranks, by_both, path, mode, name, setting):
-        for got, want in zip(averaged, wanted, strict=True):
-            assert want.abs().max() > 0
-            torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+    for num_ranks, modes in ((1, MODES), (2, ("keep", "halo")), (4, ("sar",))):
+        for answer in run_ranks(num_ranks, by_both, path, modes, name, setting):
+            for averaged, wanted in answer.values():
+                assert all(want.abs().max() > 0 for want in wanted)
+                torch.testing.assert_close(averaged, wanted, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_heads_are_let_go_of_in_backward_unless_it_comes_again(path, name, mode):
     data = fg.open(path, mode=mode)
-    layer = fg.convert(LAYERS[name](False).double(), data).eval()
+    layer = fg.prepare(LAYERS[name](False).double(), data).eval()
     x = data.x.requires_grad_()
     values = [data.edge_attr] if "edges" in name else []
     out = layer(x, data.edge_index, *values)

@@ -255,7 +255,7 @@ def test_layers_that_compute_all_rows_share_the_walk_of_the_graph(graph_file, de
 
 
 def whole_rows(world: fg.World, path: str):
-    """A table of rows that the model holds, of all nodes, and labels and weights of all nodes."""
+    """A table of rows that the model holds, of all nodes, and a weight for each of all nodes."""
     data = fg.open(path, world, round_rows=5)
     model = Embedded(data.x.size(0)).double()
     with torch.no_grad():
@@ -263,10 +263,10 @@ def whole_rows(world: fg.World, path: str):
     fg.prepare(model, data)
     pruned = fg.prune(data, data.train_mask, LAYERS)
     found = []
-    for edge_index, mask in ((data.edge_index, data.train_mask), (pruned.edge_index, pruned.mask)):
+    for edge_index, y, mask in ((data.edge_index, data.y, data.train_mask), (pruned.edge_index, pruned.y, pruned.mask)):
         model.zero_grad()
         out = model(edge_index)
-        losses = F.cross_entropy(out, data.y, reduction="none") * data.x[:, 0].exp()
+        losses = F.cross_entropy(out, y, reduction="none") * data.x[:, 0].exp()
         loss = losses[mask].mean()
         loss.backward()
         found.append((loss.item(), {key: fg.gather(p.grad) for key, p in model.named_parameters()}))

@@ -64,7 +64,10 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
     "more layers": (lambda: models.GCN(NUM_FEATURES, 8, 3, NUM_CLASSES), "has more layers .* num_layers is: 2"),
     "fewer layers": (lambda: models.GCN(NUM_FEATURES, 8, 1, NUM_CLASSES), "has fewer; .* num_layers: 1"),
     "a norm": (lambda: models.GCN(*SHAPE, norm="batch_norm"), r"norms\.0.*\(BatchNorm1?d?\): it normalises by all"),
-    "a norm as a function": (lambda: Plain(between=lambda rows, *_: rows - rows.mean(0)), "of something of all rows"),
+    "a norm as a function": (
+        lambda: Plain(between=lambda rows, *_: rows - rows.mean(0)),
+        "asks for something of all rows",
+    ),
     "a sum": (lambda: Plain(between=lambda rows, *_: rows / rows.norm()), "asks for something of all rows"),
     "a size": (lambda: Plain(between=lambda rows, *_: pyg.GraphSizeNorm()(rows)), "asks for something of all rows"),
     "a norm in a layer": (lambda: models.GIN(*SHAPE, norm="batch_norm"), "it normalises by all rows"),
@@ -82,7 +85,7 @@ MODELS: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
         lambda: Plain(between=lambda rows, x, edge_index: (rows, rows)),
         "rows of sources and rows of destinations: SAGEConv",
     ),
-    "chosen rows": (lambda: Plain(between=lambda rows, x, edge_index: rows[:-1]), "asks for something of all rows"),
+    "chosen rows": (lambda: Plain(between=lambda rows, x, edge_index: rows[:-1]), "needs rows that follow, row by row"),
     "in place": (
         lambda: Plain(between=lambda rows, x, edge_index: x.add_(rows)),
         r"add_ would change the number of rows",

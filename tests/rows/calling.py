@@ -10,7 +10,7 @@ from torch import Tensor
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows import Rows, Space
 from fullgraph.rows.tensor import functions_off, global_shape, rows
-from tests.rows.patterns import Bound, Operand, arguments, operands
+from tests.rows.operands import Bound, Operand, arguments, operands
 
 REFUSED, ERROR = "refused", "error"
 TORCHS = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError)
@@ -90,21 +90,28 @@ def call(function: Any, pattern: str, given: Bound) -> Called:
         where = _place_of(error)
         error.__traceback__ = error.__context__ = error.__cause__ = None  # which hold all tensors of the call
         return Called(error, where)
+    try:
+        with functions_off():
+            return _described(result, given)
+    except Exception as error:
+        return Called(AssertionError(f"an inconsistent result: {error!r}"), _place_of(error))
+
+
+def _described(result: Any, given: Bound) -> Called:
     parts, held = _parts_of(result), given.held
     outputs = [*parts, *(x for x in held.values() if x._version > 0)]
-    with functions_off():
-        return Called(
-            None,
-            "",
-            tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in outputs),
-            tuple(map(_describe, outputs)),
-            tuple(_shared(x, held) for x in parts if isinstance(x, Tensor)),
-            {name: f"{_describe(x)}{' changed' if x._version > 0 else ''}" for name, x in held.items()},
-            tuple(map(_place, outputs)),
-            _gradients([x for x in outputs if isinstance(x, Tensor)], given),
-            given.places,
-            tuple(x.dtype for x in (*outputs, *held.values()) if isinstance(x, Tensor)),
-        )
+    return Called(
+        None,
+        "",
+        tuple(x.detach().clone() if isinstance(x, Tensor) else x for x in outputs),
+        tuple(map(_describe, outputs)),
+        tuple(_shared(x, held) for x in parts if isinstance(x, Tensor)),
+        {name: f"{_describe(x)}{' changed' if x._version > 0 else ''}" for name, x in held.items()},
+        tuple(map(_place, outputs)),
+        _gradients([x for x in outputs if isinstance(x, Tensor)], given),
+        given.places,
+        tuple(x.dtype for x in (*outputs, *held.values()) if isinstance(x, Tensor)),
+    )
 
 
 def _place(x: Any) -> Place | None:
@@ -189,7 +196,7 @@ def _loss(outputs: list[Tensor]) -> Tensor:
     """A number that depends on each entry differently: this rank's share of it for rows, all of it for the others."""
     total = torch.zeros((), dtype=torch.float64)
     for x in outputs:
-        if not x.requires_grad:
+        if not (x.requires_grad and (x.is_floating_point() or x.is_complex())):
             continue
         shape = global_shape(x) if isinstance(x, Rows) else x.shape
         weights = torch.cos(torch.arange(math.prod(shape), dtype=torch.float64)).view(shape)

@@ -37,7 +37,8 @@ from tests.rows.functions import (
     overridable,
     writes,
 )
-from tests.rows.patterns import M, N, patterns_of
+from tests.rows.operands import M, N
+from tests.rows.patterns import patterns_of
 from tests.rows.simulated import Diverged, Meeting, meeting
 from tests.rows.spaces import node_space
 

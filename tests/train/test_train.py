@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 
 from fullgraph.comm import World
 from fullgraph.errors import FullgraphError, GraphMismatch, InputError
@@ -69,6 +70,16 @@ def test_two_ranks_train_the_same_model_and_count_what_they_send(graph, run, tmp
     assert _losses(tmp_path / "two") == pytest.approx(_losses(run), abs=1e-12)
     assert all(sent > 0 for sent in summaries[0].bytes_sent_per_epoch_per_rank)
     assert len(summaries[0].peak_memory_bytes_per_rank) == 2
+
+
+def test_a_run_depends_on_its_seed_alone_and_leaves_the_callers_random_state(graph, run, tmp_path):
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    train(graph, tmp_path / "same", CONFIG, World())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert _losses(tmp_path / "same") == _losses(run)
+    train(graph, tmp_path / "other", replace(CONFIG, seed=1), World())
+    assert _losses(tmp_path / "other") != _losses(run)
 
 
 def test_a_resumed_run_reports_what_an_uninterrupted_one_does(graph, run, tmp_path):

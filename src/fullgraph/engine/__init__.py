@@ -9,7 +9,7 @@ from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.held import HeldRows, held_rows
 from fullgraph.engine.identity import Identity, could_be_constant
 from fullgraph.engine.input_rows import InputRows, input_rows
-from fullgraph.engine.linear import linear
+from fullgraph.engine.linear import is_differentiable_again, linear
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.norm import batch_norm
@@ -61,6 +61,7 @@ __all__ = [
     "keyed_dropout",
     "keyed_normal",
     "keyed_uniform",
+    "is_differentiable_again",
     "linear",
     "linear_sum",
     "neighbourhoods",

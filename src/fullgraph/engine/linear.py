@@ -38,6 +38,11 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
     return _LinearOfMade.apply(x, chain.source, matrix, bias, chain.steps, recipes)  # pyright: ignore[reportReturnType]
 
 
+def is_differentiable_again(out: Tensor) -> bool:
+    """Whether what `linear` gave has a second derivative: not if backward makes its input again."""
+    return not isinstance(out.grad_fn, _LinearOfMade._backward_cls)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, matrix: Tensor, bias: Tensor | None, recipes: Recipes | None) -> Tensor:

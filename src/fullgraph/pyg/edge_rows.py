@@ -38,7 +38,6 @@ class _Lazy(Rows):
         return known
 
     @classmethod
-    @torch._disable_dynamo
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

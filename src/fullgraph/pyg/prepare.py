@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -66,7 +66,7 @@ def _layers_with_edges(model: Module, graph: RankGraph) -> Iterator[tuple[Conver
     """The converted layers, each with the edges that it will be given, as far as that can be told beforehand."""
     for module in model.modules():
         if isinstance(module, HeteroConv):
-            layers = ((layer, graph.edges.get(relation)) for relation, layer in module.convs.items())
+            layers = ((layer, graph.edges.get(cast(Any, relation))) for relation, layer in module.convs.items())
         else:
             layers = ((module, next(iter(graph.edges.values())) if len(graph.edges) == 1 else None),)
         for layer, edges in layers:
@@ -88,7 +88,6 @@ def _root_of(model: type[Module]) -> type[Converted]:
 class _Root(Converted):
     """The outermost module: while it runs, its parameters are entered, all with one sum of gradients in backward."""
 
-    @torch._disable_dynamo
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with _entered(self, self.view), self.view.recomputing():
             return run_pruned(self, super().__call__, args, kwargs)

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import torch
-
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.levels import Levels
 from fullgraph.rows import Rows
+from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.table import name_of
 
@@ -42,7 +41,6 @@ class PrunedEdges(EdgeRows):
         _refuse("reading its ids")
 
     @classmethod
-    @torch._disable_dynamo
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -60,3 +58,6 @@ def _refuse(what: str) -> NoReturn:
         "that can compute some rows can read it (see docs/pruning.md); for anything else use the graph that was "
         f"pruned: {what}"
     )
+
+
+never_trace(PrunedEdges)

@@ -15,6 +15,7 @@ from fullgraph.engine.streamed_operations import answer_of, meaning_of, recorded
 from fullgraph.rows import Rows, Space, rows
 from fullgraph.rows.alignment import at_rows
 from fullgraph.rows.arguments import dims_of, named
+from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.pointwise import meaning_if_pointwise
 from fullgraph.rows.table import entered, mapped, name_of, tensors_in
@@ -53,7 +54,6 @@ class RowsOnDisk(Rows):
         return meaning_of(Tensor.__getitem__, (self.streamed, chosen), {})
 
     @classmethod
-    @torch._disable_dynamo
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -152,3 +152,5 @@ _MEANINGS: dict[str, Callable[..., Any]] = {
     "index_select": _index_select,
     **dict.fromkeys(["__repr__", "__str__", "__format__"], _described),
 }
+
+never_trace(RowsOnDisk)

@@ -282,6 +282,8 @@ def _pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6
 def _gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     if eps != 1e-10:
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+    if not logits.is_floating_point():
+        raise RuntimeError(f"gumbel_softmax takes floating-point logits, not {logits.dtype}")
     gumbels = -exponential_like(logits).log()
     soft = ((logits + gumbels) / tau).softmax(dim)
     if not hard:

@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fullgraph.engine import is_differentiable_again
 from fullgraph.engine import linear as engine_linear
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import broadcast, by_name, moved, one_space, share, wrapped
 from fullgraph.rows.gathering import gather
+from fullgraph.rows.once import only_once
 from fullgraph.rows.shapes import dimension, refuse_out
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite, entered, entered_values, meaning, refuse
@@ -275,7 +277,10 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
         if _is_by_row(input, weight, bias):
             space = input._space  # pyright: ignore[reportAttributeAccessIssue]
             weight, bias = _entered_pair(weight, bias, space.view)
-            out = engine_linear(local(input), weight, bias, recipes=space.view.recipes)
+            recipes = space.view.recipes
+            out = engine_linear(local(input), weight, bias, recipes=recipes)
+            if recipes is not None and not is_differentiable_again(out):
+                only_once(out, "linear")
             return rows(out, space, input._dim)  # pyright: ignore[reportAttributeAccessIssue]
     if weight.dim() == 1 and bias is not None:
         raise RuntimeError("linear() with a bias takes a matrix as its weight, not: a vector")

@@ -82,7 +82,7 @@ def _of_each_row(func: Any, args: Any, kwargs: Any, x: Rows, dim: Callable[[Tens
     return rows(out.narrow(dim(out), 0, num_own), x._space, dim(out))
 
 
-_NOT_OF_FEW = ("cumprod", "quantile", "nanquantile")
+_NOT_OF_FEW = ("cumprod", "logcumsumexp", "quantile", "nanquantile")
 """What torch refuses of no entries, or gives no second derivative of one: what a rank has may be so few, so that ranks
 would disagree."""
 

@@ -195,7 +195,8 @@ def _bernoulli(func: Any, args: Any, kwargs: Any) -> Tensor:
     chance = local(x).detach() if chance is None else chance
     _check_chance(chance)
     is_one = _uniform_to_compare(x) < chance
-    return rows(is_one.to(x.dtype), x._space, x._dim)
+    of_none = torch.zeros_like(is_one)  # torch's result has a gradient, of zeros
+    return rows(torch.where(of_none, local(x), is_one.to(x.dtype)), x._space, x._dim)
 
 
 @meaning("normal")

@@ -54,6 +54,13 @@ def _set_grad(func: Any, args: Any, kwargs: Any) -> None:
     func(x, None if value is None else _stored(func, x, value, "assigned grad has data of a different size"))
 
 
+@meaning("detach_")
+def _detach_in_place(func: Any, args: Any, kwargs: Any) -> Any:
+    if args[0]._is_view():  # as rows that were picked are for autograd, but not for torch
+        refuse(func, "of a view; write x = x.detach()")
+    return func(*args, **kwargs)
+
+
 @meaning("data")
 def _data(func: Any, args: Any, kwargs: Any) -> Tensor:
     return rows(func(args[0]), args[0]._space, args[0]._dim)

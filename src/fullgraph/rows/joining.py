@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
 from fullgraph.rows.arguments import named
+from fullgraph.rows.copies import copied_part
 from fullgraph.rows.shapes import dimension, first_in_front, refuse_out, whole
 from fullgraph.rows.space import Joined, Shared, Sliced
 from fullgraph.rows.table import composite, meaning, name_of, refuse, tensors_in
@@ -145,7 +146,7 @@ def _run_of_rows(x: Rows, of_all: Tensor) -> Rows:
         return rows(local(x).narrow(dim, start, length), run, dim)
     if not isinstance(run, Sliced):
         return rows(local(x), run, dim)
-    return rows(local(x).index_select(dim, run.chosen), run, dim)
+    return copied_part(rows(local(x).index_select(dim, run.chosen), run, dim))
 
 
 @meaning("unbind")

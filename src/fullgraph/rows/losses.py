@@ -90,7 +90,10 @@ def _check_once(func: Callable[..., Any], given: tuple[tuple[str, Any], ...]) ->
     arguments = {
         name: torch.empty(x.shape, dtype=x.dtype, device="meta") if isinstance(x, _Like) else x for name, x in given
     }
-    func(**arguments, reduction="none")
+    try:
+        func(**arguments, reduction="none")
+    except AssertionError as error:  # as torch checks some of what has no numbers
+        raise RuntimeError(str(error)) from error
 
 
 def _shape(x: Tensor) -> tuple[int, ...]:
@@ -260,7 +263,8 @@ def _multilabel_soft_margin_loss(
     loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
-    return _in_global_view(loss.sum(-1) / input.size(-1), reduction)
+    by_class = input.dim() - 1  # of the input, as in torch, wherever that is in what it was broadcast to
+    return _in_global_view(loss.sum(by_class) / input.size(by_class), reduction)
 
 
 def _in_global_view(loss: Tensor, reduction: str) -> Tensor:

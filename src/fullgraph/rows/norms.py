@@ -39,7 +39,12 @@ def _linalg_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return _reduce(func, args, kwargs, given, "of a matrix" if of_matrix else order)
 
 
-def _reduce(func: Any, args: Any, kwargs: Any, given: dict[str, Any], p: float | str) -> Any:
+def _reduce(func: Any, args: Any, kwargs: Any, given: dict[str, Any], p: Any) -> Any:
+    if isinstance(p, Tensor):
+        if isinstance(p, Rows) or p.requires_grad:
+            refuse(func, "needs a number as its order")
+        p = p.item()
+
     def over_rows(func: Any, asked: Reduction) -> Tensor:
         if isinstance(p, str) or -math.inf < p < 0:
             refuse(func, f"of this order is not known for rows: {p}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast, wrapped
 from fullgraph.rows.gathering import gather
-from fullgraph.rows.table import Meaning, entered, mapped, name_of, refuse
+from fullgraph.rows.table import Meaning, entered, mapped, name_of, refuse, writes
 from fullgraph.rows.tensor import Rows, functions_off, rows
 
 _OPERATORS = {
@@ -44,7 +44,7 @@ _MORE = frozenset(
     type_as clone contiguous detach detach_ zeros_like ones_like full_like empty_like absolute negative multiply subtract
     divide true_divide greater less not_equal greater_equal less_equal arctan2 nan_to_num real imag conj positive fix
     xlogy cpu cuda logical_not relu relu_ selu_ elu_ celu_ rsub nelu leaky_relu_ threshold_ pin_memory isreal
-    resolve_conj resolve_neg arccos arcsin arctan bitwise_not view_as_real view_as_complex""".split()
+    resolve_conj resolve_neg arccos arcsin arctan bitwise_not""".split()
 )
 
 
@@ -71,16 +71,17 @@ def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             out = _simple(func, args)
             if out is not None:
                 return _spared(args, out)
-        if _writes(func) and not isinstance(args[0], Rows):  # every rank writes all rows
+        name = name_of(func)
+        if name in ("to", "type_as"):  # of other tensors only the dtype and device are asked for
+            return _spared(args, _like_first(args[0], func(*args, **kwargs)))
+        if writes(name) and not isinstance(args[0], Rows):  # every rank writes all rows
             return func(args[0], *mapped(args[1:], gather), **mapped(kwargs, gather))
         args, kwargs = entered(args, kwargs)
         return _spared(args, _general(func, args, kwargs))
 
 
-def _writes(func: Any) -> bool:
-    """Whether a function changes its first argument."""
-    name = name_of(func)
-    return name.endswith("_") and not name.endswith("__") or name.startswith("__i") and name != "__invert__"
+def _like_first(x: Any, out: Tensor) -> Tensor:
+    return rows(out, x._space, x._dim) if isinstance(x, Rows) else out
 
 
 def _spared(args: tuple[Any, ...], out: Any) -> Any:
@@ -113,14 +114,12 @@ def _simple(func: Any, args: tuple[Any, ...]) -> Any:
 
 def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = name_of(func)
-    if name in ("to", "type_as") and not isinstance(args[0], Rows):
-        return func(*args, **kwargs)  # only the dtype and device of rows are asked for
     out = kwargs.get("out")
-    writes = _writes(func)
+    is_write = writes(name)
     if out is not None and not isinstance(out, Rows):
         refuse(func, "would write rows into a tensor that every rank has")
     changed, kwargs, space, right = broadcast(func, args, kwargs)
-    if writes and (changed[0] is not args[0] or args[0].dim() < max(a.dim() for a in changed if isinstance(a, Tensor))):
+    if is_write and (changed[0] is not args[0] or args[0].dim() < max(a.dim() for a in changed if isinstance(a, Tensor))):
         refuse(func, "would change the number of rows in place")
     result = func(*changed, **kwargs)
     if any(result is x and not isinstance(x, Rows) for x in args):

@@ -13,6 +13,7 @@ from torch import Tensor
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import at_rows, broadcast, one_space, wrapped
 from fullgraph.rows.arguments import dims_of, named
+from fullgraph.rows.copies import copied_part, copied_row
 from fullgraph.rows.keys import WHOLE, Key, check_mask
 from fullgraph.rows.picking import beside, check_forward, check_ids, line_of, own_entries, pick, sliced, way_forward
 from fullgraph.rows.space import Space
@@ -43,7 +44,8 @@ def read(func: Any, x: Tensor, key: Any) -> Tensor:
         rest = (*[WHOLE] * row_dim, parsed.row)
         view = view[rest] if x._space.is_identity else view.index_select(row_dim, chosen)
     if not parsed.indices:
-        return _with_ways(rows(view, space, row_dim), x, parsed)
+        part = _with_ways(rows(view, space, row_dim), x, parsed)
+        return part if chosen is None else copied_part(part)
     index = parsed.indices.get(row_dim)
     if index is not None and (index.dtype != torch.bool or index.dim() == 1):
         return _read_picked(func, view, parsed, space)
@@ -61,7 +63,7 @@ def _is_mask_of_one_image(x: Tensor, key: Any) -> bool:
     return (not isinstance(x, Rows) or x._dim == key._dim) and key.shape[0] == x.shape[0] == 1
 
 
-def _with_ways(out: Rows, x: Rows, key: Key) -> Tensor:
+def _with_ways(out: Rows, x: Rows, key: Key) -> Rows:
     """``out``, with the ways of ``x`` if it is a view of the same ids, or of one column of them."""
     if not key.keeps_rows or any(isinstance(entry, slice) and entry != WHOLE for entry in key.basic):
         return out
@@ -87,7 +89,7 @@ def row_at(x: Rows, position: int) -> Tensor:
         return local(x).select(x._dim, position)
     _, chosen = sliced(space, slice(position % n, position % n + 1))
     own = local(x) if chosen is None else local(x).index_select(x._dim, chosen)
-    return sum_over_ranks(own.sum(x._dim, dtype=x.dtype), space.view)
+    return copied_row(sum_over_ranks(own.sum(x._dim, dtype=x.dtype), space.view), space.view)
 
 
 def _read_picked(func: Any, view: Tensor, key: Key, space: Space) -> Tensor:

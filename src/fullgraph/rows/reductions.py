@@ -158,7 +158,7 @@ def _sum(func: Any, asked: Reduction) -> Tensor:
 @reduction("mean nanmean")
 def _mean(func: Any, asked: Reduction) -> Tensor:
     dtype = asked.given.get("dtype") or asked.own.dtype
-    if not is_continuous(dtype):
+    if not is_continuous(dtype) or (name_of(func) == "nanmean" and not is_continuous(asked.own.dtype)):
         return wrong_for_torch(func, asked)
     own = wide(asked.own.to(dtype))
     if name_of(func) == "mean":

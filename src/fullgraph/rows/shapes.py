@@ -219,7 +219,7 @@ def _copies_reshaped(func: Any, x: Rows, source: list[int], target: list[int], r
     """``[P, N, …]`` as ``[P * N, …]``, which are P times all rows, one time after another; and back."""
     before, after = source[: x._dim], source[x._dim + 1 :]
     copies = math.prod(before)
-    parts: tuple[Space, ...] = x._space.parts if isinstance(x._space, Joined) else ()
+    parts = list(x._space.parts) if isinstance(x._space, Joined) else []
     if copies > 1 and target == [copies * x._space.num_rows, *after]:
         joined = Joined((whole(x._space),) * copies)
         return rows(reshape(x, [joined.num_own, *after]), joined, 0)
@@ -332,6 +332,15 @@ def _at_least(x: Tensor, num_dims: int) -> Tensor:
 
 for _num_dims in (1, 2, 3):
     _register_at_least(_num_dims)
+
+
+@meaning("view_as_real view_as_complex")
+def _as_pairs(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Numbers as pairs, or pairs as numbers: the last dimension comes or goes, and must not be rows."""
+    x = (*args, *kwargs.values())[0]
+    if name_of(func) == "view_as_complex" and x._dim == x.dim() - 1:
+        refuse(func, "would pair rows")
+    return rows(func(x), x._space, x._dim)
 
 
 @meaning("unfold")

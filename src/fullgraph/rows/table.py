@@ -84,7 +84,30 @@ def resolve(func: Any) -> Meaning:
     if name in _OF_FUNCTIONAL and func is not getattr(F, name):
         return _refusing("of torch itself takes other arguments; write torch.nn.functional's")
     known = _BY_NAME.get(name) or meaning_if_pointwise(name)
+    if known is not None and writes(name):
+        return _not_into_parts(known)
     return known or _refusing()
+
+
+def _not_into_parts(known: Meaning) -> Meaning:
+    """A meaning that writes into its first argument, but not into a part that is a copy."""
+    from fullgraph.rows.copies import check_no_part  # which knows this module
+
+    def checked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        check_no_part(func, args[0] if args else None)
+        return known(func, args, kwargs)
+
+    return checked
+
+
+def writes(name: str) -> bool:
+    """Whether a function of this name changes its first argument."""
+    if name.endswith("_"):
+        return not name.endswith("__") or name == "__setitem__" or (name.startswith("__i") and name not in _NO_WRITES)
+    return False
+
+
+_NO_WRITES = frozenset(("__invert__", "__index__", "__int__", "__iter__", "__init__"))
 
 
 def _is_torchs_own(func: Any) -> bool:
@@ -185,5 +208,5 @@ def entered_values(values: list[Tensor], view: View) -> list[Tensor]:
         for place, alias in zip(missing, enter([values[p] for p in missing], view), strict=True):
             found[place] = alias
             if not values[place].is_leaf:  # a leaf would hold itself
-                values[place].__dict__["_entered"] = (view, values[place]._version, alias)
+                vars(values[place])["_entered"] = (view, values[place]._version, alias)
     return found  # pyright: ignore[reportReturnType]

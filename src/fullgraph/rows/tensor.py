@@ -30,7 +30,6 @@ class Rows(Tensor):
         return self
 
     @classmethod
-    @torch._disable_dynamo
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -56,7 +55,7 @@ def rows(x: Tensor, space: Space, dim: int = 0) -> Rows:
             with functions_off():
                 x = x.as_subclass(Tensor)
         x.__class__ = Rows
-    x._space, x._dim = space, dim
+    x._space, x._dim = space, dim  # pyright: ignore[reportAttributeAccessIssue]
     return x  # pyright: ignore[reportReturnType]
 
 

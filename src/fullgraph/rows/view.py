@@ -110,6 +110,10 @@ class View:
             self.recipes.forget()
             self.recipes = None
 
+    def __reduce__(self) -> Any:
+        """Connections to other ranks cannot be saved: a tensor that remembers them forgets."""
+        return type(None), ()
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copied model stays on the same graph: connections to other ranks cannot be copied."""
         return self

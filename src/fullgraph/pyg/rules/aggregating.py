@@ -200,7 +200,7 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
         return out if x_dst is None else out + self.lin_root(x_dst)
 
 
-class GCNConv(Prunable, Aggregating, pyg.GCNConv):
+class GCNConv(Prunable, Aggregating, pyg.GCNConv):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
 
     prepares, takes_pairs = "normalize", False

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch_geometric.nn as pyg
@@ -225,7 +225,8 @@ class AnyLayer(Converted, MessagePassing):
         def layer(run: Neighbourhood, share: Arguments) -> Tensor:
             given = arguments.of_run(run, share, asked) | {"max_in_degree": most}
             with self._piece(edges, share):
-                return methods(given, given["index"]._space, given["dim_size"].space)
+                index, num_nodes = given["index"], cast(Any, given["dim_size"])
+                return methods(given, cast(Any, index)._space, num_nodes.space)
 
         within = self._within(edges, aliases)
         out = run_by_neighbourhood(layer, edges.neighbourhoods, arguments.tensors, within, per_edge=per_edge)

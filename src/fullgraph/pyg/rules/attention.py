@@ -71,7 +71,7 @@ class Attending(AnyLayer):
         src = own(x_src, edges.src_space)
         return _Ends(edges, src, src if x_dst is x_src and edges.is_square else own(x_dst, edges.dst_space))
 
-    def _apply(self, lin: Any, x: Tensor) -> Tensor:
+    def _product(self, lin: Any, x: Tensor) -> Tensor:
         """``lin(x)``, by the engine's product where it is nothing but that."""
         return linear(x, lin.weight, lin.bias, recipes=self.view.recipes) if is_plain_linear(lin) else lin(x)
 
@@ -215,10 +215,10 @@ class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
         out = out.flatten(1)
         if not self.root_weight:
             return out
-        skip = self._apply(self.lin_skip, ends.dst)
+        skip = self._product(self.lin_skip, ends.dst)
         if self.lin_beta is None:
             return out + skip
-        beta = self._apply(self.lin_beta, torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
+        beta = self._product(self.lin_beta, torch.cat([out, skip, out - skip], dim=-1)).sigmoid()
         return beta * skip + (1 - beta) * out
 
 
@@ -228,7 +228,7 @@ def _by_heads(conv: Any, rows: Tensor) -> Tensor:
 
 def _projected(conv: Any, lin: Any, x: Tensor) -> Tensor:
     """``lin(x)`` by heads, ``[n, H, C]``; to be made again in backward if the run asks for that."""
-    out = _by_heads(conv, conv._apply(lin, x))
+    out = _by_heads(conv, conv._product(lin, x))
     recipes = conv.view.recipes if conv.view.config.recompute == "layer" else None
     if recipes is not None and is_plain_linear(lin) and not torch.is_autocast_enabled(x.device.type):
         weight, bias = unchanged(lin.weight), None if lin.bias is None else unchanged(lin.bias)
@@ -272,7 +272,7 @@ def _scores(conv: Any, lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, .
     """
     _, heads, channels = vectors[0].shape
     if not is_plain_linear(lin) or lin.bias is not None:
-        by_heads = conv._apply(lin, x).view(-1, heads, channels)
+        by_heads = conv._product(lin, x).view(-1, heads, channels)
         return tuple((by_heads * att).sum(-1) for att in vectors)
     by_heads = lin.weight.view(heads, channels, -1)
     folded = [(by_heads * att.squeeze(0).unsqueeze(-1)).sum(1) for att in vectors]
@@ -298,11 +298,11 @@ def finished(conv: Any, out: Tensor, x_dst: Tensor) -> Tensor:
     _spare(conv, out)
     if not conv.concat:  # no operation keeps an average of heads, so that is where the rest goes
         if conv.res is not None:
-            out += conv._apply(conv.res, x_dst)
+            out += conv._product(conv.res, x_dst)
         return out if conv.bias is None else out.add_(conv.bias)
     out = out.flatten(1)
     if conv.res is not None:
-        out = out + conv._apply(conv.res, x_dst)
+        out = out + conv._product(conv.res, x_dst)
     if conv.bias is None:
         return out
     shifted, recipes = out + conv.bias, conv.view.recipes

@@ -47,7 +47,8 @@ def aliases_of(module: Module, view: View) -> Aliases:
         for name, parameter in part._parameters.items()
         if parameter is not None and parameter.requires_grad and not isinstance(parameter, Rows)
     ]
-    values = entered_values([of[name] for of, name in places], view)
+    parameters: list[Any] = [of[name] for of, name in places]
+    values = entered_values(parameters, view)
     return [(of, name, value) for (of, name), value in zip(places, values, strict=True)]
 
 

@@ -1,0 +1,87 @@
+"""Edges that a model chooses anew in every forward have their walks built once, until a mask changes."""
+
+import pytest
+import torch
+from torch_geometric import nn as pyg
+
+import fullgraph as fg
+from fullgraph.config import MODES
+from tests.equivalence.cut import cut_once
+from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
+from tests.ranks import run_ranks
+
+STEPS, CHANGED_AT = 5, 3
+
+
+class TwoChoices(torch.nn.Module):
+    """Chooses edges by two masks, columns of one tensor, in every forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = pyg.SAGEConv(NUM_FEATURES, 4)
+        self.second = pyg.GCNConv(4, 3)
+
+    def forward(self, x, edge_index, masks):
+        hidden = self.first(x, edge_index[:, masks[:, 0]]).tanh()
+        return self.second(hidden, edge_index[:, masks[:, 1]])
+
+
+def steps(data, model, sent):
+    """Per step the output, all gradients, and how much was told of edges; a mask changes in between, at one edge."""
+    places = torch.arange(data.num_edges)
+    masks = torch.stack([places % 3 != 0, places % 2 == 0], dim=1)
+    results, told = [], []
+    for number in range(STEPS):
+        if number == CHANGED_AT:
+            masks[5] ^= True
+        before = sent()
+        model.zero_grad()
+        x = data.x.detach().clone().requires_grad_()
+        out = model(x, data.edge_index, masks)
+        out.square().sum().backward()
+        told.append(sent() - before)
+        results.append([fg.gather(t) for t in (out.detach(), x.grad, *(p.grad.clone() for p in model.parameters()))])
+    return results, told
+
+
+def new_model() -> TwoChoices:
+    torch.manual_seed(0)
+    return TwoChoices().double()
+
+
+def on_a_rank(world: fg.World, path: str, mode: str):
+    data = fg.open(path, world, mode=mode, round_rows=16)
+    return steps(data, fg.prepare(new_model(), data), lambda: world.traffic.setup_bytes)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())("metis", 4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("num_ranks", [1, 2, 4])
+def test_walks_are_built_once_and_a_changed_mask_is_noticed(path, mode, num_ranks):
+    wanted, _ = steps(awkward_graph(), new_model(), lambda: 0)
+    assert not torch.equal(wanted[CHANGED_AT][0], wanted[0][0])
+    for results, told in run_ranks(num_ranks, on_a_rank, path, mode):
+        torch.testing.assert_close(results, wanted, rtol=1e-9, atol=1e-10)
+        built = [number for number, count in enumerate(told) if count]
+        assert set(built) <= {0, CHANGED_AT}
+        assert (built == [0, CHANGED_AT]) == (num_ranks > 1 and mode != "halo"), "halo has nothing to tell for it"
+
+
+def test_equal_masks_give_the_same_edges():
+    data = fg.open(awkward_graph())
+    chosen = data.edge_index[:, data.edge_weight > 0.5].walked
+    assert data.edge_index[:, data.edge_weight > 0.5].walked is chosen
+    assert data.edge_index[:, data.edge_weight > 0.4].walked is not chosen
+
+
+def test_what_is_made_from_a_weight_is_made_anew_when_the_weight_changes():
+    data = fg.open(awkward_graph())
+    layer = fg.prepare(pyg.GCNConv(NUM_FEATURES, 2).double(), data)
+    first = fg.gather(layer(data.x, data.edge_index, data.edge_weight))
+    torch.testing.assert_close(fg.gather(layer(data.x, data.edge_index, data.edge_weight)), first)
+    data.edge_weight[::2] *= 3
+    assert not torch.allclose(fg.gather(layer(data.x, data.edge_index, data.edge_weight)), first)
