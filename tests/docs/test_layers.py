@@ -4,9 +4,9 @@ import re
 
 import torch
 import torch_geometric.nn as pyg
+from fullgraph.pyg.refused import _REASONS
 from torch_geometric.nn import conv
 
-from fullgraph.pyg.refused import _REASONS
 from fullgraph.pyg.rules import RULES
 from tests.docs.pages import ROOT, section, table_rows
 

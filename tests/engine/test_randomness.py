@@ -1,8 +1,9 @@
 """Draws are keyed by torch's generator, and masks by global ids, never by the rank."""
 
+import pytest
 import torch
 
-from fullgraph.engine import draw_key, keyed_dropout, repeating
+from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform, repeating
 
 
 def test_keys_differ_and_follow_the_seed():
@@ -46,3 +47,21 @@ def test_extreme_probabilities():
     x = torch.randn(4, 2)
     assert keyed_dropout(x, 0, 1, torch.arange(4)) is x
     assert torch.equal(keyed_dropout(x, 1, 1, torch.arange(4)), torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_keyed_numbers_are_spread_as_they_should_and_follow_their_rows(dtype):
+    keys = torch.arange(4000)
+    uniform = keyed_uniform((4000, 5), 7, keys, dtype)
+    assert uniform.dtype == dtype
+    assert 0 <= float(uniform.min()) <= float(uniform.max()) < 1
+    assert float(uniform.double().mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(uniform.double().var()) == pytest.approx(1 / 12, abs=0.003)
+    order = torch.randperm(4000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(keyed_uniform((4000, 5), 7, keys[order], dtype), uniform[order])
+    assert not torch.equal(keyed_uniform((4000, 5), 8, keys, dtype), uniform)
+    normal = keyed_normal((4000, 5), 7, keys, dtype).double()
+    assert float(normal.mean()) == pytest.approx(0, abs=0.02)
+    assert float(normal.var()) == pytest.approx(1, abs=0.04)
+    assert float((normal**4).mean()) == pytest.approx(3, abs=0.3)
+    assert float((normal[:, 0] * normal[:, 1]).mean()) == pytest.approx(0, abs=0.05)

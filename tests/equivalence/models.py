@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import models
 from torch_geometric.utils import scatter
 
-from tests.equivalence.cases import DEGREES, F_IN, F_OUT, Made, bare, mlp
+from tests.equivalence.cases import DEGREES, F_IN, F_OUT, Made, mlp
 from tests.equivalence.graphs import NUM_CLASSES, NUM_NODES
 
 NODES, EDGES, GRAPHS, LOSS = "node", "edge", "graph", "graph: a loss"

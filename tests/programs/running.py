@@ -14,7 +14,8 @@ from torch_geometric.data import Data, HeteroData
 from torch_geometric.utils import coalesce, to_undirected
 
 FOLDER = Path(__file__).parent
-SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "running", "on_ranks", "test_programs"))
+_NO_SCRIPTS = ("__init__", "running", "on_ranks", "test_programs")
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in _NO_SCRIPTS)
 
 PLAIN = SimpleNamespace(open=lambda data, *_, **__: data, prepare=lambda model, data, *_, **__: model)
 """Stands for this library where a script runs as plain PyG."""

@@ -1,66 +1,65 @@
-"""Random numbers drawn in a model's forward are keyed by global ids, or refused: they never depend on the ranks."""
+"""Random numbers drawn in a program are keyed by original ids: they never depend on the ranks."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric import nn as pyg
+from torch_geometric import utils
+from torch_geometric.data import Data
 from torch_geometric.nn import models
-from torch_geometric.utils import dropout_edge
 
 import fullgraph as fg
-from fullgraph.engine import keyed_normal, keyed_uniform
-from fullgraph.errors import UnsupportedOperation
 from tests.equivalence.cases import GRAPHS
-from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES
+from tests.equivalence.cut import cut_once
+from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, NUM_NODES
 from tests.ranks import run_ranks
+
+RANKS = (2, 3, 4)
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
-    fg.partition(GRAPHS["awkward"](), path, num_parts=4)
-    return str(path)
+    return cut_once(tmp_path_factory.mktemp("graphs"), GRAPHS["awkward"]())("metis", 4)
 
 
 class Noisy(torch.nn.Module):
-    """Noise on rows, dropped edges by PyG's own function, dropped rows, noise on messages' weights."""
+    """Noise on rows, dropped edges and nodes by PyG's own functions, noise on messages' weights."""
 
     def __init__(self):
         super().__init__()
-        self.first, self.second = pyg.GCNConv(NUM_FEATURES, 8), pyg.GATConv(8, NUM_CLASSES)
+        self.first, self.second = pyg.GCNConv(NUM_FEATURES, 8), pyg.GATConv(8, 8)
+        self.third = pyg.EdgeConv(torch.nn.Linear(16, NUM_CLASSES))
 
     def forward(self, x, edge_index, edge_weight):
         x = x + 0.3 * torch.randn_like(x) + 0.1 * torch.randn(x.size(0), 1)
-        kept, chosen = dropout_edge(edge_index, p=0.4, training=self.training)
+        kept, chosen = utils.dropout_edge(edge_index, p=0.4, training=self.training)
         weight = edge_weight[chosen] * (1 + torch.rand(kept.size(1), dtype=torch.float64))
         hidden = self.first(x, kept, weight).relu()
         hidden = hidden * torch.bernoulli(torch.full((x.size(0), 1), 0.7, dtype=torch.float64))
-        return self.second(hidden * torch.rand_like(hidden), edge_index)
+        hidden = self.second(hidden * torch.rand_like(hidden), edge_index)
+        return self.third(hidden, utils.dropout_node(edge_index, p=0.2, training=self.training)[0])
 
 
 def curve(world: fg.World, path: str):
     data = fg.open(path, world, chunk_edges=60)
-    torch.manual_seed(world.rank)  # no draw of torch's own generator may matter
-    model = Noisy().double()
-    with torch.no_grad():
-        for number, parameter in enumerate(model.parameters()):
-            parameter.copy_(torch.linspace(-1, 1, parameter.numel()).sin().view(parameter.shape) + 0.1 * number)
-    fg.prepare(model, optimizer := torch.optim.SGD(model.parameters(), lr=0.1), data, seed=5)
+    torch.manual_seed(5)
+    model = fg.prepare(Noisy().double(), data)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     losses = []
     for _ in range(4):
         optimizer.zero_grad()
         out = model(data.x, data.edge_index, data.edge_weight)
-        loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+        loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
         loss.backward()
         optimizer.step()
-        losses.append(float(loss.detach()))
+        losses.append(loss.item())
     return losses
 
 
 def test_noise_gives_the_same_curve_on_any_number_of_ranks(path):
     (wanted,) = run_ranks(1, curve, path)
     assert len(set(wanted)) == 4
-    for num_ranks in (2, 3, 4):
+    for num_ranks in RANKS:
         for losses in run_ranks(num_ranks, curve, path):
             assert losses == pytest.approx(wanted, rel=1e-9)
 
@@ -78,80 +77,45 @@ class TwoHeaded(torch.nn.Module):
 def encoded(world: fg.World, path: str):
     data = fg.open(path, world)
     torch.manual_seed(0)
-    model = models.ARGVA(TwoHeaded(), torch.nn.Linear(4, 1)).double()
-    fg.convert(model, data)
-    torch.manual_seed(world.rank)
+    model = fg.prepare(models.ARGVA(TwoHeaded(), torch.nn.Linear(4, 1)).double(), data)
     z = model.encode(data.x, data.edge_index)
     loss = model.discriminator_loss(z) + model.kl_loss()
     loss.backward()
-    gradients = [world.all_reduce(p.grad) for p in model.encoder.parameters()]
-    return fg.gather_rows(z, data), loss.detach(), gradients
+    return fg.gather(z.detach()), loss.detach(), [p.grad for p in model.encoder.parameters()]
 
 
 def test_variational_encoders_draw_alike(path):
-    wanted = run_ranks(1, encoded, path)[0]
-    for num_ranks in (2, 4):
-        torch.testing.assert_close(run_ranks(num_ranks, encoded, path)[0], wanted, rtol=1e-9, atol=1e-9)
+    (wanted,) = run_ranks(1, encoded, path)
+    for num_ranks in RANKS[::2]:
+        for found in run_ranks(num_ranks, encoded, path):
+            torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
 
 
-REFUSED = {
-    "randperm": lambda x: x[torch.randperm(len(x))],
-    "randint": lambda x: torch.randint(0, 2, (len(x),)),
-    "uniform_": lambda x: torch.empty_like(x).uniform_(),
-    "gumbel_softmax": lambda x: F.gumbel_softmax(x),
-    "multinomial": lambda x: x.softmax(1).multinomial(1),
-}
+def symmetric():
+    g = GRAPHS["awkward"]()
+    return Data(x=g.x, edge_index=torch.cat([g.edge_index, g.edge_index.flip(0)], dim=1))
 
 
-class Draws(torch.nn.Module):
-    def __init__(self, draw):
-        super().__init__()
-        self.draw = draw
-
-    def forward(self, x):
-        return self.draw(x)
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_other_draws_are_refused(path, name):
-    data = fg.open(path)
-    with pytest.raises(UnsupportedOperation, match=rf"^each rank would draw numbers of its own here.*: {name}$"):
-        fg.convert(Draws(REFUSED[name]), data)(data.x)
+def drops(world: fg.World, graph):
+    data = fg.open(graph, world)
+    torch.manual_seed(3)
+    kept, ids = utils.dropout_edge(data.edge_index, p=0.3)
+    both, _ = utils.dropout_edge(data.edge_index, p=0.3, force_undirected=True)
+    left, mask, nodes = utils.dropout_node(data.edge_index, p=0.3, num_nodes=data.num_nodes)
+    return [fg.gather(each) for each in (kept, ids, both, left, mask, nodes)]
 
 
-@pytest.mark.parametrize("use_reentrant", [False, True])
-def test_numbers_that_would_be_drawn_again_are_refused(path, use_reentrant):
-    data = fg.open(path)
-    model = Draws(
-        lambda x: torch.utils.checkpoint.checkpoint(
-            lambda x: (x * torch.rand_like(x)).tanh(), x, use_reentrant=use_reentrant
-        )
-    )
-    with pytest.raises(UnsupportedOperation, match="checkpoint"):
-        fg.convert(model, data)(data.x.requires_grad_()).sum().backward()
-
-
-def test_numbers_of_unknown_rows_and_from_generators_are_refused(path):
-    data = fg.open(path)
-    with pytest.raises(UnsupportedOperation, match=r"needs to know which rows of the whole graph"):
-        fg.convert(Draws(lambda x: torch.rand(3)), data)(data.x)
-    with pytest.raises(UnsupportedOperation, match=r"leave out the argument generator of: rand$"):
-        fg.convert(Draws(lambda x: torch.rand(len(x), generator=torch.Generator())), data)(data.x)
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_keyed_numbers_are_spread_as_they_should_and_follow_their_rows(dtype):
-    keys = torch.arange(4000)
-    uniform = keyed_uniform((4000, 5), 7, keys, dtype)
-    assert uniform.dtype == dtype
-    assert 0 <= float(uniform.min()) <= float(uniform.max()) < 1
-    assert float(uniform.double().mean()) == pytest.approx(0.5, abs=0.01)
-    assert float(uniform.double().var()) == pytest.approx(1 / 12, abs=0.003)
-    order = torch.randperm(4000, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(keyed_uniform((4000, 5), 7, keys[order], dtype), uniform[order])
-    assert not torch.equal(keyed_uniform((4000, 5), 8, keys, dtype), uniform)
-    normal = keyed_normal((4000, 5), 7, keys, dtype).double()
-    assert float(normal.mean()) == pytest.approx(0, abs=0.02)
-    assert float(normal.var()) == pytest.approx(1, abs=0.04)
-    assert float((normal**4).mean()) == pytest.approx(3, abs=0.3)
-    assert float((normal[:, 0] * normal[:, 1]).mean()) == pytest.approx(0, abs=0.05)
+def test_the_same_edges_and_nodes_are_dropped_on_any_number_of_ranks():
+    g = symmetric()
+    (wanted,) = run_ranks(1, drops, g)
+    for found in run_ranks(3, drops, g):
+        torch.testing.assert_close(found, wanted)
+    kept, ids, both, left, mask, nodes = wanted
+    assert torch.equal(kept, g.edge_index[:, ids])
+    assert 0.6 < kept.shape[1] / g.num_edges < 0.8
+    assert utils.is_undirected(both)
+    assert 0.6 < both.shape[1] / g.num_edges < 0.8
+    assert torch.equal(left, g.edge_index[:, mask])
+    assert torch.equal(mask, nodes[g.edge_index].all(0))
+    assert 0.5 < float(nodes.double().mean()) < 0.9
+    assert len(nodes) == NUM_NODES

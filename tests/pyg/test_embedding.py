@@ -1,32 +1,26 @@
-"""Learned rows of nodes without features: kept by their owners, the same on any number of ranks, equal to PyG's."""
+"""Tables with a row per node: each rank has its nodes' rows and moments, and all is as with one process."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric import nn as pyg
-from torch_geometric.data import HeteroData
 
 import fullgraph as fg
-from fullgraph.errors import FullgraphError, GraphMismatch, InputError
+from fullgraph.rows import Rows, local
+from tests.equivalence.cut import cut_once
 from tests.equivalence.hetero import HAS, IN, NUM_OUT, SIZES, WRITES, WRITTEN, awkward_hetero
 from tests.ranks import run_ranks
 
-DIM = 5
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    path = tmp_path_factory.mktemp("graphs") / "graph.fg"
-    fg.partition(awkward_hetero(), path, num_parts=4)
-    return str(path)
+DIM, LEARNED = 5, ("author", "venue")
 
 
 class Featureless(torch.nn.Module):
-    """Authors and venues have learned rows, given by ``make(node type)``."""
+    """Authors have an embedding, venues a parameter."""
 
-    def __init__(self, make):
+    def __init__(self, data):
         super().__init__()
-        self.author, self.venue = make("author"), make("venue")
+        self.author = torch.nn.Embedding(data["author"].num_nodes, DIM)
+        self.venue = torch.nn.Parameter(torch.randn(data["venue"].num_nodes, DIM))
         self.first = pyg.HeteroConv(
             {
                 WRITES: pyg.SAGEConv((DIM, 6), 8),
@@ -38,154 +32,80 @@ class Featureless(torch.nn.Module):
         self.second = pyg.SAGEConv((8, 8), NUM_OUT)
 
     def forward(self, x_dict, edge_index_dict):
-        x_dict = {**x_dict, "author": self.author(), "venue": self.venue()}
+        x_dict = {**x_dict, "author": self.author.weight, "venue": self.venue}
         hidden = {kind: rows.tanh() for kind, rows in self.first(x_dict, edge_index_dict).items()}
         return self.second((hidden["author"], hidden["paper"]), edge_index_dict[WRITES])
 
 
-class Whole(torch.nn.Module):
-    """The same rows on one process."""
-
-    def __init__(self, rows):
-        super().__init__()
-        self.weight = torch.nn.Parameter(rows.clone())
-
-    def forward(self):
-        return self.weight
+def fixed(model: torch.nn.Module) -> None:
+    """The same weights for tables that were drawn by node and for those that were not."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.linspace(-1, 2, parameter.numel()).sin().view(parameter.shape))
 
 
-def trained(model, data, optimizer, loss_of, clip):
-    losses = []
+def trained(data, model, clip=0.05):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05, weight_decay=0.01)
+    papers, losses = data["paper"], []
     for _ in range(4):
         optimizer.zero_grad()
-        loss = loss_of(model(data.x_dict, data.edge_index_dict))
+        out = model(data.x_dict, data.edge_index_dict)
+        loss = F.cross_entropy(out[papers.train_mask], papers.y[papers.train_mask])
         loss.backward()
-        losses.append((loss.item(), clip(optimizer)))
+        losses += [loss.item(), float(torch.nn.utils.clip_grad_norm_(model.parameters(), clip))]
         optimizer.step()
-    return losses
+    state = {key: fg.gather(value).detach() for key, value in model.state_dict().items()}
+    return losses, state, fg.gather(optimizer.state[model.author.weight]["exp_avg"]), optimizer
 
 
 def on_a_rank(world: fg.World, path: str):
-    data = fg.open(path, world, round_rows=4)
-    torch.manual_seed(1 + world.rank)
-    model = Featureless(lambda kind: fg.NodeEmbedding(data, kind, DIM)).double()
-    first = {kind: fg.gather_rows(getattr(model, kind).weight, data, kind) for kind in ("author", "venue")}
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05, weight_decay=0.01)
-    fg.prepare(model, optimizer, data)
-    start = {name: t.clone() for name, t in model.state_dict().items() if name not in ("author.weight", "venue.weight")}
-    papers = data["paper"]
+    data = fg.open(path, world, round_rows=16)
+    model = fg.prepare(Featureless(data).double(), data)
+    fixed(model)
     before = world.traffic.reduced_bytes
-    losses = trained(
-        model,
-        data,
-        optimizer,
-        lambda out: fg.mean_loss(F.cross_entropy, out, papers.y, papers.train_mask, data),
-        lambda optimizer: fg.clip_gradients(optimizer, 0.05),
-    )
+    *found, optimizer = trained(data, model)
     reduced = world.traffic.reduced_bytes - before
-    last = {kind: fg.gather_rows(getattr(model, kind).weight, data, kind) for kind in ("author", "venue")}
-    moments = optimizer.state[model.author.weight]["exp_avg"]
-    assert moments.shape == model.author.weight.shape == (data["author"].num_nodes, DIM)
-    return first, start, losses, last, fg.gather_rows(moments, data, "author"), reduced
+    held = 0
+    for table in (model.author.weight, model.venue):
+        assert isinstance(table, torch.nn.Parameter)
+        assert isinstance(table, Rows)
+        held += len(local(table))
+        assert local(optimizer.state[table]["exp_avg"]).shape == local(table).shape
+    return found, held, reduced, sum(p.numel() for p in model.parameters() if not isinstance(p, Rows))
 
 
 @pytest.fixture(scope="module")
-def alone(path):
-    (answer,) = run_ranks(1, on_a_rank, path)
-    return answer
+def path(tmp_path_factory):
+    return cut_once(tmp_path_factory.mktemp("graphs"), awkward_hetero())("metis", 4)
 
 
-def test_one_rank_is_plain_pyg(alone):
-    first, start, losses, last, moments, _ = alone
+def test_training_is_that_of_one_process_and_a_rank_has_its_rows(path):
     data = awkward_hetero()
-    model = Featureless(lambda kind: Whole(first[kind])).double()
-    model.load_state_dict(start, strict=False)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.05, weight_decay=0.01)
-    mask = data["paper"].train_mask
-    wanted = trained(
-        model,
-        data,
-        optimizer,
-        lambda out: F.cross_entropy(out[mask], data["paper"].y[mask]),
-        lambda optimizer: float(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)),
-    )
-    assert [x for pair in losses for x in pair] == pytest.approx([x for pair in wanted for x in pair], rel=1e-9)
-    torch.testing.assert_close(last["author"], model.author.weight.detach(), rtol=1e-9, atol=1e-10)
-    torch.testing.assert_close(moments, optimizer.state[model.author.weight]["exp_avg"], rtol=1e-9, atol=1e-10)
+    model = Featureless(data).double()
+    fixed(model)
+    *wanted, _ = trained(data, model)
+    for num_ranks in (1, 2, 4):
+        answers = run_ranks(num_ranks, on_a_rank, path)
+        assert sum(held for _, held, *_ in answers) == SIZES["author"] + SIZES["venue"]
+        for found, _, reduced, num_shared in answers:
+            torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+            assert reduced < 4 * 8 * (num_shared + 60), "rows of nodes are not summed over ranks"
 
 
-@pytest.mark.parametrize("num_ranks", [2, 3, 4])
-def test_curve_and_rows_are_the_same_on_any_number_of_ranks(path, alone, num_ranks):
-    answers = run_ranks(num_ranks, on_a_rank, path)
-    for first, start, losses, last, moments, reduced in answers:
-        # Weights other than these rows start from rank 0's, which are those of the run on one rank.
-        for name, value in alone[1].items():
-            assert torch.equal(start[name], value)
-        assert [x for pair in losses for x in pair] == pytest.approx([x for pair in alone[2] for x in pair], rel=1e-9)
-        num_shared = sum(t.numel() for t in start.values())
-        assert reduced < 4 * 8 * (num_shared + 60), "rows of nodes are not summed over ranks"
-        if first["author"] is not None:
-            for kind in ("author", "venue"):
-                assert torch.equal(first[kind], alone[0][kind])
-                torch.testing.assert_close(last[kind], alone[3][kind], rtol=1e-9, atol=1e-10)
-            torch.testing.assert_close(moments, alone[4], rtol=1e-9, atol=1e-10)
-
-
-def rows_loaded(world: fg.World, path: str):
+def first_rows(world: fg.World, path: str):
     data = fg.open(path, world)
-    embedding = fg.NodeEmbedding(data, "author", DIM, seed=3)
-    first = fg.gather_rows(embedding.weight, data, "author")
-    embedding.load_rows(torch.arange(SIZES["author"] * DIM).view(-1, DIM) / 7)
-    loaded, text = fg.gather_rows(embedding(), data, "author"), repr(embedding)
-    told = []
-    for attempt in (
-        lambda: embedding.load_rows(torch.zeros(3, DIM)),
-        lambda: fg.NodeEmbedding(data, "writer", DIM),
-        lambda: fg.NodeEmbedding(data, None, DIM),
-        lambda: fg.NodeEmbedding(data, "author", 0),
-        lambda: fg.NodeEmbedding(data, "author", DIM, seed=world.rank),
-        lambda: fg.clip_gradients(torch.optim.SGD(embedding.parameters()), 1.0),
-        lambda: fg.clip_gradients(torch.optim.SGD(embedding.parameters()), 0.0),
-    ):
-        try:
-            attempt()
-        except FullgraphError as error:
-            told.append((type(error), str(error)))
-    return first, loaded, text, told
+    torch.manual_seed(3)
+    table = torch.nn.Embedding(data["author"].num_nodes, DIM)
+    drawn = fg.gather(table.weight.detach())
+    table.load_state_dict({"weight": torch.arange(SIZES["author"] * DIM).view(-1, DIM) / 7})
+    return drawn, fg.gather(table(torch.tensor([3, 0, 3])).detach()), fg.gather(table.weight.detach()), repr(table)
 
 
-def test_first_rows_are_normal_with_variance_one_over_dim(tmp_path):
-    data = HeteroData()
-    data["many"].num_nodes = 20_000
-    data["many", "to", "many"].edge_index = torch.zeros(2, 0, dtype=torch.int64)
-    fg.partition(data, tmp_path / "many.fg", num_parts=1)
-    rows = fg.NodeEmbedding(fg.open(tmp_path / "many.fg"), None, 4).weight.detach() * 2
-    torch.testing.assert_close(rows.mean(0), torch.zeros(4), atol=0.03, rtol=0)
-    torch.testing.assert_close(rows.T.cov(), torch.eye(4), atol=0.04, rtol=0)
-    torch.testing.assert_close((rows**4).mean(0), torch.full((4,), 3.0), atol=0.3, rtol=0)
-
-
-def test_rows_are_loaded_and_what_is_wrong_is_told(path):
-    (first, loaded, text, told), (*_, told_too) = run_ranks(2, rows_loaded, path)
-    assert torch.equal(loaded, torch.arange(SIZES["author"] * DIM).view(-1, DIM) / 7)
-    assert text == "NodeEmbedding(author, 24, 5)"
-    assert told == told_too
-    assert told[:5] == [
-        (InputError, "load_rows needs a row for each node of the whole graph, [24, 5]: [3, 5]"),
-        (InputError, "node_type must be one of paper, author, venue, idle: 'writer'"),
-        (InputError, "node_type must be one of paper, author, venue, idle: None"),
-        (InputError, "an embedding needs at least 1 column: 0"),
-        (
-            GraphMismatch,
-            "all ranks must use the same embedding; rank 0 has ('author', 5, 0) but rank 1 has: ('author', 5, 1)",
-        ),
-    ]
-    assert told[5:] == [
-        (InputError, "prepare the optimizer with fullgraph.prepare first: SGD"),
-        (InputError, "max_norm must be above 0: 0.0"),
-    ]
-    data = fg.open(path)
-    other = fg.gather_rows(fg.NodeEmbedding(data, "author", DIM).weight, data, "author")
-    papers = fg.gather_rows(fg.NodeEmbedding(data, "paper", DIM, seed=3).weight, data, "paper")
-    assert not torch.isclose(first, other).any()
-    assert not torch.isclose(first, papers[: len(first)]).any()
+def test_rows_are_drawn_by_node_loaded_and_looked_up(path):
+    ((wanted, *_),) = run_ranks(1, first_rows, path)
+    assert 0.5 < wanted.std() < 1.5
+    for drawn, chosen, loaded, text in run_ranks(3, first_rows, path):
+        torch.testing.assert_close(drawn, wanted)
+        assert torch.equal(loaded, torch.arange(SIZES["author"] * DIM).view(-1, DIM) / 7)
+        assert torch.equal(chosen, loaded[[3, 0, 3]])
+        assert text == "Embedding(24, 5)"

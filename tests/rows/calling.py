@@ -9,10 +9,11 @@ from torch import Tensor
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows import Rows, Space
+from fullgraph.rows.copies import is_part
 from fullgraph.rows.tensor import functions_off, global_shape, rows
 from tests.rows.operands import Bound, Operand, arguments, operands
 
-REFUSED, ERROR = "refused", "error"
+REFUSED, ERROR, PART = "refused", "error", "a copied part"
 TORCHS = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError)
 """What torch raises."""
 
@@ -31,8 +32,8 @@ class Called:
         where: it did so.
         parts: the result's parts and the arguments that it changed, detached; of rows this rank's.
         kinds: types, shapes and dtypes of the parts.
-        shared: of each tensor in the result, the name of the argument that it shares memory with, "" if none, or
-            "*" if it has no entries, which tells nothing.
+        shared: of each tensor in the result, the name of the argument that it shares memory with, "" if none, `PART`
+            if it is a copy that must not be written into, or "*" if it has no entries, which tells nothing.
         held: shapes that the arguments have afterwards, by name.
         positions: of each part the space and the dimension of rows; None if it is everywhere.
         grads: the first and second gradients of a loss of all parts by argument, None where there are none.
@@ -150,6 +151,8 @@ def _shared(x: Tensor, held: dict[str, Tensor]) -> str:
         return "*"
     if x.layout != torch.strided:
         return ""
+    if is_part(x):
+        return PART
     storage = x.untyped_storage()._cdata
     return next((name for name, each in held.items() if each.untyped_storage()._cdata == storage), "")
 

@@ -25,17 +25,15 @@ from fullgraph.config import EngineConfig
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows import Space, View
 from fullgraph.rows.table import name_of
-from tests.rows.calling import ERROR, REFUSED, TORCHS, Called, Gradients, Place, bound, call
+from tests.rows.calling import ERROR, PART, REFUSED, TORCHS, Called, Gradients, Place, bound, call
 from tests.rows.functions import (
     ANY_ALIAS,
     DRAWS,
     NOT_COMPARED,
-    OF_COPIES,
     OF_MEMORY,
     TORCH_IS_WRONG,
     ZERO_FOR_NONE,
     overridable,
-    writes,
 )
 from tests.rows.operands import M, N
 from tests.rows.patterns import patterns_of
@@ -43,7 +41,7 @@ from tests.rows.simulated import Diverged, Meeting, meeting
 from tests.rows.spaces import node_space
 
 EQUAL = "equal"
-COPY = "equal, but a copy"  # of what torch gives a view of: writing into it is lost
+COPY = "equal, but a copy"  # where torch has a view: to write into it is refused
 FAILS = "error in both"
 SOME = "error in both, on some ranks"  # those without rows do not find everything out
 TYPES = "of wrong types"
@@ -90,11 +88,7 @@ def run(names: list[str], num_ranks: int, *, verbose: bool = False) -> Report:
             if verbose:
                 sys.stderr.write(f"{name}\n")
             short = name_of(functions[name])
-            patterns = [
-                each
-                for each in patterns_of(short)
-                if not (writes(short) and each in OF_COPIES) and f"{short}({each})" not in TORCH_IS_WRONG
-            ]
+            patterns = [each for each in patterns_of(short) if f"{short}({each})" not in TORCH_IS_WRONG]
             of_function = compare_function(name, functions[name], ranks, patterns)
             report.counts += of_function.counts
             report.faults += of_function.faults
@@ -203,7 +197,7 @@ def outcome_of(name: str, expected: Called, got: Called, *, shapes_only: bool) -
     pairs = [pair for pair in zip(expected.shared, got.shared, strict=True) if "*" not in pair and pair[0] != pair[1]]
     if not pairs or name in ANY_ALIAS:
         return EQUAL
-    if all(pair[1] == "" for pair in pairs):
+    if all(pair[1] == PART for pair in pairs):
         return COPY
     return "alias", f"results share memory with {got.shared}, not {expected.shared}"
 

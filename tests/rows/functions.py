@@ -58,14 +58,6 @@ TORCH_IS_WRONG = frozenset(
 """Calls in which torch itself does something else than it says: counts that are none, a dimension that is not there, a
 new version of what did not change."""
 
-OF_COPIES = frozenset(["x[0]", "x[1:5]"])
-"""Patterns whose tensor is a copy for rows and a view for torch: what is written into it does not reach ``x``."""
-
-
-def writes(name: str) -> bool:
-    """Whether a function changes its first argument."""
-    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")
-
 
 def overridable() -> dict[str, Any]:
     """Functions by their full names."""

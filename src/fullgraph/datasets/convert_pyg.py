@@ -115,8 +115,8 @@ def _edges(items: Iterable[tuple[str, Any]], what: str) -> Edges:
         edge_index = torch.stack([src, dst])
     if not isinstance(edge_index, torch.Tensor):
         raise InputError(
-            f"{what} needs an edge_index, an integer tensor [2, num_edges], or an adj_t that ToSparseTensor made without "
-            f"weights: {type(edge_index).__name__}"
+            f"{what} needs an edge_index, an integer tensor [2, num_edges], or an adj_t that ToSparseTensor made "
+            f"without weights: {type(edge_index).__name__}"
         )
     index = _to_numpy(edge_index)
     if index.ndim != 2 or len(index) != 2:

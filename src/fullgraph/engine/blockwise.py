@@ -206,9 +206,7 @@ def _sample(plan: Plan, whole: Arguments) -> tuple[Piece, Arguments]:
     return piece, whole.like([*rows, *whole.shared, *whole.read])
 
 
-def _read_by_messages(
-    ctx: Any, whole: Arguments, adjoints: list[State], sums: GradientSums
-) -> Sequence[Tensor | None]:
+def _read_by_messages(ctx: Any, whole: Arguments, adjoints: list[State], sums: GradientSums) -> Sequence[Tensor | None]:
     """A gradient for each parameter that a message or its statistics depend on, found on one edge or none."""
     wanted = _needed(ctx.read, sums.needs.read)
     if not wanted:

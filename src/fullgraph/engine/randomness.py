@@ -128,4 +128,3 @@ def _signed(bits: int) -> int:
 def _shift_right(z: Tensor, bits: int) -> Tensor:
     """A logical shift of int64."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
-

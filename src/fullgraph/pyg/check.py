@@ -6,7 +6,7 @@ What a user runs on a small graph before a long job on a large one.
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -78,8 +78,8 @@ def check(model: Module, data: BaseData, step: Step) -> Checked:
             loss is a scalar; its gradients by all parameters are compared too. Random draws differ from plain PyG's.
 
     Returns:
-        What was compared on each run: ``one process`` in this library, where there is one rank; ``ranks``, the data at
-        hand; ``in pieces``, with few edges at a time.
+        What was compared with plain PyG on each run: ``ranks``, the data at hand; ``in pieces``, the same graph opened
+        in memory, with few edges at a time.
     """
     graph, whole = rank_graph(data), gathered(data)
     config = graph.config
@@ -89,7 +89,7 @@ def check(model: Module, data: BaseData, step: Step) -> Checked:
     pieces = replace(config, chunk_edges=FEW_EDGES, round_rows=FEW_EDGES)
     for run, opened in (
         ("ranks", lambda: data),
-        ("in pieces", lambda: open_graph(whole, graph.world, **vars(pieces))),
+        ("in pieces", lambda: open_graph(cast(Any, whole), graph.world, **vars(pieces))),
     ):
         try:
             given = opened()
@@ -130,7 +130,9 @@ def _left(model: Module, data: Any, step: Step) -> Iterator[tuple[str, Tensor]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         out = step(model, data)
-    named = out if isinstance(out, dict) else dict(enumerate(out)) if isinstance(out, list | tuple) else {"loss": out}
+    named: dict[Any, Any] = {"loss": out}
+    if isinstance(out, dict | list | tuple):
+        named = out if isinstance(out, dict) else dict(enumerate(out))
     loss = named.get("loss", next(iter(named.values())))
     if isinstance(loss, Tensor) and loss.requires_grad and all(p.grad is None for p in model.parameters()):
         loss.backward()

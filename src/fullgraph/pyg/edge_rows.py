@@ -1,4 +1,4 @@
-"""An ``edge_index`` as `Rows`: shape ``[2, num_edges]`` of the whole graph, ids that are made when a program reads them.
+"""An ``edge_index`` as `Rows`: ``[2, num_edges]`` of the whole graph, with ids that are made when a program reads them.
 
 A script holds its ``edge_index`` all the time and mostly hands it on, so it takes no memory: what a layer needs is the
 stored walk (`Edges`). Choosing edges, flipping, and adding self-loops keep it so; whatever else is done to it is done
@@ -33,8 +33,8 @@ class _Lazy(Rows):
         known = self.__dict__.get("_read")
         if known is None:
             known = rows(self._make(), self._space, self._dim)
-            known.__dict__["_ways"] = ways_of(self)
-            self.__dict__["_read"] = known
+            vars(known)["_ways"] = ways_of(self)
+            vars(self)["_read"] = known
         return known
 
     @classmethod
@@ -106,7 +106,7 @@ def edges_of(edge_index: Tensor, src_space: Space, dst_space: Space) -> Edges:
             return known[3]
         src, dst = local(edge_index)
         edges = settled(edge_index._space, src, dst, src_space, dst_space)  # pyright: ignore[reportAttributeAccessIssue]
-        edge_index.__dict__["_settled"] = (edge_index._version, src_space, dst_space, edges)
+        vars(edge_index)["_settled"] = (edge_index._version, src_space, dst_space, edges)
         return edges
 
 
@@ -212,7 +212,7 @@ def _not_equal(func: Any, one: Any, other: Any) -> Any:
     mask = one._edges.is_no_loop
     known = one._edges.__dict__.get("rows_that_are_no_loops")
     if known is None:
-        known = one._edges.__dict__["rows_that_are_no_loops"] = rows(mask.view_as(mask), one._edges.space)
+        known = vars(one._edges)["rows_that_are_no_loops"] = rows(mask.view_as(mask), one._edges.space)
     return known
 
 
@@ -250,7 +250,9 @@ def _by_way(func: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 _MEANINGS: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"], _itself),
+    **dict.fromkeys(
+        ["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"], _itself
+    ),
     "requires_grad=": _never,
     "requires_grad_": _never,
     "__getitem__": _getitem,

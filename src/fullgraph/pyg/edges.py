@@ -175,7 +175,7 @@ class Edges:
             return make()
         known = self._constants.get(name)
         if known is None or not known[0].is_still(given):
-            weak = ref(self)
+            weak: ref[Edges] = ref(self)
             known = self._constants[name] = (Identity(given, lambda _: _forget(weak, name)), make())
         return known[1]
 

@@ -68,7 +68,8 @@ def explain(model: Module, data: BaseData) -> str:
     """How each layer of ``model`` will run on the graph of ``data``, as a table. Nothing runs and nothing changes.
 
     A layer *walks* over other ranks' rows a round at a time, forms its own messages on the way *block by block*, runs
-    its own code *by neighbourhood*, some edges at a time, or takes all boundary rows *all at once*. Asked for its attention weights, a layer takes all rows at once.
+    its own code *by neighbourhood*, some edges at a time, or takes all boundary rows *all at once*. Asked for its
+    attention weights, a layer takes all rows at once.
 
     Args:
         model: converted or not.

@@ -41,8 +41,8 @@ def open_graph(
 ) -> Any:
     """Open a graph on all ranks, each of which holds its rows. Collective.
 
-    The script sees the whole graph: every tensor with a row per node or edge is `Rows`, with the whole graph's shape and
-    original ids. Calls `init` if nobody has.
+    The script sees the whole graph: every tensor with a row per node or edge is `Rows`, with the whole graph's shape
+    and original ids. Calls `init` if nobody has.
 
     Args:
         graph: a folder made by ``fullgraph.partition``, with at least as many parts as there are ranks; or a graph in
@@ -117,9 +117,7 @@ class _Share:
     checksum: str | None
 
 
-def _stored_share(
-    path: str | os.PathLike[str], world: World, config: EngineConfig, stream: Collection[str]
-) -> _Share:
+def _stored_share(path: str | os.PathLike[str], world: World, config: EngineConfig, stream: Collection[str]) -> _Share:
     stored = world.together(lambda: PartitionedGraph.open(path))
     world.agree("graph and settings", (stored.checksum, config, sorted(stream)))
     check_streamed(stored, stream)
@@ -194,7 +192,8 @@ def num_classes_of(labels: np.ndarray | None) -> int | None:
 
 def _data_of(share: _Share, world: World, config: EngineConfig) -> Any:
     num_rows = sum(int(at[-1]) for at in share.offsets.values())
-    view = View(world=world, config=config, made=Recent(16 * (num_rows + sum(e.num_edges for e in share.edges.values()))))
+    num_rows += sum(edges.num_edges for edges in share.edges.values())
+    view = View(world=world, config=config, made=Recent(16 * num_rows))
     nodes = {
         kind: Space(view, int(share.offsets[kind][-1]), len(ids), ("nodes", kind), ids.to(world.device))
         for kind, ids in share.node_ids.items()

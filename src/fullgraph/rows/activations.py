@@ -1,4 +1,4 @@
-"""Activations: row-wise functions whose results backward can make again, noted while a model runs (`engine.Recipes`)."""
+"""Activations: row-wise functions whose results backward can make again, noted while a model runs."""
 
 from typing import Any
 

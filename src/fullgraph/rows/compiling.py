@@ -10,7 +10,6 @@ import torch._dynamo.trace_rules
 from fullgraph.rows.tensor import Rows
 
 
-
 def never_trace(rows: type[Rows]) -> None:
     """Tell Dynamo of a class of `Rows`; of each by itself."""
     torch._dynamo.config.nontraceable_tensor_subclasses.add(rows)

@@ -1,7 +1,7 @@
 """Who has which position of a space, kept in shares: the rank that looks a position up need not know all of them.
 
-Positions are dealt out to ranks in equal runs, their homes; a home knows the owners of its run, ``num_rows / num_ranks``
-entries, and answers questions. A table on every rank would grow with the graph and not fall with ranks.
+Positions are dealt out to ranks in equal runs, their homes; a home knows the owners of its run, ``num_rows /
+num_ranks`` entries, and answers questions. A table on every rank would grow with the graph and not fall with ranks.
 """
 
 from typing import NamedTuple

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.extremes import shared_extreme
-from fullgraph.rows.reductions import Reduction, is_continuous, is_half, reduce_rows, root, wide, wrong_for_torch
 from fullgraph.rows.gathering import gather
+from fullgraph.rows.reductions import Reduction, is_continuous, is_half, reduce_rows, root, wide, wrong_for_torch
 from fullgraph.rows.table import composite, entered_values, meaning, refuse
 from fullgraph.rows.tensor import Rows, functions_off, local, rows
 

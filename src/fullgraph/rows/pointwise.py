@@ -34,18 +34,21 @@ _OPERATORS = {
     "__rmod__": "remainder",
     "__imod__": "remainder",
     "__invert__": "logical_not",
-    **dict.fromkeys(["__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__iand__", "__ior__", "__ixor__"], "__and__"),
+    **dict.fromkeys(
+        ["__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__iand__", "__ior__", "__ixor__"], "__and__"
+    ),
     **dict.fromkeys(["__lshift__", "__rshift__", "__ilshift__", "__irshift__"], "__and__"),
 }
 # Row-wise functions whose operators do not say so, or which are none of ATen's.
-_MORE = frozenset(
-    """__and__ where masked_fill masked_fill_ floor_divide float_power isclose clip clip_ copy_ fill_ zero_ prelu
-    log_sigmoid logsigmoid tanhshrink softsign hardshrink to float double half bfloat16 long int bool byte short type
-    type_as clone contiguous detach detach_ zeros_like ones_like full_like empty_like absolute negative multiply subtract
-    divide true_divide greater less not_equal greater_equal less_equal arctan2 nan_to_num real imag conj positive fix
-    xlogy cpu cuda logical_not relu relu_ selu_ elu_ celu_ rsub nelu leaky_relu_ threshold_ pin_memory isreal
-    resolve_conj resolve_neg arccos arcsin arctan bitwise_not""".split()
-)
+_NAMES = """
+    __and__ where masked_fill masked_fill_ floor_divide float_power isclose clip clip_ copy_ fill_ zero_ prelu
+    log_sigmoid logsigmoid tanhshrink softsign hardshrink to float double half bfloat16 long int bool byte short
+    type type_as clone contiguous detach detach_ zeros_like ones_like full_like empty_like absolute negative
+    multiply subtract divide true_divide greater less not_equal greater_equal less_equal arctan2 nan_to_num real
+    imag conj positive fix xlogy cpu cuda logical_not relu relu_ selu_ elu_ celu_ rsub nelu leaky_relu_ threshold_
+    pin_memory isreal resolve_conj resolve_neg arccos arcsin arctan bitwise_not
+"""
+_MORE = frozenset(_NAMES.split())
 
 
 def meaning_if_pointwise(name: str) -> Meaning | None:
@@ -119,7 +122,8 @@ def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if out is not None and not isinstance(out, Rows):
         refuse(func, "would write rows into a tensor that every rank has")
     changed, kwargs, space, right = broadcast(func, args, kwargs)
-    if is_write and (changed[0] is not args[0] or args[0].dim() < max(a.dim() for a in changed if isinstance(a, Tensor))):
+    most = max(a.dim() for a in changed if isinstance(a, Tensor))
+    if is_write and (changed[0] is not args[0] or args[0].dim() < most):
         refuse(func, "would change the number of rows in place")
     result = func(*changed, **kwargs)
     if any(result is x and not isinstance(x, Rows) for x in args):

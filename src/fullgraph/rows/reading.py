@@ -68,7 +68,7 @@ def _with_ways(out: Rows, x: Rows, key: Key) -> Rows:
     if not key.keeps_rows or any(isinstance(entry, slice) and entry != WHOLE for entry in key.basic):
         return out
     part = tuple(entry for entry in key.entries if isinstance(entry, int))
-    return with_ways_of_part(out, x, part) if part else with_ways(out, x)
+    return cast(Rows, with_ways_of_part(out, x, part) if part else with_ways(out, x))
 
 
 def _read_row(func: Any, x: Rows, key: Key) -> Tensor:
@@ -77,7 +77,7 @@ def _read_row(func: Any, x: Rows, key: Key) -> Tensor:
     rest = (*key.entries[: key.row_entry], *key.entries[key.row_entry + 1 :])
     if any(isinstance(entry, Rows) for entry in rest):
         return read(func, entered_values([row], x._space.view)[0], rest)
-    return row[rest]
+    return copied_row(row[rest], x._space.view)
 
 
 def row_at(x: Rows, position: int) -> Tensor:

@@ -2,8 +2,8 @@
 fit.
 
 A space numbers all rows of the whole graph from 0 on, in the order that one process would have, and each rank has some
-of these positions, in any order. Spaces are compared by their keys, which are the same on all ranks, so that a mask made
-anew in every epoch leads to the same space.
+of these positions, in any order. Spaces are compared by their keys, which are the same on all ranks, so that a mask
+made anew in every epoch leads to the same space.
 """
 
 from collections.abc import Callable, Hashable

@@ -2,8 +2,8 @@
 
 A *local meaning* gets the function and its arguments with torch functions on subclasses off, so that it works on this
 rank's rows; what every rank has and needs a gradient has been entered. A *composite* is written in the global view
-itself. Both are registered by name, and a name means the same as a function of ``torch``, of ``torch.nn.functional`` and
-as a method, but for the losses, of which ``torch`` itself has others under the same names.
+itself. Both are registered by name, and a name means the same as a function of ``torch``, of ``torch.nn.functional``
+and as a method, but for the losses, of which ``torch`` itself has others under the same names.
 """
 
 from collections.abc import Callable, Iterator

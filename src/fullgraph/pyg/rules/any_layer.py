@@ -259,7 +259,7 @@ class AnyLayer(Converted, MessagePassing):
 
 
 def edges_between(edge_index: Any, kwargs: dict[str, Any], size: Any = None) -> Edges | None:
-    """The edges of an index, between the rows that a layer is given; None if that cannot be told, or not of ``size``."""
+    """The edges of an index, between rows that a layer is given; None if that cannot be told, or not of ``size``."""
     spaces: list[list[Space]] = [[], []]
     for value in kwargs.values():
         ends = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
@@ -285,7 +285,7 @@ def messages_in(out: Any, space: Space, node_dim: int) -> Tensor:
         LooksBeyondPiece: if it is something else, such as a tuple.
     """
     if not isinstance(out, Rows) or out._space != space:
-        raise LooksBeyondPiece(f"its methods return something else than a row for each edge or node: {type(out).__name__}")
+        raise LooksBeyondPiece(f"its methods return no row for each edge or node but a: {type(out).__name__}")
     return plain(out).movedim(out._dim, 0)
 
 

@@ -31,12 +31,12 @@ class OfLayers(Converted):
     """Mixed in front of a model that does nothing to rows but call its layers."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        with _in_place(self):  # pyright: ignore[reportArgumentType]
+        with _in_place(self):
             return super().forward(*args, **kwargs)
 
 
 @contextmanager
-def _in_place(model: BasicGNN) -> Iterator[None]:
+def _in_place(model: Any) -> Iterator[None]:
     """While ``model`` runs, its ReLU writes where its input is, if a batch norm made that; its dropout may too."""
     read = model.norms if model.jk_mode is not None else model.norms[: model.num_layers - 1]
     modules = [module for _, module in model.named_modules(remove_duplicate=False)]
@@ -51,10 +51,15 @@ def _in_place(model: BasicGNN) -> Iterator[None]:
     if not may:
         yield
         return
-    act, dropout = cast(torch.nn.ReLU, model.act), cast(torch.nn.Dropout, model.dropout)
-    before = act.inplace, dropout.inplace
-    act.inplace = dropout.inplace = True
+    act, dropout, view = cast(torch.nn.ReLU, model.act), cast(torch.nn.Dropout, model.dropout), model.view
+
+    def decide(_: Any, given: Any, out: Tensor) -> None:  # a ReLU may need its result itself
+        dropout.inplace = view.recipes is not None and view.recipes.is_kept_by_none(out)
+
+    before, hook = (act.inplace, dropout.inplace), act.register_forward_hook(decide)
+    act.inplace = True
     try:
         yield
     finally:
+        hook.remove()
         act.inplace, dropout.inplace = before

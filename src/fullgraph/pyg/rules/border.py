@@ -1,8 +1,8 @@
 """The border between the global view and the engine: inside there are plain tensors of this rank alone.
 
 A layer's rule takes `Rows` apart when it hands them to the engine and puts them together again after. Parameters are
-exchanged for aliases meanwhile, whose gradients are summed over ranks; so whatever runs a layer's code again in backward
-finds the very tensors that it asks the gradients of.
+exchanged for aliases meanwhile, whose gradients are summed over ranks; so whatever runs a layer's code again in
+backward finds the very tensors that it asks the gradients of.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """The arguments of one ``propagate`` by what their rows are.
 
 PyG says by a name's ending whether it is a source's (``_j``) or a destination's (``_i``); what the rest is, the row
-space says. On a piece of the edges each is `Rows` of a piece, so that a message sees the whole graph's sizes and ids, and
-is found out where it looks beyond its piece.
+space says. On a piece of the edges each is `Rows` of a piece, so that a message sees the whole graph's sizes and ids,
+and is found out where it looks beyond its piece.
 """
 
 import inspect
