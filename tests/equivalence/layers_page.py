@@ -35,7 +35,8 @@ layer
 - or takes all boundary rows *all at once*, with what PyG stores per edge.
 
 The first three ways are for modes `sar` and `keep`, and need bounded memory. To the last lead buffers or
-hooks within a layer's message, a message that looks beyond the edges that it is given, and attention weights that are asked for.
+hooks within a layer's message, a message that looks beyond the edges that it is given, and attention weights that are
+asked for.
 
 ## Compared
 
