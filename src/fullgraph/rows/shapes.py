@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast, wrapped
 from fullgraph.rows.arguments import dims_of, named
+from fullgraph.rows.copies import copied_part
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Joined, Piece, Space, Times
 from fullgraph.rows.table import composite, meaning, name_of, refuse
@@ -270,15 +271,18 @@ def _expand_as(func: Any, args: Any, kwargs: Any) -> Tensor:
         return _expanded(func, x, list(other.shape))
     if isinstance(x, Rows) and x._space == other._space:
         return _expanded(func, x, list(global_shape(other)))
-    (x, other), _, space, right = broadcast(func, (x, other), {})
-    return wrapped(x.expand(other.shape), space, right)
+    (own, other), _, space, right = broadcast(func, (x, other), {})
+    expanded = wrapped(own.expand(other.shape), space, right)
+    return expanded if own is x else copied_part(expanded)
 
 
 @meaning("broadcast_tensors")
 def _broadcast_tensors(func: Any, args: Any, kwargs: Any) -> Any:
     given = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else args
     changed, _, space, right = broadcast(func, tuple(given), {})
-    return wrapped(func(*changed), space, right)
+    made = wrapped(func(*changed), space, right)
+    found = [x if new is old else copied_part(x) for x, new, old in zip(made, changed, given, strict=True)]
+    return type(made)(found)
 
 
 @meaning("repeat tile")
