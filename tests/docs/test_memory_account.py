@@ -85,11 +85,11 @@ def test_what_is_alive_after_forward_is_what_the_table_says(path, name, dropout,
     model = getattr(models, name)(
         NUM_FEATURES, HIDDEN, 3, CLASSES, norm="batch_norm", dropout=0.5 if dropout else 0.0, **heads
     )
-    fg.convert(model, data)
+    fg.prepare(model, data)
     model(data.x, data.edge_index)  # the first time, layer 0's sum is made
     with Alive() as alive:
         out = model(data.x, data.edge_index)
-        loss = fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data)
+        loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
         del out
         kept = alive.numbers_per_row(but={data.x.untyped_storage()._cdata})
     assert kept == eval(numbers, {"H": HIDDEN, "C": CLASSES, "K": HEADS})
@@ -107,11 +107,11 @@ def test_the_worst_moment_is_what_the_page_says(tmp_path, monkeypatch, name, dro
     monkeypatch.setattr(products, "_AT_ONCE", {"cpu": 1 << 14})  # little beside all rows
     data = fg.open(partitioned(tmp_path, num_nodes))
     model = getattr(models, name)(NUM_FEATURES, hidden, 3, CLASSES, norm="batch_norm", dropout=dropout)
-    fg.prepare(model, None, data)
+    fg.prepare(model, data)
 
     def step() -> None:
         out = model(data.x, data.edge_index)
-        fg.mean_loss(F.cross_entropy, out, data.y, data.train_mask, data).backward()
+        F.cross_entropy(out[data.train_mask], data.y[data.train_mask]).backward()
 
     step()  # the first time, layer 0's sum is made
     with profile(profile_memory=True) as seen:

@@ -7,6 +7,7 @@ from torch_geometric import nn as pyg
 from torch_geometric.data import Data
 
 import fullgraph as fg
+from fullgraph.pyg.graph import rank_graph
 from tests.covers import rows_of_cover
 from tests.docs.pages import ROOT, section, table_rows
 from tests.ranks import run_ranks
@@ -48,15 +49,15 @@ def sent_by_a_layer(world: fg.World, path: str, mode: str, kind: str, averages: 
     data = fg.open(path, world, mode=mode, round_rows=4)
     torch.manual_seed(0)
     layer = LAYERS[kind](CHANNELS[averages], concat=not averages) if "attention" in kind else LAYERS[kind]()
-    fg.prepare(layer, torch.optim.SGD(layer.parameters()), data)
-    arguments = {name: data[name].requires_grad_() for name in (EDGE_ARRAYS.get(kind),) if name}
-    x = data.x.requires_grad_()
+    fg.prepare(layer, data)
+    arguments = {name: data[name].clone().requires_grad_() for name in (EDGE_ARRAYS.get(kind),) if name}
+    x = data.x.clone().requires_grad_()
     for _ in range(2):  # the first time structure is sent too
         start = world.traffic.rows_bytes
         out = layer(x, data.edge_index, **arguments)
         middle = world.traffic.rows_bytes
         out.sum().backward()
-    return middle - start, world.traffic.rows_bytes - middle, data.node_ids
+    return middle - start, world.traffic.rows_bytes - middle, rank_graph(data).nodes["node"].positions
 
 
 def letters_of(rank: int, owner: np.ndarray, averages: bool) -> dict[str, int]:

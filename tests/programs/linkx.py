@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch_geometric.nn import LINKX
 
+draws = True  # a table with a row per node, drawn by the rows' ids
+
 data = fg.open(dataset[0])
 
 model = LINKX(

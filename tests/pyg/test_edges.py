@@ -67,8 +67,7 @@ def test_walks_are_built_once_and_a_changed_mask_is_noticed(path, mode, num_rank
     for results, told in run_ranks(num_ranks, on_a_rank, path, mode):
         torch.testing.assert_close(results, wanted, rtol=1e-9, atol=1e-10)
         built = [number for number, count in enumerate(told) if count]
-        assert set(built) <= {0, CHANGED_AT}
-        assert (built == [0, CHANGED_AT]) == (num_ranks > 1 and mode != "halo"), "halo has nothing to tell for it"
+        assert built == ([0, CHANGED_AT] if num_ranks > 1 else [])
 
 
 def test_equal_masks_give_the_same_edges():

@@ -123,7 +123,7 @@ def with_bases(world: fg.World | None, graph):
     torch.manual_seed(0)
     model = pyg.to_hetero_with_bases(TwoLayers("sage"), (kinds, relations), num_bases=2, in_channels={"x": 6}).double()
     with torch.no_grad():  # which sets its lazy layers' sizes
-        model.eval()(whole.x_dict, {relation: whole[relation].edge_index for relation in relations})
+        model.eval()({kind: whole[kind].x for kind in kinds}, {r: whole[r].edge_index for r in relations})
     if world is not None:
         fg.prepare(model, data)
     out = model.train()({k: data[k].x for k in kinds}, {relation: data[relation].edge_index for relation in relations})

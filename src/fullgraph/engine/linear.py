@@ -30,11 +30,12 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
-    if not taken:
-        return F.linear(x, matrix, bias)
-    chain = None if recipes is None else recipes.chain(x)
+    chain = recipes.chain(x) if recipes is not None and taken else None
     if chain is None:
-        return _Linear.apply(x, matrix, bias, recipes)  # pyright: ignore[reportReturnType]
+        out: Tensor = _Linear.apply(x, matrix, bias, recipes) if taken else F.linear(x, matrix, bias)  # pyright: ignore[reportAssignmentType]
+        if recipes is not None and not isinstance(x, StreamedRows):
+            recipes.spare(out)
+        return out
     return _LinearOfMade.apply(x, chain.source, matrix, bias, chain.steps, recipes)  # pyright: ignore[reportReturnType]
 
 

@@ -47,7 +47,16 @@ class RankGraph:
 
 
 class WholeGraph(Data):
-    """A PyG `Data` that scripts may ask for ``adj_t``, which `ToSparseTensor` makes of ``edge_index``."""
+    """A PyG `Data` whose ``num_nodes`` knows its rows, and that has ``adj_t``, which `ToSparseTensor` makes."""
+
+    @property
+    def num_nodes(self) -> Any:
+        """The number of nodes, from which tables with a row per node are made."""
+        return self._store.num_nodes
+
+    @num_nodes.setter
+    def num_nodes(self, num_nodes: int | None) -> None:
+        self._store.num_nodes = num_nodes
 
     @property
     def adj_t(self) -> Any:
