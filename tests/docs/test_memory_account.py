@@ -121,6 +121,6 @@ def test_the_worst_moment_is_what_the_page_says(tmp_path, monkeypatch, name, dro
     (formula,) = re.findall(r"The worst moment is .*?`(.*?)`", section(PAGE, "What comes and goes"))
     numbers = eval(formula, {"H": hidden, "C": CLASSES})
     most = max(itertools.accumulate(changes)) / 4 / num_nodes
-    assert numbers <= most < numbers + 0.1 * hidden
+    assert numbers <= most < numbers + 0.12 * hidden  # the choice of rows for the loss holds up to C more
     kept = kept_numbers(name.replace("Graph", ""), hidden, CLASSES, 0, dropout=bool(dropout), recompute="elementwise")
     assert numbers == kept + numbers_at_work(hidden, CLASSES)

@@ -116,10 +116,10 @@ def test_bytes_sent_equal_the_formula(path, name, mode, num_ranks):
     for rank, ((rows, setup, reduced), owner, num_parameters) in enumerate(answers):
         assert rows == expected_bytes(rank, owner, name, mode)
         assert setup == 0
-        # One flat sum of gradients; the loss and the number of rows that count; and
+        # One flat sum of gradients; the loss and the number of rows that count, in float64; and
         # whether what layer 0 needs of other ranks is remembered (two int32), which attention in mode sar does not ask.
         asked = 0 if (name, mode) == ("gat", "sar") else 8
-        assert reduced == (0 if num_ranks == 1 else num_parameters * FLOAT + 8 + asked)
+        assert reduced == (0 if num_ranks == 1 else num_parameters * FLOAT + 16 + asked)
 
 
 def bytes_of_own_messages(world: fg.World, path: str, mode: str, aggr: str):

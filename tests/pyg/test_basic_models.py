@@ -1,8 +1,11 @@
 """PyG's models write a ReLU and dropout where a batch norm's output is, where nobody can see that."""
 
+from functools import partial
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn import models
 
 import fullgraph as fg
@@ -103,6 +106,33 @@ def test_after_an_error_modules_are_what_they_were(data):
         model(data.x[:, :2], data.edge_index)
     assert not model.act.inplace
     assert not model.dropout.inplace
+
+
+HOW = {
+    "nothing made again": ({"recompute": "none"}, lambda model: model),
+    "frozen norms": ({}, lambda model: model.norms.eval() and model),
+    "checkpointed": ({}, lambda model: partial(checkpoint, model, use_reentrant=False)),
+}
+
+
+@pytest.mark.parametrize("name", HOW)
+def test_a_relu_that_needs_its_result_is_not_overwritten(name):
+    settings, how = HOW[name]
+    found = []
+    for options in (settings, {"recompute": "none"}):
+        opened = fg.open(awkward_graph(), **options)
+        torch.manual_seed(0)
+        model = models.GraphSAGE(*SHAPE, norm="batch_norm", dropout=0.5).double()
+        model.act = model.act if options is settings else Relu()  # which is no torch.nn.ReLU: nothing overwrites
+        call = how(converted(opened, model))
+        call(opened.x, opened.edge_index).square().sum().backward()
+        found.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
+class Relu(torch.nn.Module):
+    def forward(self, x):
+        return F.relu(x)
 
 
 def test_dropout_in_place_is_the_mask_of_dropout(data):

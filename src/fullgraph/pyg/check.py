@@ -97,7 +97,7 @@ def check(model: Module, data: BaseData, step: Step) -> Checked:
         except FullgraphError as error:
             refused.append((run, str(error)))
             continue
-        found += [_compared(name, run, left.get(name), value) for name, value in wanted.items()]
+        found += [_compared(name, run, left.get(name), wanted.get(name)) for name in {**wanted, **left}]
     return Checked(tuple(found), tuple(refused))
 
 
@@ -144,8 +144,8 @@ def _left(model: Module, data: Any, step: Step) -> Iterator[tuple[str, Tensor]]:
             yield f"gradient of {name}", gather(parameter.grad)
 
 
-def _compared(name: str, run: str, value: Tensor | None, wanted: Tensor) -> Compared:
-    if value is None or value.shape != wanted.shape:
+def _compared(name: str, run: str, value: Tensor | None, wanted: Tensor | None) -> Compared:
+    if value is None or wanted is None or value.shape != wanted.shape:
         return Compared(name, run, float("inf"), False)
     if not wanted.numel():
         return Compared(name, run, 0.0, True)

@@ -20,7 +20,7 @@ from fullgraph.rows.space import Joined, Piece, Space, Times
 from fullgraph.rows.table import composite, meaning, name_of, refuse
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
 from fullgraph.rows.view import LooksBeyondPiece
-from fullgraph.rows.ways import with_ways
+from fullgraph.rows.ways import with_ways, with_ways_of_copy
 
 
 def dimension(dim: int, num_dims: int) -> int:
@@ -297,7 +297,9 @@ def _repeat(func: Any, args: Any, kwargs: Any) -> Tensor:
         if times[dim] < 1:
             refuse(func, "of rows no times")
         space = Joined((whole(space),) * times[dim])  # own rows one time after another, as the parts of what is joined
-    return rows(x.repeat(times), space, dim)
+    out = rows(x.repeat(times), space, dim)
+    is_line = space is x._space and all(size == 1 for d, size in enumerate(x.shape) if d != x._dim)
+    return with_ways_of_copy(out, x) if is_line else out
 
 
 @meaning("repeat_interleave")

@@ -39,6 +39,14 @@ def with_ways(ids: Tensor, like: Tensor) -> Tensor:
     return ids
 
 
+def with_ways_of_copy(ids: Rows, like: Rows) -> Rows:
+    """``ids``, a copy that repeats the ids of ``like`` row by row, knowing the ways that ``like`` knows now."""
+    if not (like.is_floating_point() or like.is_inference() or ids.is_inference()):
+        known = {space: route for space, (version, route) in ways_of(like).items() if version == like._version}
+        _notes(ids)["_ways"] = {space: (ids._version, route) for space, route in known.items()}
+    return ids
+
+
 def with_ways_of_part(ids: Tensor, of: Tensor, part: tuple[int, ...]) -> Tensor:
     """``ids``, a view of one ``part`` of ``of``, knowing the ways that are known for it, however often it is read."""
     if isinstance(ids, Rows) and not of.is_floating_point() and ids._is_view():
