@@ -9,7 +9,6 @@ from torch_geometric.nn import norm
 
 import fullgraph as fg
 from fullgraph.datasets.convert_pyg import graph_from_pyg
-from fullgraph.errors import InputError, UnsupportedLayer
 from fullgraph.graph.writer import write_partitioned
 from tests.equivalence import own_layers
 from tests.equivalence.cases import Case
@@ -86,45 +85,22 @@ def test_no_exported_norm_is_missing():
     assert set(norm.__all__) == set(CASES)
 
 
-def single_row(world: fg.World, path: str):
-    data = fg.open(path, world)
-    with pytest.raises(InputError, match=r"^instance norm needs at least 2 rows on all ranks together: 1$"):
-        fg.convert(norm.InstanceNorm(NUM_FEATURES), data)(data.x[:1] if world.rank == 0 else data.x[:0])
-    with pytest.raises(InputError, match=r"^a group per row needs \d+ entries, one for each row: \(3,\)$"):
-        fg.convert(norm.GraphNorm(NUM_FEATURES).double(), data)(data.x, torch.zeros(3, dtype=torch.long))
-    return True
-
-
-def test_bad_rows_and_groups_are_told_on_every_rank(path):
-    assert run_ranks(2, single_row, path) == [True, True]
-
-
-@pytest.mark.parametrize("derived", [norm.GraphNorm, torch.nn.BatchNorm1d])
-def test_a_class_derived_from_a_norm_over_all_rows_is_refused(path, derived):
-    own = type("Own", (derived,), {})
-    with pytest.raises(UnsupportedLayer, match=rf"0 \(Own\): it is derived from {derived.__name__}, which reads all"):
-        fg.convert(torch.nn.Sequential(own(4)), fg.open(path))
-
-
 def within_a_message(world: fg.World | None, g: Data):
     torch.manual_seed(0)
     module = own_layers.EdgeMLP(NUM_FEATURES, 4).double()
     module.nn.insert(1, norm.GraphNorm(10).double())
     if world is not None:
-        fg.convert(module, g)
+        fg.prepare(module, g)
     out = module(g.x, g.edge_index)
     out.square().sum().backward()
-    return out, dict(module.named_parameters())
+    return fg.gather(out.detach()), {key: p.grad for key, p in module.named_parameters()}
 
 
 def within_a_message_on_a_rank(world: fg.World, path: str):
-    data = fg.open(path, world, chunk_edges=20)
-    out, parameters = within_a_message(world, data)
-    return fg.gather_rows(out, data), {key: world.all_reduce(p.grad) for key, p in parameters.items()}
+    return within_a_message(world, fg.open(path, world, chunk_edges=20))
 
 
 def test_a_norm_within_a_message_reads_the_edges_of_all_ranks(path):
-    out, parameters = within_a_message(None, graph())
-    got, grads = run_ranks(3, within_a_message_on_a_rank, path)[0]
-    torch.testing.assert_close(got, out.detach(), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(grads, {key: p.grad for key, p in parameters.items()}, rtol=1e-9, atol=1e-7)
+    wanted = within_a_message(None, graph())
+    for got in run_ranks(3, within_a_message_on_a_rank, path):
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-7)

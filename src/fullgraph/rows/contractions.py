@@ -279,8 +279,11 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
             weight, bias = _entered_pair(weight, bias, space.view)
             recipes = space.view.recipes
             out = engine_linear(local(input), weight, bias, recipes=recipes)
-            if recipes is not None and not is_differentiable_again(out):
-                only_once(out, "linear")
+            if recipes is not None:
+                if not is_differentiable_again(out):
+                    only_once(out, "linear")
+                elif recipes.knows(input):
+                    recipes.spare(out)
             return rows(out, space, input._dim)  # pyright: ignore[reportAttributeAccessIssue]
     if weight.dim() == 1 and bias is not None:
         raise RuntimeError("linear() with a bias takes a matrix as its weight, not: a vector")
