@@ -18,6 +18,7 @@ import fullgraph as fg
 from fullgraph.comm import spans
 from fullgraph.comm import trace as traces
 from fullgraph.errors import InputError, PeerLost
+from fullgraph.pyg.graph import rank_graph
 from tests.covers import rows_of_cover
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
@@ -37,12 +38,12 @@ def graph(tmp_path_factory) -> str:
 def traced_epoch(world: fg.World, graph: str, path: Path, mode: str) -> list[int]:
     data = fg.open(graph, world, round_rows=ROUND_ROWS, mode=mode)
     model = models.GCN(NUM_FEATURES, 8, 2, NUM_CLASSES)
-    model, optimizer = fg.prepare(model, torch.optim.SGD(model.parameters(), lr=0.1), data)
+    optimizer = torch.optim.SGD(fg.prepare(model, data).parameters(), lr=0.1)
     x = data.x.float()
 
     def epoch() -> None:
         optimizer.zero_grad()
-        fg.mean_loss(F.cross_entropy, model(x, data.edge_index), data.y, data.train_mask, data).backward()
+        F.cross_entropy(model(x, data.edge_index)[data.train_mask], data.y[data.train_mask]).backward()
         optimizer.step()
 
     epoch()
@@ -50,7 +51,7 @@ def traced_epoch(world: fg.World, graph: str, path: Path, mode: str) -> list[int
         epoch()
     epoch()
     assert world.traffic.transfers is None
-    return data.node_ids.tolist()
+    return rank_graph(data).nodes["node"].positions.tolist()
 
 
 def spans_of(path: Path, rank: int, keep: Callable[[dict], bool]) -> list[dict]:

@@ -28,7 +28,8 @@ def test_node_and_edge_arrays() -> None:
         name="three nodes",
         lengths=torch.zeros(9),
     )
-    graph = graph_from_pyg(data)
+    with pytest.warns(UserWarning, match=r"left out: graph_label, lengths$"):
+        graph = graph_from_pyg(data)
     assert graph.num_nodes == {NODE: 3}
     assert set(graph.node_arrays[NODE]) == {"x", "y", "train_mask", "pos"}
     assert set(graph.edges[EDGE].arrays) == {"edge_attr", "edge_weight", "colour_of_edge"}
@@ -75,15 +76,15 @@ BAD: list[tuple[Any, str]] = [
     (
         Data(x=torch.ones(3, 2)),
         (
-            "the graph needs an edge_index, an integer tensor [2, num_edges] (undo ToSparseTensor, which leaves adj_t "
-            "instead): NoneType"
+            "the graph needs an edge_index, an integer tensor [2, num_edges], or an adj_t that ToSparseTensor made "
+            "without weights: NoneType"
         ),
     ),
     (
         hetero_without_index(),
         (
-            "relation ('a', 'r', 'a') needs an edge_index, an integer tensor [2, num_edges] (undo ToSparseTensor, "
-            "which leaves adj_t instead): NoneType"
+            "relation ('a', 'r', 'a') needs an edge_index, an integer tensor [2, num_edges], or an adj_t that "
+            "ToSparseTensor made without weights: NoneType"
         ),
     ),
     (Data(x=torch.ones(3, 2), edge_index=INDEX.T), "edge_index of the graph must have shape [2, num_edges]: [4, 2]"),

@@ -155,7 +155,7 @@ SETTING: dict[str, Case] = {
         put(d.x, d.perm[d.mask], d.z[d.mask]),
     ),
     "the last of several": lambda d: (put(d.x.detach(), d.n, d.z.detach()), put(d.k, d.n, d.y)),
-    "added": lambda d: (added(d.x, d.mask, d.z[d.mask]), added(d.x, slice(2, 5), d.row), added(d.x, 3, d.row)),
+    "added": lambda d: added(d.x, d.mask, d.z[d.mask]),
     "into what every rank has": lambda d: (
         put(d.table, d.mask, 0.0),
         put(d.table, d.mask, d.x[d.mask]),

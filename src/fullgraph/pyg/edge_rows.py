@@ -38,6 +38,7 @@ class _Lazy(Rows):
         return known
 
     @classmethod
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateImportUsage]
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

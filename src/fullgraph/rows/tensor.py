@@ -30,6 +30,7 @@ class Rows(Tensor):
         return self
 
     @classmethod
+    @torch._disable_dynamo  # pyright: ignore[reportPrivateImportUsage]
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
