@@ -16,6 +16,7 @@ from fullgraph.rows import Here, distribute, gather, is_rows
 from fullgraph.rows.factories import GlobalView, enter_global_view
 from fullgraph.rows.tensor import dim_of
 from fullgraph.rows.ways import ways_of
+from tests.global_view import global_view_off
 from tests.ranks import run_ranks
 from tests.rows.spaces import node_space
 
@@ -205,6 +206,11 @@ def test_backward(num_ranks: int) -> None:
 
 
 def test_entered_once_and_leaves_others_alone() -> None:
+    with global_view_off():
+        entered_once()
+
+
+def entered_once() -> None:
     before = len(_get_current_function_mode_stack())
     enter_global_view()
     try:

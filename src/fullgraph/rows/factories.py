@@ -202,6 +202,8 @@ class GlobalView(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if torch.compiler.is_compiling():  # where no rows are (`rows.compiling`)
+            return func(*args, **(kwargs or {}))
         seen = _SEEN.get(func)
         if seen is not None:
             return seen(func, args, kwargs or {})
