@@ -1,7 +1,7 @@
 """``torch.compile`` leaves what works on `Rows` as it is: compiled code would have this rank's sizes for the graph's.
 
 Dynamo makes fake tensors of the local memory and guards their shapes. Told not to trace `Rows`, it breaks its graph
-wherever they are used, compiles what is between, and follows no call into this package.
+wherever they are used, compiles what is between, and follows no call into what works on them.
 """
 
 import torch._dynamo.config
@@ -16,4 +16,5 @@ def never_trace(rows: type[Rows]) -> None:
 
 
 never_trace(Rows)
-torch._dynamo.trace_rules.add(__name__.partition(".")[0])
+for package in ("rows", "engine", "pyg"):  # but into kernels, which compiled code may call
+    torch._dynamo.trace_rules.add(f"fullgraph.{package}")
