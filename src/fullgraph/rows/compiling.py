@@ -16,5 +16,5 @@ def never_trace(rows: type[Rows]) -> None:
 
 
 never_trace(Rows)
-for package in ("rows", "engine", "pyg"):  # but into kernels, which compiled code may call
+for package in ("comm", "engine", "graph", "pyg", "rows"):  # but into kernels, which compiled code may call
     torch._dynamo.trace_rules.add(f"fullgraph.{package}")
