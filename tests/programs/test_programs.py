@@ -27,8 +27,8 @@ def test_scripts_leave_what_plain_pyg_leaves(tmp_path, scripts, setting):
 
 @pytest.mark.filterwarnings("default")
 def test_in_float32(tmp_path):
-    """Those of common layers; with maxima, mode ``keep`` in float32 is known to be wrong."""
-    scripts = ["gcn", "graphsage", "gat", "gin", "l2_penalty", "class_weights", "functional_batch_norm", "lbfgs"]
+    """Of a bias before batch norm, whose gradient is rounding alone, Adam makes whole steps: no such scripts."""
+    scripts = ["gcn", "graphsage", "gat", "l2_penalty", "class_weights", "lbfgs"]
     assert list(faults(scripts, Setting(3, "sar", "metis", torch.float32), str(tmp_path))) == []
 
 

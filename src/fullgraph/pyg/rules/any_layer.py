@@ -67,7 +67,7 @@ class AnyLayer(Converted, MessagePassing):
         reason = why_not_sequential(self) or _changing_buffers(self) or self.__dict__.get("looks_beyond")
         if reason is not None:
             return Choice(Way.AT_ONCE, reason)
-        if self.rank_graph.config.mode == "halo":
+        if self.rank_graph.config.mode == "halo" and not self._takes_whole_neighbourhoods():
             return Choice(Way.AT_ONCE, "mode halo")
         if self.decomposition() is not None:
             return Choice(Way.BLOCKS, f"its own message, {_described(self.aggr_module)}")
@@ -84,6 +84,11 @@ class AnyLayer(Converted, MessagePassing):
         if own_aggregate or own_edges or lifted or asked & self.special_args:
             return None
         return decomposed(self.aggr_module)
+
+    def _takes_whole_neighbourhoods(self) -> bool:
+        """Whether PyG's own aggregation looks at all messages of a destination, in their order."""
+        layer = original_class(type(self))
+        return layer.aggregate is MessagePassing.aggregate and decomposed(self.aggr_module) is None  # pyright: ignore[reportAttributeAccessIssue]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         # Weights per edge are left behind by `message` as an attribute, which only a single run over all edges fills.
