@@ -1,7 +1,7 @@
 """The tensors that functions are called with blindly, by short names, and calls as Python expressions of them."""
 
 import math
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -129,7 +129,7 @@ def operands() -> dict[str, Operand]:
     }
 
 
-class Bound(MutableMapping[str, Any]):
+class Bound(Mapping[str, Any]):
     """What names mean in a pattern: each tensor made when it is named first.
 
     ``make(operand)`` gives a leaf, a tensor made from it, which is ``held``, and of rows their space and dimension.
@@ -148,12 +148,6 @@ class Bound(MutableMapping[str, Any]):
             if leaf.requires_grad:
                 self.leaves[name] = leaf
         return self.held[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        raise NotImplementedError
-
-    def __delitem__(self, name: str) -> None:
-        raise NotImplementedError
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._from)

@@ -68,10 +68,12 @@ class Space:
     @cached_property
     def positions(self) -> Tensor:
         """The place of each own row among all rows, int64 ``[num_own]``. May be collective the first time."""
-        return self._find_positions() if self._given is None else self._given
+        return self._find_positions()
 
     def _find_positions(self) -> Tensor:
-        raise NotImplementedError
+        """The given ones; spaces that are given none find theirs from others."""
+        assert self._given is not None
+        return self._given
 
     @property
     def keys(self) -> Tensor:
