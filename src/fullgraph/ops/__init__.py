@@ -8,11 +8,10 @@ The ops over blocks add into tensors that the caller gives, so that blocks can b
 without entries stay as they are. float32 and float64 on a CPU run the C++ kernels, which hold nothing of the size of
 the edges (spmm and packing take bfloat16 too); any other dtype or device runs the naive twin in
 `fullgraph.ops.reference`.
-Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own;
-`fullgraph.ops.registered` and `registered_attention` have the ones that autograd and torch.compile follow.
+Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own.
+`torch.compile` keeps the ops over blocks whole (`fullgraph.ops.operators`).
 """
 
-from fullgraph.ops import registered, registered_attention  # noqa: F401 — make torch.ops.fullgraph
 from fullgraph.ops.attention import attention_backward, attention_forward
 from fullgraph.ops.attention_dot import (
     attention_dot_backward_dst,

@@ -7,14 +7,14 @@ delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] 
 
 from torch import Tensor
 
-from fullgraph.ops import native, reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops import reference_attention
+from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
 
 
-@operator("maximum", "total", "acc")
+@operator(reference_attention.attention_forward, "maximum", "total", "acc")
 def attention_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -51,16 +51,9 @@ def attention_forward(
     for name, tensor in (("score_dst", score_dst), ("maximum", maximum), ("total", total)):
         check(name, tensor, [n, num_heads], *like)
     check("acc", acc, [n, num_heads, channels], *like)
-    tensors = (indptr, indices, x, score_src, score_dst, maximum, total, acc)
-    if not native.runs(x):
-        reference_attention.attention_forward(
-            *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    native.core.attention_forward(*map(native.array, tensors), *kernel_options(negative_slope, bias, edge_ids, dropout))
 
 
-@operator("grad_x", "grad_score_src", "grad_score_dst", "grad_bias")
+@operator(reference_attention.attention_backward, "grad_x", "grad_score_src", "grad_score_dst", "grad_bias")
 def attention_backward(
     indptr: Tensor,
     indices: Tensor,
@@ -74,9 +67,9 @@ def attention_backward(
     grad_score_src: Tensor,
     grad_score_dst: Tensor,
     *,
+    grad_bias: Tensor | None = None,
     negative_slope: float,
     bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
@@ -106,11 +99,3 @@ def attention_backward(
     check("grad_score_src", grad_score_src, [n, num_heads], *like)
     check("grad_score_dst", grad_score_dst, [num_columns, num_heads], *like)
     check_grad_bias(grad_bias, indices, x, edge_ids)
-    tensors = (indptr, indices, x, score_src, score_dst, logsumexp, grad, delta, grad_x, grad_score_src, grad_score_dst)
-    if not native.runs(x):
-        reference_attention.attention_backward(
-            *tensors, negative_slope=negative_slope, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    options = kernel_options(negative_slope, bias, edge_ids, dropout)
-    native.core.attention_backward(*map(native.array, tensors), native.optional_array(grad_bias), *options)

@@ -6,14 +6,14 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 
 from torch import Tensor
 
-from fullgraph.ops import native, reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops import reference_attention
+from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
 
 
-@operator("maximum", "total", "acc")
+@operator(reference_attention.attention_dot_forward, "maximum", "total", "acc")
 def attention_dot_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -50,15 +50,9 @@ def attention_dot_forward(
     check("maximum", maximum, [n, num_heads], *like)
     check("total", total, [n, num_heads], *like)
     check("acc", acc, [n, num_heads, channels], *like)
-    tensors = (indptr, indices, query, key, value, maximum, total, acc)
-    if not native.runs(query):
-        reference_attention.attention_dot_forward(*tensors, scale=scale, bias=bias, edge_ids=edge_ids, dropout=dropout)
-        return
-    options = kernel_options(scale, bias, edge_ids, dropout)
-    native.core.attention_dot_forward(*map(native.array, tensors), *options)
 
 
-@operator("grad_key", "grad_value")
+@operator(reference_attention.attention_dot_backward_src, "grad_key", "grad_value")
 def attention_dot_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -97,17 +91,9 @@ def attention_dot_backward_src(
     check_grad(grad, [num_columns, num_heads, channels], *like)
     for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [num_columns, num_heads], *like)
-    tensors = (indptr, indices, key, value, query, logsumexp, grad, delta, grad_key, grad_value)
-    if not native.runs(key):
-        reference_attention.attention_dot_backward_src(
-            *tensors, scale=scale, bias=bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    options = kernel_options(scale, bias, edge_ids, dropout)
-    native.core.attention_dot_backward_src(*map(native.array, tensors), *options)
 
 
-@operator("grad_query", "grad_bias")
+@operator(reference_attention.attention_dot_backward_dst, "grad_query", "grad_bias")
 def attention_dot_backward_dst(
     indptr: Tensor,
     indices: Tensor,
@@ -119,9 +105,9 @@ def attention_dot_backward_dst(
     delta: Tensor,
     grad_query: Tensor,
     *,
+    grad_bias: Tensor | None = None,
     scale: float,
     bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
@@ -148,11 +134,3 @@ def attention_dot_backward_dst(
     check_grad(grad, [n, num_heads, channels], *like)
     check("grad_query", grad_query, [n, num_heads, channels], *like)
     check_grad_bias(grad_bias, indices, query, edge_ids)
-    tensors = (indptr, indices, key, value, query, logsumexp, grad, delta, grad_query)
-    if not native.runs(query):
-        reference_attention.attention_dot_backward_dst(
-            *tensors, scale=scale, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    options = kernel_options(scale, bias, edge_ids, dropout)
-    native.core.attention_dot_backward_dst(*map(native.array, tensors), native.optional_array(grad_bias), *options)

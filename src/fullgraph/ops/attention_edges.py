@@ -1,14 +1,12 @@
-"""What the three attentions ask and pass alike about a block's edges: its CSR arrays, biases and dropout."""
+"""What the three attentions ask alike about a block's edges: its CSR arrays, biases and dropout."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fullgraph.ops import native
 from fullgraph.ops.checks import check, check_block
-from fullgraph.ops.keep import Dropout, keep_scale, threshold
+from fullgraph.ops.keep import Dropout
 
 
 def shape_of(name: str, rows: Tensor) -> tuple[int, int, int]:
@@ -60,17 +58,6 @@ def check_grad_bias(grad_bias: Tensor | None, indices: Tensor, rows: Tensor, edg
     """Raises: InputError: if there is a gradient of biases that is not [E, H]."""
     if grad_bias is not None:
         check("grad_bias", grad_bias, [_num_edges(indices, edge_ids), rows.size(1)], rows.dtype, rows.device)
-
-
-def kernel_options(
-    number: float, bias: Tensor | None, edge_ids: Tensor | None, dropout: Dropout | None
-) -> tuple[Any, ...]:
-    """The tail of every attention kernel's arguments; `number` is the slope or scale of its score."""
-    edges = (native.optional_array(bias), native.optional_array(edge_ids))
-    if dropout is None:
-        return (number, *edges, None, 0, 0, 1.0, native.threads())
-    keep = (native.array(dropout.edge_keys), dropout.key, threshold(dropout.p), keep_scale(dropout.p))
-    return (number, *edges, *keep, native.threads())
 
 
 def _num_edges(indices: Tensor, edge_ids: Tensor | None) -> int:

@@ -6,14 +6,14 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 
 from torch import Tensor
 
-from fullgraph.ops import native, reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, kernel_options, shape_of
+from fullgraph.ops import reference_attention
+from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, shape_of
 from fullgraph.ops.checks import check
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
 
 
-@operator("maximum", "total", "acc")
+@operator(reference_attention.attention_v2_forward, "maximum", "total", "acc")
 def attention_v2_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -51,17 +51,9 @@ def attention_v2_forward(
     check("maximum", maximum, [n, num_heads], *like)
     check("total", total, [n, num_heads], *like)
     check("acc", acc, [n, num_heads, channels], *like)
-    tensors = (indptr, indices, x_src, x_dst, att, maximum, total, acc)
-    if not native.runs(x_dst):
-        reference_attention.attention_v2_forward(
-            *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    options = kernel_options(negative_slope, bias, edge_ids, dropout)
-    native.core.attention_v2_forward(*map(native.array, tensors), *options)
 
 
-@operator("grad_x_src")
+@operator(reference_attention.attention_v2_backward_src, "grad_x_src")
 def attention_v2_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -100,17 +92,9 @@ def attention_v2_backward_src(
     for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
         check(name, tensor, [num_columns, num_heads], *like)
     check("grad_x_src", grad_x_src, [n, num_heads, channels], *like)
-    tensors = (indptr, indices, x_src, x_dst, att, logsumexp, grad, delta, grad_x_src)
-    if not native.runs(x_src):
-        reference_attention.attention_v2_backward_src(
-            *tensors, negative_slope=negative_slope, bias=bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    options = kernel_options(negative_slope, bias, edge_ids, dropout)
-    native.core.attention_v2_backward_src(*map(native.array, tensors), *options)
 
 
-@operator("grad_x_dst", "grad_att", "grad_bias")
+@operator(reference_attention.attention_v2_backward_dst, "grad_x_dst", "grad_att", "grad_bias")
 def attention_v2_backward_dst(
     indptr: Tensor,
     indices: Tensor,
@@ -123,9 +107,9 @@ def attention_v2_backward_dst(
     grad_x_dst: Tensor,
     grad_att: Tensor,
     *,
+    grad_bias: Tensor | None = None,
     negative_slope: float,
     bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
@@ -155,11 +139,3 @@ def attention_v2_backward_dst(
     check_grad(grad, [n, num_heads, channels], *like)
     check("grad_x_dst", grad_x_dst, [n, num_heads, channels], *like)
     check_grad_bias(grad_bias, indices, x_dst, edge_ids)
-    tensors = (indptr, indices, x_src, x_dst, att, logsumexp, grad, delta, grad_x_dst, grad_att)
-    if not native.runs(x_dst):
-        reference_attention.attention_v2_backward_dst(
-            *tensors, negative_slope=negative_slope, bias=bias, grad_bias=grad_bias, edge_ids=edge_ids, dropout=dropout
-        )
-        return
-    options = kernel_options(negative_slope, bias, edge_ids, dropout)
-    native.core.attention_v2_backward_dst(*map(native.array, tensors), native.optional_array(grad_bias), *options)

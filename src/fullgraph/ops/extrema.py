@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
-from fullgraph.ops import native, reference
+from fullgraph.ops import reference
 from fullgraph.ops.checks import check, check_block
+from fullgraph.ops.operators import operator
 
 
+@operator(reference.extremum, "value", "count")
 def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: Tensor, *, largest: bool) -> None:
     """Absorb a block into a running extremum: a better entry replaces `value` and sets `count` to 1, a tie adds 1.
 
@@ -20,19 +22,13 @@ def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: T
     Raises:
         InputError: on tensors that do not fit together.
     """
-    if torch.compiler.is_compiling():
-        torch.ops.fullgraph.extremum_(indptr, indices, x, value, count, largest)
-        return
     check_block(indptr, indices, None, value.size(0))
     check("x", x, [-1, -1], x.dtype, indptr.device)
     check("value", value, [-1, x.size(1)], x.dtype, indptr.device)
     check("count", count, list(value.shape), torch.int32, indptr.device)
-    if not native.runs(x):
-        reference.extremum(indptr, indices, x, value, count, largest=largest)
-        return
-    native.core.extremum(*map(native.array, (indptr, indices, x, value, count)), largest, native.threads())
 
 
+@operator(reference.extremum_backward, "out")
 def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, grad: Tensor, out: Tensor) -> None:
     """out[i] += sum over the entries e of source row i of (x[i] == value[indices[e]]) * grad[indices[e]].
 
@@ -48,15 +44,8 @@ def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor,
     Raises:
         InputError: on tensors that do not fit together.
     """
-    if torch.compiler.is_compiling():
-        torch.ops.fullgraph.extremum_backward_(indptr, indices, x, value, grad, out)
-        return
     check_block(indptr, indices, None, out.size(0))
     check("x", x, [out.size(0), -1], x.dtype, indptr.device)
     check("value", value, [-1, x.size(1)], x.dtype, indptr.device)
     check("grad", grad, list(value.shape), x.dtype, indptr.device)
     check("out", out, list(x.shape), x.dtype, indptr.device)
-    if not native.runs(x):
-        reference.extremum_backward(indptr, indices, x, value, grad, out)
-        return
-    native.core.extremum_backward(*map(native.array, (indptr, indices, x, value, grad, out)), native.threads())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fullgraph import _core as core
 
-__all__ = ["array", "core", "optional_array", "runs", "sums", "threads"]
+__all__ = ["array", "core", "runs", "sums", "threads"]
 
 
 def runs(tensor: Tensor) -> bool:
@@ -25,11 +25,6 @@ def array(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The tensor's memory as an array (of bits, for bfloat16); writing to one writes to the other."""
     tensor = tensor.detach()
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
-def optional_array(tensor: Tensor | None) -> np.ndarray[Any, Any] | None:
-    """`array`, or None for None."""
-    return None if tensor is None else array(tensor)
 
 
 def threads() -> int:

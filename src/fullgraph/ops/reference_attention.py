@@ -45,9 +45,9 @@ def attention_backward(
     grad_score_src: Tensor,
     grad_score_dst: Tensor,
     *,
+    grad_bias: Tensor | None = None,
     negative_slope: float,
     bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
@@ -115,9 +115,9 @@ def attention_v2_backward_dst(
     grad_x_dst: Tensor,
     grad_att: Tensor,
     *,
+    grad_bias: Tensor | None = None,
     negative_slope: float,
     bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:
@@ -184,9 +184,9 @@ def attention_dot_backward_dst(
     delta: Tensor,
     grad_query: Tensor,
     *,
+    grad_bias: Tensor | None = None,
     scale: float,
     bias: Tensor | None = None,
-    grad_bias: Tensor | None = None,
     edge_ids: Tensor | None = None,
     dropout: Dropout | None = None,
 ) -> None:

@@ -6,8 +6,10 @@ from torch import Tensor
 from fullgraph.errors import InputError
 from fullgraph.ops import native, reference
 from fullgraph.ops.checks import check, check_block
+from fullgraph.ops.operators import operator
 
 
+@operator(reference.spmm, "out", runs=native.sums)
 def spmm(
     indptr: Tensor,
     indices: Tensor,
@@ -17,7 +19,7 @@ def spmm(
     weight: Tensor | None = None,
     edge_ids: Tensor | None = None,
     overwrites: bool = False,
-) -> None:
+) -> dict[str, Tensor] | None:
     """out[i] += sum over the entries e of row i of w_e * x[indices[e]]; with ``overwrites`` = instead of +=.
 
     bfloat16 rows are summed in float32, a row's sum is rounded to out's dtype once per call: give a float32 out to
@@ -32,22 +34,14 @@ def spmm(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    if torch.compiler.is_compiling():
-        torch.ops.fullgraph.spmm_(indptr, indices, x, out, weight, edge_ids, overwrites)
-        return
     check_block(indptr, indices, edge_ids, out.size(0))
     check("x", x, [-1, -1], x.dtype, indptr.device)
     check("out", out, [-1, x.size(1)], _or_float32(x.dtype, out.dtype), indptr.device)
-    if weight is not None:
-        weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
-        weight_dtype = _or_float32(x.dtype, weight.dtype)
-        _check_edge_array("weight", weight, x.size(1), indices, edge_ids, weight_dtype)
-        weight = weight.to(reference.accumulator(x.dtype))
-    if not native.sums(x):
-        reference.spmm(indptr, indices, x, out, weight=weight, edge_ids=edge_ids, overwrites=overwrites)
-        return
-    arrays = (*map(native.array, (indptr, indices, x, out)), *map(native.optional_array, (weight, edge_ids)))
-    native.core.spmm(*arrays, overwrites, native.threads())
+    if weight is None:
+        return None
+    weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
+    _check_edge_array("weight", weight, x.size(1), indices, edge_ids, _or_float32(x.dtype, weight.dtype))
+    return {"weight": weight.to(reference.accumulator(x.dtype))}
 
 
 def _or_float32(dtype: torch.dtype, given: torch.dtype) -> torch.dtype:
@@ -55,6 +49,7 @@ def _or_float32(dtype: torch.dtype, given: torch.dtype) -> torch.dtype:
     return given if dtype == torch.bfloat16 and given == torch.float32 else dtype
 
 
+@operator(reference.sddmm, "out")
 def sddmm(
     indptr: Tensor, indices: Tensor, left: Tensor, right: Tensor, out: Tensor, *, edge_ids: Tensor | None = None
 ) -> None:
@@ -68,18 +63,10 @@ def sddmm(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    if torch.compiler.is_compiling():
-        torch.ops.fullgraph.sddmm_(indptr, indices, left, right, out, edge_ids)
-        return
     check_block(indptr, indices, edge_ids, left.size(0))
     check("left", left, [-1, -1], left.dtype, indptr.device)
     check("right", right, [-1, left.size(1)], left.dtype, indptr.device)
     _check_edge_array("out", out, left.size(1), indices, edge_ids, left.dtype)
-    if not native.runs(left):
-        reference.sddmm(indptr, indices, left, right, out, edge_ids=edge_ids)
-        return
-    arrays = map(native.array, (indptr, indices, left, right, out))
-    native.core.sddmm(*arrays, native.optional_array(edge_ids), native.threads())
 
 
 def _check_edge_array(
