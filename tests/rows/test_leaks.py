@@ -60,6 +60,8 @@ _REFUSED: dict[str, Callable[[Tensor], Any]] = {
     "jvp": lambda x: torch.func.jvp(lambda x: x * 2, (x.detach(),), (x.detach(),)),
     "gradient edge": lambda x: torch.autograd.graph.get_gradient_edge(x),
     "nested": lambda x: torch.nested.nested_tensor([x, x]),
+    "all_reduce": lambda x: torch.distributed.all_reduce(x.detach()),
+    "all_gather": lambda x: torch.distributed.all_gather([torch.empty(N, 4)], x),
     "an operator of another library": lambda x: torch.ops.rows_test.sum(x),
 }
 _TORCHS_OWN: dict[str, tuple[type[Exception], Callable[[Tensor], Any]]] = {

@@ -23,6 +23,7 @@ from fullgraph.pyg.graph import RankGraph, WholeGraph, remember_graph
 from fullgraph.pyg.node_rows import check_streamed, read_parts
 from fullgraph.pyg.streamed_rows import with_space
 from fullgraph.rows import Space, View, rows
+from fullgraph.rows.libraries import see_one_program
 from fullgraph.rows.recent import Recent
 
 
@@ -88,6 +89,8 @@ def open_graph(
     from fullgraph.rows.factories import enter_global_view
 
     enter_global_view()
+    if world.num_ranks > 1:
+        see_one_program()
     data = _data_of(share, world, config)
     if isinstance(graph, Data | HeteroData):
         _attach_the_rest(data, graph)

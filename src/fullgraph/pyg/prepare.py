@@ -19,6 +19,7 @@ from fullgraph.pyg.graph import RankGraph, rank_graph
 from fullgraph.pyg.rules import Converted, convert_instance, rules_in
 from fullgraph.pyg.rules.pruned import run_pruned
 from fullgraph.rows import Rows, View
+from fullgraph.rows.libraries import see_one_program
 from fullgraph.rows.table import entered_values
 
 
@@ -46,6 +47,8 @@ def prepare(model: Module, data: BaseData) -> Module:
     if not isinstance(model, _Root):
         convert_instance(model, _root_of(type(model)), graph)
     _start_alike(model, graph)
+    if graph.world.num_ranks > 1:
+        see_one_program()
     for layer, edges in _layers_with_edges(model, graph):
         walked = layer.walked_edges(edges)
         if walked is not None:

@@ -13,11 +13,12 @@ import torch._dynamo
 import torch._functorch.eager_transforms
 import torch._functorch.vmap
 import torch.autograd.graph
+import torch.distributed.distributed_c10d
 import torch.utils.dlpack
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast
-from fullgraph.rows.table import composite, meaning, refuse, tensors_in
+from fullgraph.rows.table import meaning, refuse, tensors_in
 from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, is_rows, local
 
 _SHOWS = "would show this rank's rows as if they were all"
@@ -44,13 +45,6 @@ def _equal(func: Any, args: Any, kwargs: Any) -> bool:
         return False
     (x, other), _, space, _ = broadcast(func, (x, other), {})
     return bool(space.view.min(torch.tensor(func(x, other), device=space.device)))
-
-
-@composite("__contains__")
-def _contains(x: Tensor, element: Any) -> bool:
-    if not isinstance(element, Tensor | int | float | complex):
-        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
-    return bool((x == element).any())
 
 
 # -- memory, and copies of it
@@ -89,6 +83,10 @@ _TRANSFORMS = (
 )
 """Where a function of one tensor lies, and what a program calls that leads to it."""
 
+_COLLECTIVES = (
+    *("all_reduce", "reduce", "broadcast", "all_gather", "all_gather_into_tensor", "gather", "scatter", "send", "recv"),
+    *("reduce_scatter", "reduce_scatter_tensor", "all_to_all", "all_to_all_single"),
+)
 _OTHERS = (
     (torch._C.ScriptFunction, "__call__", "a function of torch.jit.script"),
     (torch._C.ScriptMethod, "__call__", "a method of torch.jit.script"),
@@ -96,6 +94,11 @@ _OTHERS = (
     (torch.utils.dlpack, "to_dlpack", "to_dlpack"),
     (torch.nested, "nested_tensor", "torch.nested.nested_tensor"),
     (torch.autograd.graph, "get_gradient_edge", "torch.autograd.graph.get_gradient_edge"),
+    *(
+        (owner, name, f"torch.distributed.{name}")
+        for name in _COLLECTIVES
+        for owner in (torch.distributed, torch.distributed.distributed_c10d)
+    ),
 )
 """The same of functions of many."""
 
