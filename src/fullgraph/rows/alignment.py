@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fullgraph.rows.gathering import gather
 from fullgraph.rows.routes import Away
 from fullgraph.rows.space import Piece, Space
-from fullgraph.rows.table import mapped, name_of, refuse, tensors_in
+from fullgraph.rows.table import entered_values, mapped, name_of, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, local, rows
 
 
@@ -62,6 +63,27 @@ def moved(x: Tensor, space: Space) -> Tensor:
     return rows(there, space, x._dim)
 
 
+def repeated(func: Any, values: Any) -> Any:
+    """The same values; the only row of `Rows` that stand beside longer ones is what every rank has, to be repeated.
+
+    Raises:
+        UnsupportedOperation: if it would be repeated beside what every rank has, so that no rows are left.
+    """
+    among = [x for x in tensors_in(values) if isinstance(x, Rows)]
+    if all(x._space.num_rows != 1 for x in among):
+        return values
+    if any(x._space.num_rows != 1 for x in among):
+        return mapped(values, lambda x: _on_every_rank(x) if isinstance(x, Rows) and x._space.num_rows == 1 else x)
+    right = among[0].dim() - among[0]._dim
+    if any(x.shape[x.dim() - right] > 1 for x in tensors_in(values) if not isinstance(x, Rows) and x.dim() >= right):
+        refuse(func, "would repeat the only row (write x[0])")
+    return values
+
+
+def _on_every_rank(x: Rows) -> Tensor:
+    return entered_values([gather(x)], x._space.view)[0]
+
+
 def broadcast(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Space, int]:
     """Arguments that broadcast against each other, as local tensors.
 
@@ -72,6 +94,7 @@ def broadcast(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Space, int]:
         UnsupportedOperation: if rows of one would meet columns of another.
         RuntimeError: if sizes do not match, as in torch.
     """
+    args, kwargs = repeated(func, (args, kwargs))
     space = one_space(func, (args, kwargs))
     from_right = {x.dim() - x._dim for x in tensors_in((args, kwargs)) if isinstance(x, Rows)}
     if len(from_right) > 1:
