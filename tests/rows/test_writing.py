@@ -188,6 +188,9 @@ SETTING: dict[str, Case] = {
 }
 
 SCATTERING: dict[str, Case] = {
+    "repeated ids": lambda d: d.x.scatter_add(0, d.n[:, None].repeat(1, 4), d.z),
+    "ids in memory of their own": lambda d: d.x.scatter_add(0, d.n[:, None].expand(-1, 4).contiguous(), d.z),
+    "stacked ids": lambda d: d.x.scatter_add(0, torch.stack([d.n] * 4, 1), d.z),
     "within rows": lambda d: (
         torch.zeros_like(d.x).scatter_(1, d.y[:, None], 1),
         d.x.scatter(1, d.y[:, None], d.v[:, None]),
@@ -305,6 +308,7 @@ REFUSED: dict[str, Case] = {
     "put": lambda d: d.x.put(d.n, d.v),
     "along rows": lambda d: d.x.select_scatter(d.row, 0, 1),
     "fewer ids than values": lambda d: d.x.scatter_add(0, wide(d.n, d.z)[:5], d.z),
+    "out of other rows": lambda d: torch.exp(d.x.detach()[d.I], out=d.z.detach()[d.J]),
     "out": lambda d: torch.scatter_add(d.x, 0, wide(d.n, d.z), d.z, out=d.x),
 }
 RUNTIME_ERRORS: dict[str, Case] = {

@@ -78,20 +78,36 @@ def _at_rows(ids: Rows, space: Space) -> Picked:
 
 
 def line_of(ids: Tensor) -> Tensor | None:
-    """The ids of one dimension that ``ids`` repeat in every column; None if columns differ, or are not known to agree.
+    """The ids of one dimension that ``ids`` repeat in every column, on all ranks; None if columns differ.
 
-    It knows the ways that ``ids`` know, and is of the same kind, `Rows` or not.
+    It knows the ways that ``ids`` know, and is of the same kind, `Rows` or not. Collective, unless it is known.
     """
-    dim = ids._dim if isinstance(ids, Rows) else 0
-    plain = local(ids)
-    if any(size > 1 and plain.stride(d) for d, size in enumerate(plain.shape) if d != dim):
-        return None
     if ids.dim() == 1:
         return ids
-    line = plain.as_strided((plain.shape[dim],), (plain.stride(dim),))
     if not isinstance(ids, Rows):
-        return line
-    return with_same_ways(rows(line, ids._space), ids)
+        return _first_column(ids) if _repeats(ids) else None
+    known = ids.__dict__.get("_line")
+    if known is None or known[0] != ids._version or ids.is_inference():
+        plain = local(ids).movedim(ids._dim, 0)
+        repeats = ids._space.view.min(torch.tensor(_repeats(plain), device=plain.device))
+        line = with_same_ways(rows(_first_column(plain), ids._space), ids) if repeats else None
+        known = (ids._version, line)
+        vars(ids)["_line"] = known  # pyright: ignore[reportIndexIssue]
+    return known[1]
+
+
+def _first_column(ids: Tensor) -> Tensor:
+    return ids[(slice(None), *[0] * (ids.dim() - 1))]
+
+
+def _repeats(ids: Tensor) -> bool:
+    """Whether all columns are equal; at once where they are the same memory."""
+    if not ids.numel():
+        return bool(ids.shape[1:].numel())
+    if not any(size > 1 and ids.stride(dim) for dim, size in enumerate(ids.shape) if dim):
+        return True
+    columns = ids.reshape(len(ids), -1)
+    return bool((columns == columns[:, :1]).all())
 
 
 def _entries_of(ids: Rows) -> Rows:

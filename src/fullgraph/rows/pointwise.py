@@ -123,6 +123,8 @@ def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         refuse(func, "would write rows into a tensor that every rank has")
     changed, kwargs, space, right = broadcast(func, args, kwargs)
     most = max(a.dim() for a in changed if isinstance(a, Tensor))
+    if kwargs.get("out") is not out:
+        refuse(func, "would write rows into rows that lie elsewhere")
     if is_write and (changed[0] is not args[0] or args[0].dim() < most):
         refuse(func, "would change the number of rows in place")
     result = func(*changed, **kwargs)
