@@ -5,7 +5,7 @@ from fullgraph.bench.report import Report, Table, verdict
 
 
 def test_the_page_holds_everything_in_order():
-    table = Table(title="Sizes", columns=("name", "bytes"), rows=(("a", "1"), ("b", "2")))
+    table = Table(title="Sizes", columns=("name", "bytes"), rows=[("a", "1"), ("b", "2")])
     verdicts = (verdict(True, "a is small"), verdict(False, "b is small"))
     report = Report(title="Of sizes", about="What was done.\n", verdicts=verdicts, tables=(table,))
     head, _, rest = report.to_markdown("fullgraph bench sizes").partition("- Command: ")

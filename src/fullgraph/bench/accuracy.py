@@ -4,8 +4,8 @@ The papers' public split, hyperparameters and stopping rules; two ranks; the sam
 """
 
 import statistics
-import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,15 @@ from torch import Tensor
 from torch.nn import Module
 
 import fullgraph as fg
-from fullgraph.bench.case import Request
+from fullgraph.bench.case import Request, partitioned
 from fullgraph.bench.citation_models import RECIPES, Recipe
-from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.graphs import edge_index_of
+from fullgraph.bench.report import Report, verdict
 from fullgraph.bench.stopping import Scores
 from fullgraph.comm.launch import launch
 from fullgraph.config import WireDtype
 from fullgraph.datasets import load
-from fullgraph.graph import EDGE, NODE, Graph
+from fullgraph.graph import NODE
 
 PUBLISHED = {  # percent: Kipf & Welling 2017, table 2; Veličković et al. 2018, table 2
     ("cora", "GCN"): 81.5,
@@ -94,7 +95,7 @@ def run(request: Request) -> Report:
     published = dict.fromkeys([("digits", model) for model in RECIPES]) if request.quick else PUBLISHED
     seeds = range(2) if request.quick else range(10)
     max_epochs = 3 if request.quick else None
-    rows, verdicts = [], []
+    table, verdicts = request.table("Test accuracy, percent", COLUMNS), []
     for (source, name), target in published.items():
         ours, theirs = compare(source, name, seeds, max_epochs)
         mean, difference = mean_std(ours), "–"
@@ -105,13 +106,12 @@ def run(request: Request) -> Report:
                 verdict(abs(off) <= TOLERATED, f"{name} on {source} within {TOLERATED} point of {target}: {mean}")
             )
         epochs = f"{statistics.median(each.num_epochs for each in ours):.0f}"
-        rows.append((source, name, "–" if target is None else str(target), mean, difference, mean_std(theirs), epochs))
-        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
+        table.add(source, name, "–" if target is None else target, mean, difference, mean_std(theirs), epochs)
     return Report(
         title="Accuracy on the citation graphs beside the published one",
         about=_ABOUT.format(seeds=len(seeds)),
         verdicts=tuple(verdicts),
-        tables=(Table(title="Test accuracy, percent", columns=COLUMNS, rows=tuple(rows)),),
+        tables=(table,),
     )
 
 
@@ -123,10 +123,8 @@ def compare(source: str, name: str, seeds: range, max_epochs: int | None) -> tup
         name: of the recipe.
         max_epochs: most epochs; None: the recipe's own.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.fg"
-        fg.partition(load(source), path, num_parts=NUM_RANKS)
-        ours = launch(train_rank, path, name, seeds, max_epochs, num_ranks=NUM_RANKS)[0]
+    with partitioned(source, NUM_RANKS) as stored:
+        ours = launch(train_rank, stored.path, name, seeds, max_epochs, num_ranks=NUM_RANKS)[0]
     theirs = launch(_train_plain, source, name, seeds, max_epochs, num_ranks=1)[0]
     return ours, theirs
 
@@ -136,22 +134,18 @@ def train_rank(
 ) -> list[Outcome]:
     """Train a recipe with each seed on this rank's share of the partitioned graph at ``path``."""
     torch.set_num_threads(1)
-    world = fg.init()
-    data = fg.open(path, world, wire_dtype=wire_dtype)
-
-    side = _Side(
-        world=world,
-        x=_row_normalised(data.x),
-        edge_index=data.edge_index,
-        y=data.y,
-        num_classes=data.num_classes,
-        masks={split: data[f"{split}_mask"] for split in ("train", "val", "test")},
-        prepare=lambda model: fg.prepare(model, data),
-    )
-    try:
+    with closing(fg.init()) as world:
+        data = fg.open(path, world, wire_dtype=wire_dtype)
+        side = _Side(
+            world=world,
+            x=_row_normalised(data.x),
+            edge_index=data.edge_index,
+            y=data.y,
+            num_classes=data.num_classes,
+            masks={split: data[f"{split}_mask"] for split in ("train", "val", "test")},
+            prepare=lambda model: fg.prepare(model, data),
+        )
         return [_train(side, RECIPES[name], seed, max_epochs) for seed in seeds]
-    finally:
-        world.close()
 
 
 def _train_plain(source: str, name: str, seeds: range, max_epochs: int | None) -> list[Outcome]:
@@ -162,7 +156,7 @@ def _train_plain(source: str, name: str, seeds: range, max_epochs: int | None) -
     side = _Side(
         world=fg.World(),
         x=_row_normalised(arrays["x"]),
-        edge_index=_edge_index(graph),
+        edge_index=edge_index_of(graph),
         y=y,
         num_classes=int(y.max()) + 1,
         masks={split: arrays[f"{split}_mask"] for split in ("train", "val", "test")},
@@ -211,11 +205,6 @@ def _loss(side: _Side, out: Tensor, split: str) -> Tensor:
 def _accuracy(side: _Side, out: Tensor, split: str) -> float:
     mask = side.masks[split]
     return float((out[mask].argmax(1) == side.y[mask]).float().mean())
-
-
-def _edge_index(graph: Graph) -> Tensor:
-    edges = graph.edges[EDGE]
-    return torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)])
 
 
 def _row_normalised(x: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ form, with a sorted `EdgeIndex` and with torch's compressed rows; the best one c
 contenders are compared first.
 """
 
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -18,14 +17,13 @@ from torch_geometric import EdgeIndex
 import fullgraph as fg
 from fullgraph import ops
 from fullgraph.bench import graphs
-from fullgraph.bench.case import Request
-from fullgraph.bench.contest import median_seconds, peak_growth, quietly
-from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.case import Request, partitioned
+from fullgraph.bench.contest import beside_best, median_seconds, peak_growth, quietly
+from fullgraph.bench.report import Report, verdict
 from fullgraph.datasets import load
 from fullgraph.engine import Additive, BothEnds, DotProduct
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.graph import EDGE, NODE, Graph
-from fullgraph.graph.block import Block
 
 HEADS, CHANNELS = 4, 32
 LAYERS: dict[str, Callable[[int], torch.nn.Module]] = {
@@ -66,27 +64,28 @@ def run(request: Request) -> Report:
     quick = request.quick
     repeats = 2 if quick else 5
     graph = graphs.distinct_edges(graphs.uniform(200, 2_000) if quick else graphs.uniform(50_000, 2_500_000))
-    rows = []
+    layers, kernels = (
+        request.table("Layers beside PyG's", LAYER_COLUMNS),
+        request.table("Kernels beside the sum", KERNEL_COLUMNS),
+    )
     for name in LAYERS:
-        rows.append((name, *_layer_row(name, graph, repeats)))
-        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(LAYER_COLUMNS, rows[-1], strict=True)))
+        layers.add(name, *_layer_row(name, graph, repeats))
     source = request.graph or ("synthetic-tiny" if quick else "synthetic-large")
     large = load(source)
-    kernels = _kernel_rows(large, repeats)
-    for row in kernels:
-        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(KERNEL_COLUMNS, row, strict=True)))
-    worst = max(float(row[-1]) for row in rows)
+    for row in _kernel_rows(large, repeats):
+        kernels.add(*row)
+    worst = max(float(row[-1]) for row in layers.rows)
     verdicts = [
         verdict(worst <= 1e-4, f"outputs and gradients differ from PyG's by at most {worst:.1e} of the largest")
     ]
     if not quick:
-        for row in rows:
+        for row in layers.rows:
             wanted = WANTED[row[0]]
             verdicts.append(verdict(float(row[4]) >= wanted, f"{row[0]} at least {wanted:.0f} × PyG's best: {row[4]}"))
             verdicts.append(
                 verdict(float(row[7]) >= MEMORY_WANTED, f"{row[0]} at most 1/25 of PyG's growth: 1/{row[7]}")
             )
-        additive = kernels[0]
+        additive = kernels.rows[0]
         verdicts.append(verdict(float(additive[3]) <= 1.5, f"additive forward at most 1.5 sums: {additive[3]}"))
         verdicts.append(verdict(float(additive[5]) <= 3, f"additive backward at most 3 sums: {additive[5]}"))
     about = _ABOUT.format(
@@ -101,25 +100,16 @@ def run(request: Request) -> Report:
         kernel_edges=len(large.edges[EDGE].src),
         width=HEADS * CHANNELS,
     )
-    tables = (
-        Table(title="Layers beside PyG's", columns=LAYER_COLUMNS, rows=tuple(rows)),
-        Table(title="Kernels beside the sum", columns=KERNEL_COLUMNS, rows=kernels),
-    )
-    return Report(title="Attention beside PyG", about=about, verdicts=tuple(verdicts), tables=tables)
+    return Report(title="Attention beside PyG", about=about, verdicts=tuple(verdicts), tables=(layers, kernels))
 
 
 def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
-    edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
+    num_nodes, plain = graph.num_nodes[NODE], graphs.edge_index_of(graph)
     rows = torch.from_numpy(graph.node_arrays[NODE]["x"])
-    plain = torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)])
     ordered = EdgeIndex(plain, sparse_size=(num_nodes, num_nodes)).sort_by("col").values.fill_cache_()  # pyright: ignore[reportCallIssue]
-    block = Block.from_edges(plain[1], plain[0], None, num_rows=num_nodes, num_cols=num_nodes)
-    with quietly():
-        values = torch.ones(block.num_edges)
-        compressed = torch.sparse_csr_tensor(block.indptr, block.indices.long(), values, (num_nodes, num_nodes))
-    with tempfile.TemporaryDirectory() as folder:
-        fg.partition(graph, Path(folder) / "graph.fg", num_parts=1, method="contiguous")
-        data = fg.open(Path(folder) / "graph.fg")
+    compressed = graphs.adjacency(graphs.square_block(plain, num_nodes), torch.ones(plain.size(1)))
+    with partitioned(graph, 1, method="contiguous") as stored:
+        data = fg.open(stored.path)
     contestants = {}
     for label, x, index in (
         ("fullgraph", data.x, data.edge_index),
@@ -135,14 +125,14 @@ def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
     error = _largest_error(contestants)
     growth = {label: peak_growth(step) for label, step in contestants.items()}
     seconds = median_seconds(contestants, repeats)
-    own, own_growth = seconds.pop("fullgraph"), growth.pop("fullgraph")
-    best = min(seconds, key=lambda label: seconds[label])
+    own, other, best, ratio = beside_best(seconds)
+    own_growth = growth.pop("fullgraph")
     least = min(growth.values())
     return (
         f"{1e3 * own:.1f}",
-        f"{1e3 * seconds[best]:.1f}",
+        f"{1e3 * other:.1f}",
         best.removeprefix("PyG, "),
-        f"{seconds[best] / own:.1f}",
+        f"{ratio:.1f}",
         f"{own_growth / 2**20:.0f}",
         f"{least / 2**20:.0f}",
         f"{least / max(own_growth, 1):.1f}",
@@ -182,10 +172,9 @@ class _Step:
         return [fg.gather(out.detach()), *(p.grad.clone() for p in self._layer.parameters() if p.grad is not None)]
 
 
-def _kernel_rows(graph: Graph, repeats: int) -> tuple[tuple[str, ...], ...]:
-    edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
-    dst, src = torch.from_numpy(edges.dst), torch.from_numpy(edges.src)
-    block = Block.from_edges(dst, src, None, num_rows=num_nodes, num_cols=num_nodes)
+def _kernel_rows(graph: Graph, repeats: int) -> Iterator[tuple[str, ...]]:
+    num_nodes = graph.num_nodes[NODE]
+    block = graphs.square_block(graphs.edge_index_of(graph), num_nodes)
     _ = block.transposed
     generator = torch.Generator().manual_seed(0)
 
@@ -200,7 +189,6 @@ def _kernel_rows(graph: Graph, repeats: int) -> tuple[tuple[str, ...], ...]:
         "both ends (GATv2)": (BothEnds(0.2), (x,), (y,), (att,)),
         "dot product (Transformer)": (DotProduct(CHANNELS**-0.5), (x, y), (z,), ()),
     }
-    table = []
     for name, (score, src_tensors, dst_tensors, shared) in scores.items():
         terms = EdgeTerms(None, None, None)
         state = OnlineSoftmax(num_nodes, x)
@@ -220,14 +208,5 @@ def _kernel_rows(graph: Graph, repeats: int) -> tuple[tuple[str, ...], ...]:
 
         seconds = median_seconds({"sum": plain_sum, "forward": forward, "backward": backward}, repeats)
         base = seconds["sum"]
-        table.append(
-            (
-                name,
-                f"{1e3 * base:.1f}",
-                f"{1e3 * seconds['forward']:.1f}",
-                f"{seconds['forward'] / base:.2f}",
-                f"{1e3 * seconds['backward']:.1f}",
-                f"{seconds['backward'] / base:.2f}",
-            )
-        )
-    return tuple(table)
+        walks = ((f"{1e3 * seconds[walk]:.1f}", f"{seconds[walk] / base:.2f}") for walk in ("forward", "backward"))
+        yield name, f"{1e3 * base:.1f}", *chain(*walks)

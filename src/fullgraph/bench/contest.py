@@ -26,6 +26,17 @@ def median_seconds(contenders: Mapping[str, Callable[[], Any]], repeats: int) ->
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
+def beside_best(seconds: dict[str, float], own: str = "fullgraph") -> tuple[float, float, str, float]:
+    """Our seconds, those of the fastest other contender, its name, and how many times ours they are."""
+    best = min(seconds.keys() - {own}, key=lambda name: seconds[name])
+    return seconds[own], seconds[best], best, seconds[best] / seconds[own]
+
+
+def ms(seconds: float) -> str:
+    """Seconds as a cell in milliseconds."""
+    return f"{1e3 * seconds:.2f}"
+
+
 def peak_growth(work: Callable[[], Any]) -> int:
     """Bytes by which resident memory rises at most while ``work`` runs, over what it was just before.
 

@@ -4,10 +4,11 @@ The activations are what the layer holds per node anyway. They are measured too,
 gives rows of the same width without looking at neighbours.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing, PNAConv
 
 import fullgraph as fg
-from fullgraph.bench.case import Request
-from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.case import Request, Size, partitioned
+from fullgraph.bench.report import Report, mib, same_losses, verdict
 from fullgraph.comm.launch import launch
 from fullgraph.config import EngineConfig
 from fullgraph.datasets import load
@@ -48,7 +49,7 @@ COLUMNS = (
 _ABOUT = """\
 One layer, forward and backward, float32, with gradients of its input, in mode `sar` with the default of
 {chunk_edges:,} edges at a time. `PNAConv`: four aggregations, three scalers. `edge MLP`: a user's own layer, whose
-message is a network of two linear layers over both ends' rows, summed. Both give {hidden} columns, and run block by
+message is a network of two linear layers over both ends' rows, summed. Both give {width} columns, and run block by
 block: a row of another rank comes once per walk.
 
 Peak growth is the high-water mark of a rank's resident memory over that just before; the graph, its features and the
@@ -79,47 +80,22 @@ class EdgeMLP(MessagePassing):
         return self.nn(torch.cat([x_i, x_j], dim=-1))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """What is measured.
-
-    Attributes:
-        source: of the graph, for ``fullgraph.datasets.load``.
-        ranks: numbers of ranks.
-        hidden: width of the layers' results.
-    """
-
-    source: str
-    ranks: tuple[int, ...]
-    hidden: int
-
-
-FULL = Size(source="synthetic-large", ranks=(1, 2), hidden=64)
-QUICK = Size(source="synthetic-tiny", ranks=(1, 2), hidden=8)
-
-
-def _pna(num_features: int, size: Size, degrees: Tensor) -> MessagePassing:
+def _pna(num_features: int, width: int, degrees: Tensor) -> MessagePassing:
     aggregators, scalers = ["mean", "min", "max", "std"], ["identity", "amplification", "attenuation"]
-    return PNAConv(num_features, size.hidden, aggregators, scalers, degrees)
+    return PNAConv(num_features, width, aggregators, scalers, degrees)
 
 
-def _edge_mlp(num_features: int, size: Size, degrees: Tensor) -> MessagePassing:
-    return EdgeMLP(num_features, size.hidden)
+def _edge_mlp(num_features: int, width: int, degrees: Tensor) -> MessagePassing:
+    return EdgeMLP(num_features, width)
 
 
-def _of_pna(index: Any, x: Tensor, **kwargs: Any) -> Tensor:
-    return x.repeat(1, 1, 12)
-
-
-def _of_edge_mlp(index: Any, x: Tensor, **kwargs: Any) -> Tensor:
-    return x.narrow(1, 0, QUICK.hidden if x.size(1) < FULL.hidden else FULL.hidden).clone()
-
-
-# How a layer is built, and what stands in for its propagation.
+# How a layer is built, and what stands in for its propagation: rows of the same width, made of x's.
 LAYERS: dict[str, tuple[Callable[..., MessagePassing], Callable[..., Tensor]]] = {
-    "edge MLP": (_edge_mlp, _of_edge_mlp),
-    "PNAConv": (_pna, _of_pna),
+    "edge MLP": (_edge_mlp, lambda index, x, width, **kwargs: x.narrow(1, 0, width).clone()),
+    "PNAConv": (_pna, lambda index, x, width, **kwargs: x.repeat(1, 1, 12)),
 }
+FULL = Size(source="synthetic-large", ranks=(1, 2), hidden=dict.fromkeys(LAYERS, 64), num_layers=1, epochs=1)
+QUICK = Size(source="synthetic-tiny", ranks=(1, 2), hidden=dict.fromkeys(LAYERS, 8), num_layers=1, epochs=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,64 +113,58 @@ def run(request: Request) -> Report:
     """The case ``general``."""
     size = QUICK if request.quick else FULL
     source = request.graph or size.source
-    rows, extras, losses = [], [], {name: [] for name in LAYERS}
-    with tempfile.TemporaryDirectory() as folder:
-        path, graph = Path(folder) / "graph.fg", load(source)
-        in_degree = torch.bincount(torch.from_numpy(graph.edges[EDGE].dst), minlength=graph.num_nodes[NODE])
-        stored = fg.partition(graph, path, num_parts=size.ranks[-1])
+    extras, losses = [], {name: [] for name in LAYERS}
+    table = request.table("Layers that run their own code block by block", COLUMNS)
+    graph = load(source)
+    degrees = torch.bincount(torch.bincount(torch.from_numpy(graph.edges[EDGE].dst), minlength=graph.num_nodes[NODE]))
+    with partitioned(graph, size.ranks[-1]) as stored:
         del graph
         gathered = 4 * stored.num_features(NODE) * stored.num_edges(EDGE) * torch.float32.itemsize
         for num_ranks in size.ranks:
-            for name in LAYERS:
+            for name, width in size.hidden.items():
                 whole, nodes = (
-                    launch(use_layer, path, name, size, torch.bincount(in_degree), stand_in, num_ranks=num_ranks)
+                    launch(use_layer, stored.path, name, width, degrees, stand_in, num_ranks=num_ranks)
                     for stand_in in (False, True)
                 )
                 growth, activations = (max(rank.growth for rank in ranks) for ranks in (whole, nodes))
                 extras.append(growth - activations)
                 losses[name].append(whole[0].loss)
-                rows.append(
-                    (
-                        name,
-                        str(num_ranks),
-                        str(whole[0].threads),
-                        *(f"{count / 2**20:,.1f}" for count in (growth, activations, growth - activations)),
-                        f"{max(rank.seconds for rank in whole):.1f}",
-                        f"{max(rank.sent for rank in whole) / 2**20:,.1f}",
-                        f"{gathered / 2**30:.1f}",
-                        f"{whole[0].loss:.6f}",
-                    )
+                table.add(
+                    name,
+                    num_ranks,
+                    whole[0].threads,
+                    *map(mib, (growth, activations, growth - activations)),
+                    f"{max(rank.seconds for rank in whole):.1f}",
+                    mib(max(rank.sent for rank in whole)),
+                    f"{gathered / 2**30:.1f}",
+                    f"{whole[0].loss:.6f}",
                 )
-                request.tell(", ".join(f"{c} {cell}" for c, cell in zip(COLUMNS, rows[-1], strict=True)))
     about = _ABOUT.format(
-        chunk_edges=EngineConfig().chunk_edges,
-        hidden=size.hidden,
-        **request.facts(source, stored),
+        chunk_edges=EngineConfig().chunk_edges, width=size.hidden["PNAConv"], **request.facts(source, stored)
     )
-    verdicts = (_same_losses(losses),)
+    pairs = [([loss], of_layer[:1]) for of_layer in losses.values() for loss in of_layer]
+    verdicts = (same_losses("any number of ranks computes a layer's same loss", pairs, LOSS_TOLERANCE),)
     if not request.quick:
         verdicts = (_bounded(extras), *verdicts)
-    table = Table(title="Layers that run their own code block by block", columns=COLUMNS, rows=tuple(rows))
     return Report(title="Memory of layers that run their own code", about=about, verdicts=verdicts, tables=(table,))
 
 
-def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool) -> RankUse:
+def use_layer(path: Path, name: str, width: int, degrees: Tensor, stand_in: bool) -> RankUse:
     """Forward and backward of one layer on this rank's share of the partitioned graph at ``path``."""
-    world = fg.init()
-    try:
+    with closing(fg.init()) as world:
         data: Any = fg.open(path, world)
         build, without_neighbours = LAYERS[name]
         torch.manual_seed(0)
-        layer = build(data.num_features, size, degrees)
+        layer: Any = build(data.num_features, width, degrees)
         fg.prepare(layer, data)
         if stand_in:
-            layer.propagate = without_neighbours
+            layer.propagate = partial(without_neighbours, width=width)
         else:
             rank_graph(data).edges[EDGE].plan.build(sums=False, backward=False)
         x = data.x.requires_grad_()
         sent = world.traffic.rows_bytes
         memory, start = PeakMemory(world.device), time.perf_counter()
-        loss = F.cross_entropy(layer(x, data.edge_index), data.y % size.hidden)
+        loss = F.cross_entropy(layer(x, data.edge_index), data.y % width)
         loss.backward()
         return RankUse(
             growth=memory.growth(),
@@ -203,18 +173,8 @@ def use_layer(path: Path, name: str, size: Size, degrees: Tensor, stand_in: bool
             loss=float(loss.detach()),
             threads=torch.get_num_threads(),
         )
-    finally:
-        world.close()
 
 
 def _bounded(extras: list[int]) -> str:
-    claim = (
-        f"beside their activations, layers take at most {MOST_EXTRA / 2**20:,.0f} MiB: {max(extras) / 2**20:,.1f} MiB"
-    )
+    claim = f"beside their activations, layers take at most {MOST_EXTRA / 2**20:,.0f} MiB: {mib(max(extras))} MiB"
     return verdict(max(extras) <= MOST_EXTRA, claim)
-
-
-def _same_losses(losses: dict[str, list[float]]) -> str:
-    largest = max(abs(loss - of_layer[0]) / abs(of_layer[0]) for of_layer in losses.values() for loss in of_layer)
-    claim = f"any number of ranks computes a layer's same loss up to {LOSS_TOLERANCE:.0e}: {largest:.1e}"
-    return verdict(largest <= LOSS_TOLERANCE, claim)

@@ -1,8 +1,12 @@
 """The graphs that kernels are measured on: one that fits the cache, one that does not, and one with hubs."""
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from fullgraph.bench.contest import quietly
 from fullgraph.graph import EDGE, NODE, Graph
+from fullgraph.graph.block import Block
 
 NUM_FEATURES = 100
 
@@ -32,6 +36,24 @@ def distinct_edges(graph: Graph) -> Graph:
     edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
     dst, src = np.divmod(np.unique(edges.dst * num_nodes + edges.src), num_nodes)
     return Graph.homogeneous(np.stack([src, dst]), num_nodes=num_nodes, x=graph.node_arrays[NODE]["x"])
+
+
+def edge_index_of(graph: Graph) -> Tensor:
+    """The edges of a graph of one type, as PyG has them: int64 ``[2, num_edges]``."""
+    edges = graph.edges[EDGE]
+    return torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)]).long()
+
+
+def square_block(edge_index: Tensor, num_nodes: int) -> Block:
+    """Edges among so many nodes as one block: rows are destinations, columns sources."""
+    return Block.from_edges(edge_index[1], edge_index[0], None, num_rows=num_nodes, num_cols=num_nodes)
+
+
+def adjacency(block: Block, values: Tensor) -> Tensor:
+    """The block as torch's compressed rows, with a value for each of its entries."""
+    with quietly():
+        size = (block.num_rows, block.num_cols)
+        return torch.sparse_csr_tensor(block.indptr, block.indices.long(), values, size, check_invariants=False)
 
 
 def _graph(rng: np.random.Generator, edge_index: np.ndarray, num_nodes: int) -> Graph:

@@ -16,11 +16,10 @@ from torch_geometric.nn import SimpleConv
 from fullgraph import ops
 from fullgraph.bench import graphs
 from fullgraph.bench.case import Request
-from fullgraph.bench.contest import copy_bandwidth, median_seconds, quietly
-from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.contest import beside_best, copy_bandwidth, median_seconds, ms, quietly
+from fullgraph.bench.report import Report, verdict
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE, Graph
-from fullgraph.graph.block import Block
 from fullgraph.ops.yardstick import gather_and_add
 
 TOLERANCE = 1e-5
@@ -61,24 +60,24 @@ A copy within memory moves {bandwidth:.1f} GB/s on this machine. Graphs: {graphs
 def run(request: Request) -> Report:
     """The case ``kernels``."""
     widths, repeats = ((7, 16), 2) if request.quick else ((7, 47, 64, 100, 128, 256), 7)
-    rows, reductions, narrow, worst, described = [], [], [], 0.0, []
+    sums, reductions, narrow = tables = (
+        request.table("Sum over neighbours", COLUMNS),
+        request.table("Other reductions", REDUCTION_COLUMNS),
+        request.table("bfloat16 rows", NARROW_COLUMNS),
+    )
+    worst, described = 0.0, []
     for label, graph in _graphs(request):
         described.append(f"*{label}*: {graph.num_nodes[NODE]:,} nodes, {len(graph.edges[EDGE].src):,} edges")
         contest = _Contest(graph)
         for width in widths:
             cells, error = contest.row(width, repeats)
             worst = max(worst, error)
-            rows.append((label, str(width), *cells))
-            request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
-        for name, (cells, error) in contest.reductions(
-            widths[-1] if request.quick else REDUCTION_WIDTH, repeats
-        ).items():
+            sums.add(label, width, *cells)
+        reduction_width = widths[-1] if request.quick else REDUCTION_WIDTH
+        for name, (cells, error) in contest.reductions(reduction_width, repeats).items():
             worst = max(worst, error)
-            reductions.append((label, name, *cells))
-            told = zip(REDUCTION_COLUMNS, reductions[-1], strict=True)
-            request.tell(", ".join(f"{column} {cell}" for column, cell in told))
-        narrow.append((label, str(widths[-1]), *contest.narrow(widths[-1], repeats)))
-        request.tell(", ".join(f"{column} {cell}" for column, cell in zip(NARROW_COLUMNS, narrow[-1], strict=True)))
+            reductions.add(label, name, *cells)
+        narrow.add(label, widths[-1], *contest.narrow(widths[-1], repeats))
     about = _ABOUT.format(
         repeats=repeats,
         threads=torch.get_num_threads(),
@@ -87,10 +86,9 @@ def run(request: Request) -> Report:
         bandwidth=copy_bandwidth(1 << 22 if request.quick else 1 << 28) / 1e9,
         graphs="; ".join(described),
     )
-    ratios = {(row[0], int(row[1])): float(row[5]) for row in rows}
-    wide = [ratio for (_, width), ratio in ratios.items() if width in (64, 128, 256)]
-    odd = [ratio for (_, width), ratio in ratios.items() if width in (7, 47, 100)]
-    of_line = [float(row[7]) for row in rows if int(row[1]) in (64, 128, 256)]
+    wide = [float(row[5]) for row in sums.rows if int(row[1]) in (64, 128, 256)]
+    odd = [float(row[5]) for row in sums.rows if int(row[1]) in (7, 47, 100)]
+    of_line = [float(row[7]) for row in sums.rows if int(row[1]) in (64, 128, 256)]
     verdicts = [verdict(worst <= TOLERANCE, f"every sum differs from float64 by at most {worst:.1e} of the largest")]
     if not request.quick:
         verdicts += [
@@ -98,11 +96,6 @@ def run(request: Request) -> Report:
             verdict(min(of_line) >= 70, f"70 % of gather-and-add at these widths: {min(of_line):.0f} % at least"),
             verdict(min(odd) >= 1, f"never slower than the best other at widths 7, 47, 100: {min(odd):.2f} at least"),
         ]
-    tables = (
-        Table(title="Sum over neighbours", columns=COLUMNS, rows=tuple(rows)),
-        Table(title="Other reductions", columns=REDUCTION_COLUMNS, rows=tuple(reductions)),
-        Table(title="bfloat16 rows", columns=NARROW_COLUMNS, rows=tuple(narrow)),
-    )
     return Report(title="Sums beside torch and PyG", about=about, verdicts=tuple(verdicts), tables=tables)
 
 
@@ -120,13 +113,9 @@ class _Contest:
     """All contenders on one graph."""
 
     def __init__(self, graph: Graph):
-        edges, self._num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
-        self._edge_index = torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)])
-        order = torch.argsort(self._edge_index[1], stable=True)
-        self._edge_index = self._edge_index[:, order].contiguous()
-        self._block = Block.from_edges(
-            self._edge_index[1], self._edge_index[0], None, num_rows=self._num_nodes, num_cols=self._num_nodes
-        )
+        self._num_nodes, edge_index = graph.num_nodes[NODE], graphs.edge_index_of(graph)
+        self._edge_index = edge_index[:, torch.argsort(edge_index[1], stable=True)].contiguous()
+        self._block = graphs.square_block(self._edge_index, self._num_nodes)
         self._sorted = EdgeIndex(
             self._edge_index,
             sparse_size=(self._num_nodes, self._num_nodes),
@@ -150,18 +139,8 @@ class _Contest:
             conv = SimpleConv(aggr="sum")
             contenders["PyG SimpleConv"] = lambda: conv(x, self._edge_index)
         error, seconds = _contest(contenders, self._adjacency(torch.float64) @ x.double(), repeats)
-        own, line = seconds.pop("fullgraph"), seconds.pop("gather-and-add")
-        best = min(seconds, key=lambda name: seconds[name])
-        cells = (
-            f"{1e3 * own:.2f}",
-            f"{1e3 * seconds[best]:.2f}",
-            best,
-            f"{seconds[best] / own:.2f}",
-            f"{1e3 * line:.2f}",
-            f"{100 * line / own:.0f}",
-            f"{error:.1e}",
-        )
-        return cells, error
+        line, cells = seconds.pop("gather-and-add"), _beside_best(seconds)
+        return (*cells, ms(line), f"{100 * line / seconds['fullgraph']:.0f}", f"{error:.1e}"), error
 
     def reductions(self, width: int, repeats: int) -> dict[str, tuple[tuple[str, ...], float]]:
         """By reduction, the cells of its row after graph and name, and the largest error."""
@@ -212,16 +191,7 @@ class _Contest:
         rows = {}
         for name, (adjacency, reduce, contenders) in contests.items():
             error, seconds = _contest(contenders, torch.sparse.mm(adjacency, x.double(), reduce), repeats)
-            own = seconds.pop("fullgraph")
-            best = min(seconds, key=lambda label: seconds[label])
-            cells = (
-                f"{1e3 * own:.2f}",
-                f"{1e3 * seconds[best]:.2f}",
-                best,
-                f"{seconds[best] / own:.2f}",
-                f"{error:.1e}",
-            )
-            rows[name] = cells, error
+            rows[name] = (*_beside_best(seconds), f"{error:.1e}"), error
         return rows
 
     def narrow(self, width: int, repeats: int) -> tuple[str, ...]:
@@ -239,7 +209,7 @@ class _Contest:
             repeats,
         )
         ratio = seconds["float32"] / seconds["bfloat16"]
-        return (*(f"{1e3 * each:.2f}" for each in seconds.values()), f"{ratio:.2f}", f"{error:.1e}")
+        return (*map(ms, seconds.values()), f"{ratio:.2f}", f"{error:.1e}")
 
     def _sum(self, x: Tensor, out: Tensor, weight: Tensor | None = None) -> Tensor:
         ops.spmm(self._block.indptr, self._block.indices, x, out, weight=weight, overwrites=True)
@@ -251,12 +221,13 @@ class _Contest:
         return out
 
     def _adjacency(self, dtype: torch.dtype, values: Tensor | None = None) -> Tensor:
-        size = (self._num_nodes, self._num_nodes)
         values = torch.ones(self._block.num_edges, dtype=dtype) if values is None else values
-        with quietly():
-            return torch.sparse_csr_tensor(
-                self._block.indptr, self._block.indices.long(), values, size, check_invariants=False
-            )
+        return graphs.adjacency(self._block, values)
+
+
+def _beside_best(seconds: dict[str, float]) -> tuple[str, ...]:
+    own, other, which, ratio = beside_best(seconds)
+    return ms(own), ms(other), which, f"{ratio:.2f}"
 
 
 def _contest(

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from fullgraph import ops
 from fullgraph.bench.case import Request
-from fullgraph.bench.contest import median_seconds
-from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.contest import median_seconds, ms
+from fullgraph.bench.report import Report, verdict
 
 COLUMNS = ("from", "to", "product", "fullgraph, ms", "torch, ms", "fullgraph, GFLOP/s", "ratio", "largest error")
 WIDTHS = ((100, 256), (256, 256), (256, 47), (128, 188))
@@ -26,7 +26,7 @@ torch gives to oneDNN, beside `F.linear` and `@`, which it gives to its BLAS. Th
 def run(request: Request) -> Report:
     """The case ``products``."""
     num_rows, repeats = (300, 2) if request.quick else (25_000, 21)
-    rows: list[tuple[str, ...]] = []
+    table = request.table("The products of a linear layer", COLUMNS)
     worst, ratios = 0.0, []
     for width_in, width_out in WIDTHS:
         generator = torch.Generator().manual_seed(0)
@@ -56,19 +56,8 @@ def run(request: Request) -> Report:
             own, other = seconds.values()
             worst = max(worst, error)
             ratios.append(other / own)
-            rows.append(
-                (
-                    str(width_in),
-                    str(width_out),
-                    name,
-                    f"{1e3 * own:.2f}",
-                    f"{1e3 * other:.2f}",
-                    f"{2e-9 * num_rows * width_in * width_out / own:.0f}",
-                    f"{other / own:.2f}",
-                    f"{error:.1e}",
-                )
-            )
-            request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
+            speed = f"{2e-9 * num_rows * width_in * width_out / own:.0f}"
+            table.add(width_in, width_out, name, ms(own), ms(other), speed, f"{other / own:.2f}", f"{error:.1e}")
     verdicts = [verdict(worst <= TOLERANCE, f"every product differs from float64's by at most {worst:.1e}")]
     if not request.quick:
         verdicts.append(verdict(min(ratios) >= 1, f"never slower than torch's own: {min(ratios):.2f} at least"))
@@ -76,5 +65,5 @@ def run(request: Request) -> Report:
         title="Products beside torch's own",
         about=_ABOUT.format(num_rows=num_rows, repeats=repeats, threads=torch.get_num_threads()),
         verdicts=tuple(verdicts),
-        tables=(Table(title="The products of a linear layer", columns=COLUMNS, rows=tuple(rows)),),
+        tables=(table,),
     )

@@ -4,8 +4,8 @@ Nodes here have a learned row each where they have no features, so that what is 
 """
 
 import statistics
-import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from torch import Tensor
 from torch.nn import Module
 
 import fullgraph as fg
-from fullgraph.bench.case import Request
+from fullgraph.bench.case import Request, partitioned
 from fullgraph.bench.relational_models import RGCN, RowsRGCN
-from fullgraph.bench.report import Report, Table, verdict
+from fullgraph.bench.report import Report, same_losses, verdict
 from fullgraph.comm.launch import launch
-from fullgraph.datasets import load
 from fullgraph.graph import Edges, Graph
 from fullgraph.pyg.typed_models import LAYERS, Typed
 
@@ -185,7 +184,7 @@ QUICK_TASKS = tuple(
 def run(request: Request) -> Report:
     """The case ``relational``; quick: a made-up graph, few epochs."""
     seeds = range(2) if request.quick else range(3)
-    rows, verdicts = [], []
+    table, verdicts = request.table("Test figures, percent", COLUMNS), []
     for task in QUICK_TASKS if request.quick else TASKS:
         by_ranks = {n: measure(task, seeds if n == RANKS[0] else seeds[:1], n) for n in RANKS}
         verdicts.append(_same_curves(task, by_ranks))
@@ -193,8 +192,7 @@ def run(request: Request) -> Report:
             alone = [100 * each.figures[figure] for each in by_ranks[RANKS[0]]]
             spread = f"{statistics.fmean(alone):.2f} ± {statistics.stdev(alone):.2f}"
             first = [f"{100 * by_ranks[num_ranks][0].figures[figure]:.2f}" for num_ranks in RANKS]
-            rows.append((task.source, task.model, figure, published, spread, *first))
-            request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, rows[-1], strict=True)))
+            table.add(task.source, task.model, figure, published, spread, *first)
             if not request.quick:
                 reached = statistics.fmean(alone) >= float(published.split()[0]) - task.tolerated
                 claim = (
@@ -205,33 +203,26 @@ def run(request: Request) -> Report:
         title="Accuracy on graphs of many relations and types beside the published one",
         about=_ABOUT.format(seeds=len(seeds)),
         verdicts=tuple(verdicts),
-        tables=(Table(title="Test figures, percent", columns=COLUMNS, rows=tuple(rows)),),
+        tables=(table,),
     )
 
 
 def measure(task: Task, seeds: range, num_ranks: int) -> list[Outcome]:
     """Train a task on ``num_ranks`` ranks, once per seed."""
-    graph = quick_graph() if task.source == "quick" else load(task.source)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.fg"
-        fg.partition(graph, path, num_parts=num_ranks)
-        return launch(
-            _train_rank, path, TASKS.index(task) if task in TASKS else task.model, seeds, num_ranks=num_ranks
-        )[0]
+    which = (*TASKS, *QUICK_TASKS).index(task)  # what makes its model cannot be pickled
+    with partitioned(quick_graph() if task.source == "quick" else task.source, num_ranks) as stored:
+        return launch(_train_rank, stored.path, which, seeds, num_ranks=num_ranks)[0]
 
 
-def _train_rank(path: Path, which: int | str, seeds: range) -> list[Outcome]:
+def _train_rank(path: Path, which: int, seeds: range) -> list[Outcome]:
     torch.set_num_threads(1)
-    task = TASKS[which] if isinstance(which, int) else next(t for t in QUICK_TASKS if t.model == which)
-    world = fg.init()
-    try:
+    task = (*TASKS, *QUICK_TASKS)[which]
+    with closing(fg.init()) as world:
         data = fg.open(path, world)
         for store in data.node_stores:
             if "x" in store:
                 store.x = store.x.double()
         return [_train(task, data, seed) for seed in seeds]
-    finally:
-        world.close()
 
 
 def _train(task: Task, data: Any, seed: int) -> Outcome:
@@ -281,16 +272,12 @@ def _figures(out: Tensor, y: Tensor, mask: Tensor, num_classes: int) -> dict[str
 
 
 def _same_curves(task: Task, by_ranks: Mapping[int, list[Outcome]]) -> str:
-    largest = max(
-        abs(loss - alone) / abs(alone) if len(ours.losses) == len(theirs.losses) else float("inf")
+    pairs = [
+        (ours.losses, theirs.losses)
         for outcomes in by_ranks.values()
         for ours, theirs in zip(outcomes, by_ranks[RANKS[0]], strict=False)
-        for loss, alone in zip(ours.losses, theirs.losses, strict=False)
-    )
-    claim = (
-        f"{task.model} on {task.source}: the same losses on {RANKS} ranks up to {CURVE_TOLERANCE:.0e}: {largest:.1e}"
-    )
-    return verdict(largest <= CURVE_TOLERANCE, claim)
+    ]
+    return same_losses(f"{task.model} on {task.source}: the same losses on {RANKS} ranks", pairs, CURVE_TOLERANCE)
 
 
 def quick_graph() -> Graph:

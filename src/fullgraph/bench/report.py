@@ -3,7 +3,8 @@
 A number without these cannot be compared with anything, so no case writes a table by itself.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fullgraph.bench.machine import commit, hardware, today, versions
@@ -11,20 +12,25 @@ from fullgraph.bench.machine import commit, hardware, today, versions
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """One table.
+    """One table, which grows by a row whenever something was measured.
 
     Attributes:
         title: what it shows, one line.
         columns: their headings, with units.
         rows: cells as they are printed, one per column.
+        tell: told a line for each row that is added.
     """
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+    tell: Callable[[str], None] = lambda line: None
 
-    def __post_init__(self) -> None:
-        assert all(len(row) == len(self.columns) for row in self.rows)
+    def add(self, *cells: object) -> None:
+        """A new last row."""
+        row = tuple(map(str, cells))
+        self.tell(", ".join(f"{column} {cell}" for column, cell in zip(self.columns, row, strict=True)))
+        self.rows.append(row)
 
     def to_markdown(self) -> str:
         """The table as GitHub renders it, its title in front."""
@@ -70,6 +76,32 @@ class Report:
 def verdict(is_met: bool, claim: str) -> str:
     """A claim with its outcome in front: ``pass: …`` or ``FAIL: …``."""
     return f"{'pass' if is_met else 'FAIL'}: {claim}"
+
+
+def mib(num_bytes: float) -> str:
+    """Bytes as a cell in MiB."""
+    return f"{num_bytes / 2**20:,.1f}"
+
+
+LOSS_TOLERANCE = 1e-3
+"""Largest relative difference of losses in float32: sums in another order, then Adam's steps."""
+
+
+def same_losses(
+    claim: str, pairs: Iterable[tuple[Sequence[float], Sequence[float]]], tolerance: float = LOSS_TOLERANCE
+) -> str:
+    """The verdict on a claim that runs have the losses of others, given both."""
+    largest = largest_difference(pairs)
+    return verdict(largest <= tolerance, f"{claim} up to a relative difference of {tolerance:.0e}: {largest:.1e}")
+
+
+def largest_difference(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """Of losses, relative to the second of each pair; infinite where one run has more of them."""
+    return max(
+        abs(loss - wanted) / abs(wanted) if len(losses) == len(expected) else float("inf")
+        for losses, expected in pairs
+        for loss, wanted in zip(losses, expected, strict=False)
+    )
 
 
 def write_report(report: Report, path: Path, command: str) -> None:

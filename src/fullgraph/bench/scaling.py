@@ -5,23 +5,19 @@ that is told nothing by others would hold no rows of theirs and send none.
 """
 
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 import fullgraph as fg
-from fullgraph.bench.account import NUM_LAYERS, kept_numbers, numbers_at_work
-from fullgraph.bench.case import Request
-from fullgraph.bench.report import Report, Table, verdict
-from fullgraph.bench.training import RankUse, train_rank
-from fullgraph.comm.launch import launch
-from fullgraph.datasets import load
+from fullgraph.bench.account import kept_numbers, numbers_at_work
+from fullgraph.bench.case import Request, Size, partitioned
+from fullgraph.bench.report import Report, Table, mib, same_losses, verdict
+from fullgraph.bench.training import Use, train
 from fullgraph.datasets.synthetic import Size as synthetic_size
 from fullgraph.datasets.synthetic import synthetic
-from fullgraph.graph import NODE, PartitionedGraph
+from fullgraph.graph import NODE, Graph, PartitionedGraph
 
 TOLERATED = 0.1
 """Most that a peak may lie off the fitted curve, as a share of the curve."""
@@ -34,9 +30,6 @@ FEW = 8
 
 _SMALL_NODES = 512
 """Of the graph of no size, which has as many parts as the other."""
-
-LOSS_TOLERANCE = 1e-3
-"""Largest relative difference of losses between numbers of ranks: float32 sums in another order, then Adam's steps."""
 
 COLUMNS = (
     "ranks",
@@ -68,33 +61,14 @@ account. *Process* is the peak growth of the same training on a graph of {small}
 it first runs, compiled products, the heap, parameters, their gradients and Adam's state. *The rest* is the peak less
 round buffers and process.
 
-The model is PyG's own GraphSAGE: {layers} layers, hidden width {hidden}, mean aggregation, batch norm, float32, mode
+The model is PyG's own GraphSAGE: {layers} layers, hidden width {sage}, mean aggregation, batch norm, float32, mode
 `sar`, {epochs} epochs of forward, backward and a step of Adam. Graph: {label}, {nodes:,} nodes, {edges:,} edges,
 {features} features, {classes} classes, cut once by METIS into {parts} parts.
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """What is trained: a graph and a model.
-
-    Attributes:
-        source: of the graph, for ``fullgraph.datasets.load``.
-        ranks: numbers of ranks, ascending from 1; the graph is cut into as many parts as the last.
-        hidden: width of the model.
-        round_rows: most rows of a round.
-        epochs: how many are trained.
-    """
-
-    source: str
-    ranks: tuple[int, ...]
-    hidden: int
-    round_rows: int
-    epochs: int
-
-
-FULL = Size(source="synthetic-large", ranks=(1, 2, 4, 8, 16, 32, 64), hidden=256, round_rows=2_048, epochs=2)
-QUICK = Size(source="synthetic-tiny", ranks=(1, 2, 4), hidden=16, round_rows=64, epochs=2)
+FULL = Size(source="synthetic-large", ranks=(1, 2, 4, 8, 16, 32, 64), hidden={"SAGE": 256}, epochs=2)
+QUICK = Size(source="synthetic-tiny", ranks=(1, 2, 4), hidden={"SAGE": 16}, epochs=2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,23 +77,24 @@ class _Line:
 
     Attributes:
         num_rows: own rows.
-        peak: growth of resident memory.
         kept: from forward to backward.
         at_work: for the layer at work, beside ``kept``.
         buffers: of rounds in flight, at most.
         process: growth on a graph of no size.
-        sent: rows per epoch.
-        losses: per epoch.
+        use: of all ranks.
     """
 
     num_rows: int
-    peak: int
     kept: int
     at_work: int
     buffers: int
     process: int
-    sent: int
-    losses: list[float]
+    use: Use
+
+    @property
+    def peak(self) -> int:
+        """Growth of resident memory."""
+        return self.use.growth
 
     @property
     def rest(self) -> int:
@@ -131,84 +106,69 @@ def run(request: Request) -> Report:
     """The case ``scaling``."""
     size = QUICK if request.quick else FULL
     source = request.graph or size.source
+    round_rows = 64 if request.quick else 2_048
+    settings = {"mode": "sar", "round_rows": round_rows}
     lines: dict[int, _Line] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path, small = Path(folder) / "graph.fg", Path(folder) / "small.fg"
-        stored = fg.partition(load(source), path, num_parts=size.ranks[-1])
-        _no_size(small, stored, size.ranks[-1])
+    with partitioned(source, size.ranks[-1]) as stored, partitioned(_no_size(stored), size.ranks[-1]) as small:
         for num_ranks in size.ranks:
-            ranks, on_small = (_train(each, num_ranks, size) for each in (path, small))
-            lines[num_ranks] = _line(ranks, on_small, stored, size)
-            request.tell(f"{num_ranks} ranks: {_mib(lines[num_ranks].peak)} MiB")
+            use, on_small = (
+                train(graph.path, settings, "SAGE", size, num_ranks=num_ranks) for graph in (stored, small)
+            )
+            lines[num_ranks] = _line(use, on_small, stored, size.hidden["SAGE"], round_rows)
+            request.tell(f"{num_ranks} ranks: {mib(use.growth)} MiB")
     a, b = fit({num_ranks: line.peak for num_ranks, line in lines.items()})
     about = _ABOUT.format(
         a=a / 2**20,
         b=b / 2**20,
         cores=os.cpu_count(),
-        kept=_kept_numbers(stored, size),
-        round_rows=size.round_rows,
+        kept=_kept_numbers(stored, size.hidden["SAGE"]),
+        round_rows=round_rows,
         most=size.ranks[-1],
-        at_work=numbers_at_work(size.hidden, stored.num_classes or 0),
+        at_work=numbers_at_work(size.hidden["SAGE"], stored.num_classes or 0),
         small=_SMALL_NODES,
-        layers=NUM_LAYERS,
-        hidden=size.hidden,
-        epochs=size.epochs,
+        **size.facts(),
         **request.facts(source, stored),
     )
-    verdicts = [_same_losses(lines)]
+    pairs = [pair for line in lines.values() for pair in line.use.beside(lines[1].use)]
+    verdicts = [same_losses("all numbers of ranks compute the same losses", pairs)]
     if not request.quick:
         verdicts += [_falls(lines, a, b), *_over_kept(lines)]
-    return Report(
-        title="Memory of one rank of many",
-        about=about,
-        verdicts=tuple(verdicts),
-        tables=(
-            Table(
-                title="GraphSAGE, mode sar",
-                columns=COLUMNS,
-                rows=tuple(_row(num_ranks, line, a / num_ranks + b) for num_ranks, line in lines.items()),
-            ),
-        ),
-    )
+    table = Table(title="GraphSAGE, mode sar", columns=COLUMNS)
+    for num_ranks, line in lines.items():
+        table.add(num_ranks, *_cells(line, a / num_ranks + b))
+    return Report(title="Memory of one rank of many", about=about, verdicts=tuple(verdicts), tables=(table,))
 
 
-def _no_size(path: Path, like: PartitionedGraph, num_parts: int) -> None:
-    """A graph of as many features and classes as ``like`` and next to no nodes, cut into as many parts."""
-    graph = synthetic(
+def _no_size(like: PartitionedGraph) -> Graph:
+    """A graph of as many features and classes as ``like`` and next to no nodes, to be cut into as many parts."""
+    return synthetic(
         synthetic_size(
             num_nodes=_SMALL_NODES,
             num_edges=8 * _SMALL_NODES,
-            num_communities=num_parts,
+            num_communities=like.num_parts,
             num_features=like.num_features(NODE),
             num_classes=like.num_classes or 1,
         )
     )
-    fg.partition(graph, path, num_parts=num_parts)
 
 
-def _train(path: Path, num_ranks: int, size: Size) -> list[RankUse]:
-    settings = {"mode": "sar", "round_rows": size.round_rows}
-    return launch(train_rank, path, settings, "SAGE", size.hidden, NUM_LAYERS, size.epochs, num_ranks=num_ranks)
-
-
-def _line(ranks: list[RankUse], on_small: list[RankUse], stored: PartitionedGraph, size: Size) -> _Line:
-    num_rows = int(np.diff(stored.book.for_ranks(len(ranks)).offsets[NODE]).max())
-    num_buffers = 2 * (1 + fg.EngineConfig().prefetch) if len(ranks) > 1 else 0
+def _line(use: Use, on_small: Use, stored: PartitionedGraph, hidden: int, round_rows: int) -> _Line:
+    num_ranks = len(use.ranks)
+    num_rows = int(np.diff(stored.book.for_ranks(num_ranks).offsets[NODE]).max())
+    num_buffers = 2 * (1 + fg.EngineConfig().prefetch) if num_ranks > 1 else 0
     return _Line(
         num_rows=num_rows,
-        peak=max(rank.growth for rank in ranks),
-        kept=4 * num_rows * (_kept_numbers(stored, size) + stored.num_features(NODE)),
-        at_work=4 * num_rows * numbers_at_work(size.hidden, stored.num_classes or 0),
-        buffers=4 * num_buffers * size.round_rows * size.hidden,
-        process=max(rank.growth for rank in on_small),
-        sent=max(rank.sent[-1] for rank in ranks),
-        losses=ranks[0].losses,
+        kept=4 * num_rows * (_kept_numbers(stored, hidden) + stored.num_features(NODE)),
+        at_work=4 * num_rows * numbers_at_work(hidden, stored.num_classes or 0),
+        buffers=4 * num_buffers * round_rows * hidden,
+        process=on_small.growth,
+        use=use,
     )
 
 
-def _kept_numbers(stored: PartitionedGraph, size: Size) -> int:
+def _kept_numbers(stored: PartitionedGraph, hidden: int) -> int:
     recompute = fg.EngineConfig().recompute
-    return kept_numbers("SAGE", size.hidden, stored.num_classes or 0, 0, dropout=False, recompute=recompute)
+    return kept_numbers("SAGE", hidden, stored.num_classes or 0, 0, dropout=False, recompute=recompute)
 
 
 def fit(peaks: Mapping[int, float]) -> tuple[float, float]:
@@ -219,21 +179,16 @@ def fit(peaks: Mapping[int, float]) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def _row(num_ranks: int, line: _Line, curve: float) -> tuple[str, ...]:
+def _cells(line: _Line, curve: float) -> tuple[str, ...]:
     return (
-        str(num_ranks),
         f"{line.num_rows:,}",
-        _mib(line.peak),
-        _mib(curve),
+        *map(mib, (line.peak, curve)),
         f"{100 * (line.peak / curve - 1):+.1f} %",
-        _mib(line.kept),
-        _mib(line.at_work),
-        _mib(line.buffers),
-        _mib(line.process),
+        *map(mib, (line.kept, line.at_work, line.buffers, line.process)),
         f"{line.rest / line.kept:.2f}",
         f"{line.rest / (line.kept + line.at_work):.2f}",
-        _mib(line.sent),
-        f"{line.losses[-1]:.6f}",
+        mib(max(rank.sent[-1] for rank in line.use.ranks)),
+        line.use.last_loss,
     )
 
 
@@ -252,15 +207,3 @@ def _over_kept(lines: dict[int, _Line]) -> tuple[str, str]:
         verdict(of_kept <= OVER_KEPT, f"{claim}: {of_kept:.2f} ×"),
         verdict(of_both <= OVER_KEPT, f"{claim} and what the layer at work needs: {of_both:.2f} ×"),
     )
-
-
-def _same_losses(lines: dict[int, _Line]) -> str:
-    expected = lines[1].losses
-    pairs = [pair for line in lines.values() for pair in zip(line.losses, expected, strict=True)]
-    largest = max(abs(loss - right) / abs(right) for loss, right in pairs)
-    claim = f"all numbers of ranks compute the same losses up to a relative difference of {LOSS_TOLERANCE:.0e}"
-    return verdict(largest <= LOSS_TOLERANCE, f"{claim}: {largest:.1e}")
-
-
-def _mib(num_bytes: float) -> str:
-    return f"{num_bytes / 2**20:,.1f}"

@@ -2,25 +2,21 @@
 
 import os
 import resource
-import statistics
-import tempfile
 from collections.abc import Collection
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import fullgraph as fg
-from fullgraph.bench.case import Request
-from fullgraph.bench.report import Report, Table, verdict
-from fullgraph.bench.training import RankUse, steps_of, watch
+from fullgraph.bench import case
+from fullgraph.bench.case import Request, partitioned
+from fullgraph.bench.report import Report, mib, same_losses, verdict
+from fullgraph.bench.training import RankUse, Use, steps_of, watch
 from fullgraph.comm.launch import launch
-from fullgraph.datasets import load
 from fullgraph.datasets.synthetic import Size as GraphSize
 from fullgraph.datasets.synthetic import synthetic
 from fullgraph.errors import OutOfMemory
 from fullgraph.train.memory import PeakMemory
-
-LOSS_TOLERANCE = 1e-3
-"""Largest relative difference of losses between configurations: float32 sums in another order, then Adam's steps."""
 
 COLUMNS = (
     "ranks",
@@ -37,7 +33,7 @@ Each rank may add {allowed:,} MiB to its address space (`RLIMIT_AS`), from befor
 is the high-water mark of its resident memory over that moment: graph, features and training. Figures are of the rank
 that has most and of the median epoch; bytes are rows and gradients of rows.
 
-The model is PyG's own GraphSAGE class: {layers} layers, hidden width {hidden}, mean aggregation, batch norm, float32;
+The model is PyG's own GraphSAGE class: {layers} layers, hidden width {sage}, mean aggregation, batch norm, float32;
 {epochs} epochs of forward, backward and a step of Adam. *On disk* is `stream=("x",)`: the first layer reads the
 features a few MiB at a time, forward and backward.
 
@@ -47,38 +43,31 @@ classes, cut once by METIS into {parts} parts. Every line is a fresh set of proc
 
 
 @dataclass(frozen=True, kw_only=True)
-class Size:
+class Size(case.Size):
     """What is trained.
 
     Attributes:
         graph: what is made, if no other graph is asked for.
-        ranks: numbers of ranks, ascending from 1; the graph is cut into as many parts as the last.
         allowed: bytes that a rank may add to its address space.
-        hidden, num_layers: of the model.
-        epochs: how many are trained.
     """
 
+    source: str = "a synthetic graph"
     graph: GraphSize
-    ranks: tuple[int, ...]
     allowed: int
-    hidden: int
-    num_layers: int
-    epochs: int
 
 
 FULL = Size(
     graph=GraphSize(num_nodes=100_000, num_edges=2_000_000, num_communities=200, num_features=1_024),
     ranks=(1, 2, 4),
     allowed=384 << 20,
-    hidden=64,
-    num_layers=3,
+    hidden={"SAGE": 64},
     epochs=3,
 )
 QUICK = Size(
     graph=GraphSize(num_nodes=2_000, num_edges=20_000, num_communities=10, num_features=16, num_classes=5),
     ranks=(1,),
     allowed=1 << 30,
-    hidden=16,
+    hidden={"SAGE": 16},
     num_layers=2,
     epochs=2,
 )
@@ -95,73 +84,65 @@ class Outcome:
 def run(request: Request) -> Report:
     """The case ``streaming``."""
     size = QUICK if request.quick else FULL
-    graph = load(request.graph) if request.graph else synthetic(size.graph)
     measured: dict[tuple[str, int], list[Outcome] | OutOfMemory] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        small, path = Path(folder) / "small.fg", Path(folder) / "graph.fg"
-        fg.partition(load("synthetic-tiny"), small, num_parts=size.ranks[-1])
-        stored = fg.partition(graph, path, num_parts=size.ranks[-1])
-        del graph
+    table = request.table("GraphSAGE under a limit", COLUMNS)
+    with (
+        partitioned("synthetic-tiny", size.ranks[-1]) as small,
+        partitioned(request.graph or synthetic(size.graph), size.ranks[-1]) as stored,
+    ):
         for features, stream in {"in memory": (), "on disk": ("x",)}.items():
             for num_ranks in size.ranks:
-                arguments = (path, small, stream, size.allowed, size.hidden, size.num_layers, size.epochs)
                 try:
-                    measured[features, num_ranks] = launch(train_under_limit, *arguments, num_ranks=num_ranks)
+                    found = launch(train_under_limit, stored.path, small.path, stream, size, num_ranks=num_ranks)
                 except OutOfMemory as refused:
-                    measured[features, num_ranks] = refused
-                request.tell(", ".join(_row(features, num_ranks, measured[features, num_ranks])))
-    facts = request.facts(request.graph or "a synthetic graph", stored)
+                    found = refused
+                measured[features, num_ranks] = found
+                table.add(num_ranks, features, *_cells(found))
+    facts = request.facts(request.graph or size.source, stored)
     about = _ABOUT.format(
         allowed=size.allowed >> 20,
-        layers=size.num_layers,
-        hidden=size.hidden,
-        epochs=size.epochs,
         megabytes=facts["nodes"] * facts["features"] * 4 / 2**20,
+        **size.facts(),
         **facts,
     )
-    rows = tuple(_row(features, num_ranks, outcome) for (features, num_ranks), outcome in measured.items())
+    trained = {key: _use(found) for key, found in measured.items() if not isinstance(found, OutOfMemory)}
+    pairs = [pair for use in trained.values() for pair in use.beside(trained["on disk", 1])]
+    losses = same_losses("all that train compute the same losses", pairs)
     return Report(
         title="Features larger than memory",
         about=about,
-        verdicts=(_same_losses(measured),) if request.quick else (*_fits(measured), _same_losses(measured)),
-        tables=(Table(title="GraphSAGE under a limit", columns=COLUMNS, rows=rows),),
+        verdicts=(losses,) if request.quick else (*_fits(measured), losses),
+        tables=(table,),
     )
 
 
-def train_under_limit(
-    path: Path, small: Path, stream: Collection[str], allowed: int, hidden: int, num_layers: int, epochs: int
-) -> Outcome:
+def train_under_limit(path: Path, small: Path, stream: Collection[str], size: Size) -> Outcome:
     """Train with ``allowed`` bytes of address space more than before the graph is opened.
 
     A small graph is trained on first: it starts the threads, whose stacks and heaps take address space by themselves.
     """
-    world = fg.init()
-    try:
+    hidden, num_layers = size.hidden["SAGE"], size.num_layers
+    with closing(fg.init()) as world:
         watch(steps_of("SAGE", fg.open(small, world), hidden, num_layers), 1, world)
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (in_use + allowed, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + size.allowed, resource.RLIM_INFINITY))
         memory = PeakMemory(world.device)
         data = fg.open(path, world, stream=stream)
         opening = memory.growth()
-        training = watch(steps_of("SAGE", data, hidden, num_layers), epochs, world)
+        training = watch(steps_of("SAGE", data, hidden, num_layers), size.epochs, world)
         return Outcome(training=training, growth=max(opening, training.before + training.growth - memory.start))
-    finally:
-        world.close()
 
 
-def _row(features: str, num_ranks: int, outcome: list[Outcome] | OutOfMemory) -> tuple[str, ...]:
-    if isinstance(outcome, OutOfMemory):
-        return str(num_ranks), features, f"refused: {outcome}", "–", "–", "–", "–"
-    cpu = [sum(epoch) for epoch in zip(*(each.training.cpu_seconds for each in outcome), strict=True)]
-    return (
-        str(num_ranks),
-        features,
-        "trains",
-        f"{max(each.growth for each in outcome) / 2**20:,.1f}",
-        f"{statistics.median(cpu):.2f}",
-        f"{max(statistics.median_low(each.training.sent) for each in outcome) / 2**20:,.1f}",
-        f"{outcome[0].training.losses[-1]:.6f}",
-    )
+def _use(outcomes: list[Outcome]) -> Use:
+    return Use([each.training for each in outcomes])
+
+
+def _cells(found: list[Outcome] | OutOfMemory) -> tuple[str, ...]:
+    if isinstance(found, OutOfMemory):
+        return f"refused: {found}", "–", "–", "–", "–"
+    use = _use(found)
+    growth = max(each.growth for each in found)
+    return "trains", mib(growth), f"{use.cpu_seconds:.2f}", mib(use.sent), use.last_loss
 
 
 def _fits(measured: dict[tuple[str, int], list[Outcome] | OutOfMemory]) -> tuple[str, ...]:
@@ -172,16 +153,3 @@ def _fits(measured: dict[tuple[str, int], list[Outcome] | OutOfMemory]) -> tuple
         verdict(not isinstance(measured["in memory", most], OutOfMemory), f"{most} ranks train with them in memory"),
         verdict(not isinstance(measured["on disk", 1], OutOfMemory), "one rank trains with them on disk"),
     )
-
-
-def _same_losses(measured: dict[tuple[str, int], list[Outcome] | OutOfMemory]) -> str:
-    trained = {key: outcome for key, outcome in measured.items() if not isinstance(outcome, OutOfMemory)}
-    expected = trained["on disk", 1][0].training.losses
-    largest = max(
-        abs(loss - right) / abs(right)
-        for ranks in trained.values()
-        for rank in ranks
-        for loss, right in zip(rank.training.losses, expected, strict=True)
-    )
-    claim = f"all that train compute the same losses up to {LOSS_TOLERANCE:.0e}: {largest:.1e}"
-    return verdict(largest <= LOSS_TOLERANCE, claim)

@@ -1,27 +1,19 @@
 """Epochs of three models in modes and numbers of ranks beside PyG on one process: time, memory, bytes and waiting."""
 
-import statistics
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 import fullgraph as fg
-from fullgraph.bench.case import Request
+from fullgraph.bench.case import Request, Size, partitioned
 from fullgraph.bench.contest import quietly
-from fullgraph.bench.report import Report, Table, verdict
-from fullgraph.bench.training import HEADS, MODELS, RankUse, train_rank, watch
+from fullgraph.bench.graphs import edge_index_of
+from fullgraph.bench.report import Report, mib, same_losses, verdict
+from fullgraph.bench.training import HEADS, MODELS, RankUse, Use, steps, train, watch
 from fullgraph.comm.launch import launch
 from fullgraph.config import Mode
 from fullgraph.datasets import load
-from fullgraph.graph import EDGE, NODE, Graph
+from fullgraph.graph import NODE, Graph
 
 MODES: tuple[Mode, ...] = ("sar", "halo")
-LOSS_TOLERANCE = 1e-3
-"""Largest relative difference of losses between configurations: float32 sums in another order, then Adam's steps."""
 
 COLUMNS = (
     "model",
@@ -36,7 +28,7 @@ COLUMNS = (
 )
 
 _ABOUT = """\
-PyG's own GraphSAGE and GCN of hidden width {hidden} and GAT of {heads} heads, {gat_hidden} columns together; {layers}
+PyG's own GraphSAGE and GCN of hidden width {sage} and GAT of {heads} heads, {gat} columns together; {layers}
 layers, batch norm, float32, {epochs} epochs of forward, backward and a step of Adam. Figures are of the median epoch
 and of the rank that has most; bytes are rows and gradients of rows. *Waiting* is the share of the epochs in which a
 rank waits for others, and with more ranks than cores for a core. *Peak growth* is the high-water mark of resident
@@ -49,101 +41,50 @@ Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features} features, {classes}
 parts. Every line is a fresh set of processes on one machine; {threads} threads on one rank, 1 from two ranks on.
 """
 
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """What is trained.
-
-    Attributes:
-        source: of the graph, for ``fullgraph.datasets.load``.
-        ranks: numbers of ranks, ascending from 1; the graph is cut into as many parts as the last.
-        hidden: per model, the hidden width of all heads together.
-        num_layers: of every model.
-        epochs: how many are trained.
-    """
-
-    source: str
-    ranks: tuple[int, ...]
-    hidden: dict[str, int]
-    num_layers: int
-    epochs: int
-
-
-FULL = Size(
-    source="synthetic-small", ranks=(1, 2, 4), hidden={"SAGE": 256, "GCN": 256, "GAT": 128}, num_layers=3, epochs=3
-)
-QUICK = Size(source="synthetic-tiny", ranks=(1, 2), hidden={"SAGE": 16, "GCN": 16, "GAT": 16}, num_layers=3, epochs=3)
+FULL = Size(source="synthetic-small", ranks=(1, 2, 4), hidden={"SAGE": 256, "GCN": 256, "GAT": 128}, epochs=3)
+QUICK = Size(source="synthetic-tiny", ranks=(1, 2), hidden={"SAGE": 16, "GCN": 16, "GAT": 16}, epochs=3)
 
 
 def run(request: Request) -> Report:
     """The case ``train``."""
     size = QUICK if request.quick else FULL
     source = request.graph or size.source
-    graph = load(source)
-    measured: dict[tuple[str, str, int], list[RankUse]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.fg"
-        stored = fg.partition(graph, path, num_parts=size.ranks[-1])
-        del graph
+    measured: dict[tuple[str, str, int], Use] = {}
+    table = request.table("Three models", COLUMNS)
+    with partitioned(source, size.ranks[-1]) as stored:
         for model in MODELS:
-            arguments = (model, size.hidden[model], size.num_layers, size.epochs)
-            runs = [("PyG", 1), *((mode, num_ranks) for mode in MODES for num_ranks in size.ranks)]
-            for way, num_ranks in runs:
+            for way, num_ranks in [("PyG", 1), *((mode, num_ranks) for mode in MODES for num_ranks in size.ranks)]:
                 if way == "PyG":
-                    ranks = launch(train_plainly, source, *arguments, num_ranks=1)
+                    use = Use(launch(train_plainly, source, model, size, num_ranks=1))
                 else:
-                    ranks = launch(train_rank, path, {"mode": way}, *arguments, num_ranks=num_ranks)
-                measured[model, way, num_ranks] = ranks
-                row = _row(model, way, ranks)
-                request.tell(", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS, row, strict=True)))
-    about = _ABOUT.format(
-        hidden=size.hidden["SAGE"],
-        gat_hidden=size.hidden["GAT"],
-        heads=HEADS,
-        layers=size.num_layers,
-        epochs=size.epochs,
-        **request.facts(source, stored),
-        threads=measured["SAGE", "sar", 1][0].threads,
-    )
+                    use = train(stored.path, {"mode": way}, model, size, num_ranks=num_ranks)
+                measured[model, way, num_ranks] = use
+                table.add(model, way if way == "PyG" else f"`{way}`", num_ranks, *_cells(use))
+    threads = measured["SAGE", "sar", 1].ranks[0].threads
+    pairs = [pair for (model, *_), use in measured.items() for pair in use.beside(measured[model, "PyG", 1])]
     return Report(
         title="Training beside PyG",
-        about=about,
-        verdicts=(_same_losses(measured), _least_memory(measured, size.ranks)),
-        tables=(
-            Table(
-                title="Three models",
-                columns=COLUMNS,
-                rows=tuple(_row(model, way, ranks) for (model, way, _), ranks in measured.items()),
-            ),
-        ),
+        about=_ABOUT.format(heads=HEADS, threads=threads, **size.facts(), **request.facts(source, stored)),
+        verdicts=(same_losses("all runs compute PyG's losses", pairs), _least_memory(measured, size.ranks)),
+        tables=(table,),
     )
 
 
-def train_plainly(source: str, model_name: str, hidden: int, num_layers: int, epochs: int) -> RankUse:
+def train_plainly(source: str, model_name: str, size: Size) -> RankUse:
     """The same training in PyG alone, on the whole graph."""
     world = fg.init()
     graph = load(source)
     arrays, y = graph.node_arrays[NODE], torch.from_numpy(graph.node_arrays[NODE]["y"]).long()
     x, train_mask = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["train_mask"])
-    adjacency = _adjacency(graph, model_name)
+    given = (x, _adjacency(graph, model_name))
     torch.manual_seed(0)
-    model = MODELS[model_name](x.shape[1], hidden, num_layers, int(y.max()) + 1)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-
-    def step() -> float:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x, adjacency)[train_mask], y[train_mask])
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
+    model = MODELS[model_name](x.shape[1], size.hidden[model_name], size.num_layers, int(y.max()) + 1)
     with quietly():
-        return watch(step, epochs, world)
+        return watch(steps(model, given, train_mask, y), size.epochs, world)
 
 
-def _adjacency(graph: Graph, model_name: str) -> Tensor:
-    edges, num_nodes = graph.edges[EDGE], graph.num_nodes[NODE]
-    edge_index = torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)]).long()
+def _adjacency(graph: Graph, model_name: str) -> torch.Tensor:
+    num_nodes, edge_index = graph.num_nodes[NODE], edge_index_of(graph)
     if model_name == "GAT":
         return edge_index
     if model_name == "GCN":  # which adds a self-loop to each row, and in this form to rows that have one, too
@@ -153,48 +94,24 @@ def _adjacency(graph: Graph, model_name: str) -> Tensor:
         return torch.sparse_coo_tensor(edge_index.flip(0), ones, (num_nodes, num_nodes)).to_sparse_csr()
 
 
-def _row(model: str, way: str, ranks: list[RankUse]) -> tuple[str, ...]:
-    seconds = [max(epoch) for epoch in zip(*(rank.seconds for rank in ranks), strict=True)]
-    cpu = [sum(epoch) for epoch in zip(*(rank.cpu_seconds for rank in ranks), strict=True)]
-    waiting = max(sum(rank.waited) / sum(rank.seconds) for rank in ranks)
+def _cells(use: Use) -> tuple[str, ...]:
+    waiting = max(sum(rank.waited) / sum(rank.seconds) for rank in use.ranks)
     return (
-        model,
-        way if way == "PyG" else f"`{way}`",
-        str(len(ranks)),
-        f"{statistics.median(seconds):.2f}",
-        f"{statistics.median(cpu):.2f}",
-        "—" if len(ranks) == 1 else f"{100 * waiting:.0f} %",
-        _mib(_peak(ranks)),
-        _mib(max(statistics.median_low(rank.sent) for rank in ranks)),
-        f"{ranks[0].losses[-1]:.6f}",
+        f"{use.seconds:.2f}",
+        f"{use.cpu_seconds:.2f}",
+        "—" if len(use.ranks) == 1 else f"{100 * waiting:.0f} %",
+        mib(use.growth),
+        mib(use.sent),
+        use.last_loss,
     )
 
 
-def _same_losses(measured: dict[tuple[str, str, int], list[RankUse]]) -> str:
-    largest = max(
-        abs(loss - right) / abs(right)
-        for (model, _, _), ranks in measured.items()
-        for rank in ranks
-        for loss, right in zip(rank.losses, measured[model, "PyG", 1][0].losses, strict=True)
-    )
-    claim = f"all runs compute PyG's losses up to a relative difference of {LOSS_TOLERANCE:.0e}: {largest:.1e}"
-    return verdict(largest <= LOSS_TOLERANCE, claim)
-
-
-def _least_memory(measured: dict[tuple[str, str, int], list[RankUse]], ranks: tuple[int, ...]) -> str:
+def _least_memory(measured: dict[tuple[str, str, int], Use], ranks: tuple[int, ...]) -> str:
     excess = max(
-        _peak(measured[model, "sar", count]) / max(1, _peak(measured[model, "halo", count]))
+        measured[model, "sar", count].growth / max(1, measured[model, "halo", count].growth)
         for model in MODELS
         for count in ranks
         if count > 1
     )
     claim = f"mode sar never needs more memory than mode halo, but for 10 % of noise: {excess:.2f} of it at most"
     return verdict(excess <= 1.1, claim)
-
-
-def _peak(ranks: list[RankUse]) -> int:
-    return max(each.growth for each in ranks)
-
-
-def _mib(num_bytes: float) -> str:
-    return f"{num_bytes / 2**20:,.1f}"

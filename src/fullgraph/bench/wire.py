@@ -2,18 +2,13 @@
 
 import math
 import statistics
-import tempfile
-from pathlib import Path
 
-import fullgraph as fg
 from fullgraph.bench.accuracy import NUM_RANKS, Outcome, mean_std, train_rank
-from fullgraph.bench.case import Request
-from fullgraph.bench.report import Report, Table, verdict
-from fullgraph.bench.training import HEADS, RankUse
-from fullgraph.bench.training import train_rank as train_wide
+from fullgraph.bench.case import Request, Size, partitioned
+from fullgraph.bench.report import Report, mib, verdict
+from fullgraph.bench.training import HEADS, train
 from fullgraph.comm.launch import launch
 from fullgraph.config import WIRE_DTYPES, WireDtype
-from fullgraph.datasets import load
 
 NOISE = 2.0
 """Standard errors of a difference of two means that count as noise."""
@@ -24,7 +19,9 @@ NARROW_HALF = 0.6
 MODEL = "GCN"
 """Whose accuracy is measured: of the models of the case `accuracy` the fastest to train, as there are 60 runs."""
 
-WIDTHS = {"SAGE": 256, "GAT": 128}
+FULL = Size(source="synthetic-small", ranks=(NUM_RANKS,), hidden={"SAGE": 256, "GAT": 128}, epochs=3)
+QUICK = Size(source="synthetic-tiny", ranks=(NUM_RANKS,), hidden={"SAGE": 256, "GAT": 128}, epochs=2)
+"""Of the training whose bytes are measured."""
 
 ACCURACY_COLUMNS = (
     "data set",
@@ -54,57 +51,36 @@ def run(request: Request) -> Report:
     """The case ``wire``; quick: two seeds of a few epochs on the digits."""
     sources = ("digits",) if request.quick else ("cora", "citeseer")
     seeds = range(2) if request.quick else range(10)
-    max_epochs, epochs = (3, 2) if request.quick else (None, 3)
-    verdicts, accuracy_rows = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for source in sources:
-            fg.partition(load(source), Path(folder) / source, num_parts=NUM_RANKS)
-        for source in sources:
-            whole: list[Outcome] = []
+    max_epochs, size = (3, QUICK) if request.quick else (None, FULL)
+    verdicts = []
+    accuracy = request.table("Accuracy", ACCURACY_COLUMNS)
+    for name in sources:
+        whole: list[Outcome] = []
+        with partitioned(name, NUM_RANKS) as stored:
             for wire_dtype in WIRE_DTYPES:
-                arguments = (Path(folder) / source, MODEL, seeds, max_epochs, wire_dtype)
+                arguments = (stored.path, MODEL, seeds, max_epochs, wire_dtype)
                 outcomes = launch(train_rank, *arguments, num_ranks=NUM_RANKS)[0]
                 whole = whole or outcomes
-                accuracy_rows.append((source, MODEL, wire_dtype, *_cells(outcomes, whole)))
-                request.tell(", ".join(accuracy_rows[-1]))
+                accuracy.add(name, MODEL, wire_dtype, *_cells(outcomes, whole))
                 if wire_dtype == "bfloat16" and not request.quick:
-                    verdicts.append(_within_noise(source, outcomes, whole))
-        source = request.graph or ("synthetic-tiny" if request.quick else "synthetic-small")
-        stored = fg.partition(load(source), Path(folder) / "wide.fg", num_parts=NUM_RANKS)
-        bytes_rows = []
-        for model, width in WIDTHS.items():
+                    verdicts.append(_within_noise(name, outcomes, whole))
+    source = request.graph or size.source
+    wide = request.table("Bytes of wide rows", BYTES_COLUMNS)
+    with partitioned(source, NUM_RANKS) as stored:
+        for model, width in size.hidden.items():
             sent: dict[WireDtype, int] = {}
             for wire_dtype in WIRE_DTYPES:
-                arguments = (Path(folder) / "wide.fg", {"wire_dtype": wire_dtype}, model, width, 3, epochs)
-                ranks: list[RankUse] = launch(train_wide, *arguments, num_ranks=NUM_RANKS)
-                sent[wire_dtype] = max(each.sent[-1] for each in ranks)
-                share, loss = sent[wire_dtype] / sent["float32"], ranks[0].losses[-1]
-                bytes_rows.append(
-                    (model, wire_dtype, f"{sent[wire_dtype] / 2**20:,.1f}", f"{share:.3f}", f"{loss:.6f}")
-                )
-                request.tell(", ".join(bytes_rows[-1]))
+                use = train(stored.path, {"wire_dtype": wire_dtype}, model, size, num_ranks=NUM_RANKS)
+                sent[wire_dtype] = max(rank.sent[-1] for rank in use.ranks)
+                share = sent[wire_dtype] / sent["float32"]
+                wide.add(model, wire_dtype, mib(sent[wire_dtype]), f"{share:.3f}", use.last_loss)
             half = sent["bfloat16"] / sent["float32"]
             claim = f"{model} of width {width} sends at most {NARROW_HALF} of the bytes as bfloat16: {half:.3f}"
             verdicts.append(verdict(half <= NARROW_HALF, claim))
     about = _ABOUT.format(
-        model=MODEL,
-        ranks=NUM_RANKS,
-        seeds=len(seeds),
-        sage=WIDTHS["SAGE"],
-        gat=WIDTHS["GAT"],
-        heads=HEADS,
-        epochs=epochs,
-        **request.facts(source, stored),
+        model=MODEL, ranks=NUM_RANKS, seeds=len(seeds), heads=HEADS, **size.facts(), **request.facts(source, stored)
     )
-    return Report(
-        title="Rows that travel narrower",
-        about=about,
-        verdicts=tuple(verdicts),
-        tables=(
-            Table(title="Accuracy", columns=ACCURACY_COLUMNS, rows=tuple(accuracy_rows)),
-            Table(title="Bytes of wide rows", columns=BYTES_COLUMNS, rows=tuple(bytes_rows)),
-        ),
-    )
+    return Report(title="Rows that travel narrower", about=about, verdicts=tuple(verdicts), tables=(accuracy, wide))
 
 
 def _cells(outcomes: list[Outcome], whole: list[Outcome]) -> tuple[str, ...]:
