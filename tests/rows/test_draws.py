@@ -35,7 +35,7 @@ torch.nn.init.uniform_(x.clone(), -1, 2) | torch.nn.init.normal_(x.clone(), 1, 2
 torch.nn.init.constant_(x.clone(), 3) | torch.nn.init.kaiming_uniform_(x.clone())
 torch.nn.init.xavier_normal_(x.clone())
 """
-UNCHANGED = "F.dropout(x, training=False) | F.dropout(x, 0.0) | F.alpha_dropout(x, 0.5) | F.dropout1d(x, 0.5, False)"
+UNCHANGED = "F.dropout(x, training=False) | F.dropout(x, 0.0) | F.alpha_dropout(x, 0.5)"
 REFUSED = {
     "torch.rand_like(x, generator=torch.Generator())": "rand_like draws by the rows' ids",
     "x.uniform_(generator=torch.Generator())": "uniform_ draws by the rows' ids",

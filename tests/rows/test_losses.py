@@ -57,6 +57,7 @@ F.mse_loss(one, one + 1) | F.binary_cross_entropy(one.sigmoid(), one_e.sigmoid()
 F.cross_entropy(one, one.new_zeros(1).long()) | F.mse_loss(x[:, :0], y[:, :0]) | F.l1_loss(c, 2 * c, reduction="sum")
 F.mse_loss(half, 3 * half) | F.mse_loss(half, 3 * half, reduction="sum") | F.cross_entropy(brain, c)
 F.l1_loss(single, single + 1) | F.cross_entropy(half.float(), c) | F.mse_loss(x, x_t.t())
+F.triplet_margin_with_distance_loss(x, y, e)
 """
 REFUSED = {
     "F.mse_loss(x, x, size_average=True)": "mse_loss is deprecated with size_average",
@@ -67,7 +68,6 @@ REFUSED = {
     "torch.cosine_embedding_loss(x, x, c)": "cosine_embedding_loss of torch itself takes other arguments",
     "F.multi_margin_loss(x[:, 0], torch.tensor(0))": "multi_margin_loss takes a vector as a single example",
     "F.mse_loss(x, x.t())": "mse_loss would pair the rows",
-    "F.triplet_margin_with_distance_loss(x, x, x)": "triplet_margin_with_distance_loss is not known",
     "F.ctc_loss(x[:, None], c[None], torch.tensor([1]), torch.tensor([1]))": "ctc_loss is not known",
 }
 WRONG = {

@@ -59,9 +59,9 @@ no_columns.logsumexp(0) | no_columns.argmax(0)
 
 REFUSED = {
     "torch.linalg.norm(x, 2)": "linalg_norm of this order",
-    "x.norm('nuc')": "norm of this order",
-    "x.norm(-1)": "norm of this order",
-    "x.renorm(2, 1, 1.0)": "renorm would take norms",
+    "x.norm('nuc')": "linalg_matrix_norm is not known",
+    "x.norm(-1)": "linalg_vector_norm of this order",
+    "x.renorm(2, 1, 1.0)": "renorm would run along the rows",
     "torch.sum(x, 0, out=torch.empty(3))": "sum does not write",
 }
 WRONG = {

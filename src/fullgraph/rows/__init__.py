@@ -2,6 +2,7 @@
 
 from fullgraph.rows import (  # noqa: F401  the table's entries
     activations,
+    bodies,
     compiling,
     composites,
     contractions,

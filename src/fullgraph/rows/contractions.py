@@ -210,32 +210,14 @@ def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -
 
 
 @composite("tensordot")
-def _tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: Tensor | None = None) -> Tensor:
+def _tensordot(a: Tensor, b: Tensor, of_a: list[int], of_b: list[int], *, out: Tensor | None = None) -> Tensor:
     refuse_out("tensordot", out)
-    _check_tensors("tensordot", [a, b])
-    if isinstance(dims, Rows):
-        refuse("tensordot", "over dimensions that rows name")
-    of_a, of_b = _summed_dims(dims)
     left, right = list(_LOWER[: a.dim()]), list(_UPPER[: b.dim()])
     for i, j in zip(of_a, of_b, strict=True):
         right[dimension(j, b.dim())] = left[dimension(i, a.dim())]
     output = "".join([c for c in left if c not in right] + [c for c in right if c not in left])
     inputs = ["".join(left), "".join(right)]
-
-    def call(a: Tensor, b: Tensor) -> Tensor:
-        return torch.tensordot(a, b, (of_a, of_b))  # pyright: ignore[reportArgumentType]
-
-    return contracted("tensordot", [a, b], inputs, output, call, inputs[0])
-
-
-def _summed_dims(dims: Any) -> tuple[list[int], list[int]]:
-    """The dimensions of both operands that ``torch.tensordot`` sums over, in pairs."""
-    if isinstance(dims, Tensor):
-        dims = dims.tolist() if dims.dim() else int(dims)
-    if isinstance(dims, int):
-        return list(range(-dims, 0)), list(range(dims))
-    of_a, of_b = dims
-    return list(of_a), list(of_b)
+    return contracted("tensordot", [a, b], inputs, output, lambda *cut: torch.tensordot(*cut, (of_a, of_b)), inputs[0])  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 @composite("einsum")

@@ -1,29 +1,35 @@
-"""Functions of one dimension: along columns each row for itself, along rows of all rows, gathered.
+"""Functions along dimensions: where these are none of rows each row for itself, else of all rows, or refused.
 
-Along rows they need the order of one process (a running sum) or of the values (a median), which the rows of a rank do
-not have. So all rows come to every rank, where torch itself gives what it gives: it costs as much memory as one process
-needs for this tensor, on every rank. What has an entry for each row is dealt out again; what is a new list (sorted
-rows, the largest ones) is the same on every rank.
+Along rows a function may need the order of one process (a running sum) or of the values (a median), which the rows of a
+rank do not have. So all rows come to every rank, where torch itself gives what it gives: it costs as much memory as one
+process needs for this tensor, on every rank. What has an entry for each row is dealt out again; what is a new list
+(sorted rows, the largest ones) is the same on every rank. Functions that lead to the sums of training are not here:
+`rows.reductions`, of which only results travel.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fullgraph.rows.alignment import at_rows, wrapped_at, wrapped_each
+from fullgraph.rows.alignment import wrapped_each
 from fullgraph.rows.arguments import dims_of, named, rows_among
 from fullgraph.rows.gathering import distribute, gather
-from fullgraph.rows.table import entered, mapped, meaning, name_of, refuse
+from fullgraph.rows.table import entered, mapped, meaning, name_of, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, local, rows
 
 Dims = Callable[[Rows, dict[str, Any]], tuple[int, ...]]
 
 
 def _along(default: int | None, name: str = "dim") -> Dims:
-    """The dimensions that an argument names; None stands for all."""
-    return lambda x, given: dims_of(x, given.get(name, default))
+    """The dimensions that an argument names; None and no dimension stand for all."""
+
+    def dims(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
+        asked = given.get(name, default)
+        return dims_of(x, None if asked in (None, (), []) else asked)
+
+    return dims
 
 
 def _first_or_second(number: int) -> Dims:
@@ -31,121 +37,128 @@ def _first_or_second(number: int) -> Dims:
     return lambda x, given: (number if x.dim() > 1 else 0,)
 
 
-_NOT = (None, (), [])  # rolled as one list of all entries
+def _last(count: Callable[[dict[str, Any]], int]) -> Dims:
+    """So many of the last dimensions."""
+    return lambda x, given: tuple(range(x.dim() - count(given), x.dim()))
 
-_EACH_ROW: dict[str, tuple[str, Dims]] = {
-    "flip": ("input dims", _along(None, "dims")),
-    "fliplr": ("input", _first_or_second(1)),
-    "flipud": ("input", _first_or_second(0)),
-    "roll": ("input shifts dims", lambda x, given: dims_of(x, None if given.get("dims") in _NOT else given["dims"])),
-    **dict.fromkeys(["cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"], ("input dim", _along(None))),
+
+def _but_first(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(range(1, x.dim()))
+
+
+def _of_instances(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
+    """Running statistics are moved by the mean over all instances."""
+    return dims_of(x, None) if given["moves"] and given["running_mean"] is not None else _but_first(x, given)
+
+
+def _but_along(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(dim for dim in range(x.dim()) if (dim,) != dims_of(x, given["dim"]))
+
+
+def _images(num_spatial: int) -> Dims:
+    """Of a batch ``[N, C, …]`` all but the first; without a batch, the first dimension would be channels: all."""
+    return lambda x, given: tuple(range(x.dim() == num_spatial + 2, x.dim()))
+
+
+def _of_images() -> dict[str, "Along"]:
+    each = "conv{}d conv_transpose{}d avg_pool{}d max_pool{}d max_pool{}d_with_indices adaptive_avg_pool{}d"
+    each += " adaptive_max_pool{}d adaptive_max_pool{}d_with_indices lp_pool{}d"
+    return {name.format(n): Along("input", _images(n), of_few=True) for n in (1, 2, 3) for name in each.split()}
+
+
+def _of_searched(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
+    """Lists of more than one dimension have one for each row."""
+    return dims_of(x, None) if given["sorted_sequence"].dim() > 1 else ()
+
+
+def _distributed(out: Any, x: Rows) -> Any:
+    """An entry for each row, dealt out."""
+    if isinstance(out, Tensor):
+        return distribute(out, x._space, x._dim)
+    return type(out)([distribute(each, x._space, x._dim) for each in out])
+
+
+def _new(out: Any, x: Rows) -> Any:
+    """A new list of rows, or one row, on every rank."""
+    return out
+
+
+class Along(NamedTuple):
+    """How a function takes rows.
+
+    Attributes:
+        signature: the names of its arguments, as far as they are needed; ``input`` are the rows, and only this.
+        dims: which dimensions it runs along.
+        of_all: what is made of the result of all rows, where it runs along these; None if that is refused.
+        of_few: whether torch refuses no entries, makes another graph of them, or gives no second derivative of one: a
+            rank may have so few, so that ranks would disagree.
+    """
+
+    signature: str
+    dims: Dims
+    of_all: Callable[[Any, Rows], Any] | None = None
+    of_few: bool = False
+
+
+_TABLE = {
+    "flip": Along("input dims", lambda x, given: dims_of(x, given["dims"]), _distributed),
+    "fliplr": Along("input", _first_or_second(1), _distributed),
+    "flipud": Along("input", _first_or_second(0), _distributed),
+    "roll": Along("input shifts dims", _along(None, "dims"), _distributed),
+    **dict.fromkeys(["cumsum", "cummax", "cummin"], Along("input dim", _along(None), _distributed)),
+    **dict.fromkeys(["cumprod", "logcumsumexp"], Along("input dim", _along(None), _distributed, of_few=True)),
+    **dict.fromkeys(["sort", "argsort"], Along("input dim", _along(-1), _new)),
+    **dict.fromkeys(["topk", "kthvalue"], Along("input k dim", _along(-1), _new)),
+    **dict.fromkeys(["median", "nanmedian", "nanmean", "prod"], Along("input dim", _along(None), _new)),
+    **dict.fromkeys(["quantile", "nanquantile"], Along("input q dim", _along(None), _new, of_few=True)),
+    "msort": Along("input", _along(0), _new),
+    "mode": Along("input dim", _along(-1), _new),
+    "diff": Along("input n dim", _along(-1), _new),
+    "histc": Along("input", _along(None), _new),
+    "unbind": Along("input dim", _along(0)),
+    "glu": Along("input dim", _along(-1)),
+    "renorm": Along("input p dim", _but_along),
+    "view_as_real": Along("input", _last(lambda given: 0)),
+    "view_as_complex": Along("input", _last(lambda given: 1)),
+    "bucketize": Along("input", _last(lambda given: 0)),
+    "searchsorted": Along("sorted_sequence input", _of_searched),
+    **dict.fromkeys(
+        ["layer_norm", "rms_norm"], Along("input normalized_shape", _last(lambda given: len(given["normalized_shape"])))
+    ),
+    "group_norm": Along("input", _but_first, of_few=True),
+    "instance_norm": Along(
+        "input weight bias running_mean running_var moves", _of_instances, _distributed, of_few=True
+    ),
+    **_of_images(),
 }
-"""What has an entry for each row: the signature, and which dimensions the function runs along."""
-
-_NEW_LIST: dict[str, tuple[str, Dims]] = {
-    "sort": ("input dim", _along(-1)),
-    "argsort": ("input dim", _along(-1)),
-    "msort": ("input", _along(0)),
-    "topk": ("input k dim", _along(-1)),
-    "kthvalue": ("input k dim", _along(-1)),
-    "mode": ("input dim", _along(-1)),
-    "median": ("input dim", _along(None)),
-    "nanmedian": ("input dim", _along(None)),
-    "quantile": ("input q dim", _along(None)),
-    "nanquantile": ("input q dim", _along(None)),
-}
-"""What is a new list of rows, or one row."""
 
 
-@meaning(" ".join(_EACH_ROW), enters=False)
-def _each_row(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    signature, dims = _EACH_ROW[name_of(func)]
+@meaning(" ".join(_TABLE), enters=False)
+def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    known = _TABLE[name_of(func)]
     if name_of(func) == "flip" and len(args) > 2:  # x.flip(0, 1)
         args = (args[0], args[1:])
-    given = named(args, kwargs, signature)
+    given = named(args, kwargs, known.signature)
     x = rows_among(func, given)
-    if x._dim in dims(x, given):
-        return _distributed(_of_all_rows(func, args, kwargs), x)
-    return _of_each_row(func, args, kwargs, x, lambda out: x._dim)
-
-
-def _of_each_row(func: Any, args: Any, kwargs: Any, x: Rows, dim: Callable[[Tensor], int]) -> Any:
-    """The function of own rows alone; ``dim`` says which dimension of a result the rows are."""
-    args, kwargs = entered(args, kwargs)
-    num_own = local(x).shape[x._dim]
-    if local(x).numel() > 1 or x._space.num_rows == 0 or name_of(func) not in _NOT_OF_FEW:
-        return wrapped_each(func(*args, **kwargs), x._space, dim)
-    few = local(x)
-    more = torch.cat([few, few.new_ones([2 if d == x._dim else n for d, n in enumerate(few.shape)])], x._dim)
-    args, kwargs = mapped((args, kwargs), lambda each: more if each is x else each)
-    out = func(*args, **kwargs)
-    return rows(out.narrow(dim(out), 0, num_own), x._space, dim(out))
-
-
-_NOT_OF_FEW = ("cumprod", "logcumsumexp", "quantile", "nanquantile")
-"""What torch refuses of no entries, or gives no second derivative of one: what a rank has may be so few, so that ranks
-would disagree."""
-
-
-def _distributed(out: Any, like: Rows) -> Any:
-    if isinstance(out, Tensor):
-        return distribute(out, like._space, like._dim)
-    return type(out)([distribute(each, like._space, like._dim) for each in out])
-
-
-@meaning(" ".join(_NEW_LIST), enters=False)
-def _new_list(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    signature, dims = _NEW_LIST[name_of(func)]
-    given = named(args, kwargs, signature)
-    x, q = rows_among(func, given), given.get("q")
-    if isinstance(q, Rows):
-        refuse(func, "takes quantiles that every rank has")
-    along = dims(x, given)
+    along = known.dims(x, given)
+    if x._dim in along and known.of_all is not None:
+        return known.of_all(func(*mapped(args, gather), **mapped(kwargs, gather)), x)
     if x._dim in along:
-        return _of_all_rows(func, args, kwargs)
-    first = q.dim() if isinstance(q, Tensor) else 0
-    from_right = x.dim() - x._dim
-    before = min(along) < x._dim
-    return _of_each_row(func, args, kwargs, x, lambda out: out.dim() - from_right if before else x._dim + first)
+        refuse(func, "would run along the rows")
+    if sum(isinstance(each, Rows) for each in tensors_in((args, kwargs))) > 1:
+        refuse(func, "takes rows only as its input")
+    q = given.get("q")
+    before, new = sum(dim < x._dim for dim in along), q.dim() if isinstance(q, Tensor) else 0
 
+    def row_dim(out: Tensor) -> int:
+        return x._dim + new - (before if out.dim() < x.dim() + new else 0)
 
-@meaning("diff", enters=False)
-def _diff(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return _of_neighbours(func, args, kwargs, named(args, kwargs, "input n dim prepend append"))
-
-
-@meaning("trapezoid trapz cumulative_trapezoid", enters=False)
-def _trapezoid(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    names = ("input", "abscissa")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    given = {{"y": "input", "x": "abscissa", "axis": "dim"}.get(name, name): value for name, value in given.items()}
-    abscissa = given.get("abscissa")
-    if isinstance(abscissa, Tensor) and abscissa.dim() > 1 and 1 in abscissa.shape:
-        refuse(func, "of an abscissa that is the same for all rows or columns")
-    return _of_neighbours(func, args, kwargs, given)
-
-
-def _of_neighbours(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], given: dict[str, Any]) -> Any:
-    """Of neighbours along a dimension: a new list, which may need more tensors than one."""
-    x = rows_among(func, given)
-    (dim,) = dims_of(x, given.get("dim", -1))
-    if dim == x._dim:
-        return _of_all_rows(func, args, kwargs)
     args, kwargs = entered(args, kwargs)
-
-    def cut(other: Tensor) -> Tensor:
-        if other is x:
-            return local(x)
-        if not isinstance(other, Rows) and other.dim() == 1 and x.dim() > 1:
-            return other  # along the columns
-        if other.dim() != x.dim():
-            refuse(func, "of tensors with different numbers of dimensions")
-        return at_rows(func, other, x._space, x._dim)
-
-    out = func(*mapped(args, cut), **mapped(kwargs, cut))
-    return wrapped_at(out, x._space, x._dim - (out.dim() < x.dim() and dim < x._dim))
-
-
-def _of_all_rows(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What torch gives of all rows, on every rank."""
-    return func(*mapped(args, gather), **mapped(kwargs, gather))
+    own = local(x)
+    if not known.of_few or own.numel() > 1 or x._space.num_rows == 0:
+        return wrapped_each(func(*args, **kwargs), x._space, row_dim)
+    shape = [2 if dim == x._dim else size for dim, size in enumerate(own.shape)]
+    more = torch.cat([own, own.new_ones(shape)], x._dim)
+    args, kwargs = mapped((args, kwargs), lambda each: more if each is x else each)
+    num_own = own.shape[x._dim]
+    return mapped(func(*args, **kwargs), lambda out: rows(out.narrow(row_dim(out), 0, num_own), x._space, row_dim(out)))

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import init
 
 from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.rows.alignment import broadcast
 from fullgraph.rows.arguments import named
 from fullgraph.rows.once import only_once
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import local_meaning_of, meaning, refuse
-from fullgraph.rows.tensor import Rows, dim_of, functions_off, global_shape, local, rows, space_of
+from fullgraph.rows.table import meaning, refuse, writes
+from fullgraph.rows.tensor import MEANINGS, Rows, dim_of, local, rows, space_of
 
 Draw = Callable[[tuple[int, ...], int, Tensor, torch.dtype], Tensor]
 """Numbers of a shape, whose first dimension rows are, by a draw's key and the rows' keys."""
@@ -50,12 +50,6 @@ def check_no_generator(func: Any, given: dict[str, Any]) -> None:
         refuse(func, "does not write into out=")
 
 
-def exponential_like(x: Tensor) -> Tensor:
-    """Numbers of the exponential distribution of rate 1 for each entry of `Rows`."""
-    with functions_off():
-        return rows(_exponential(_like(x, keyed_uniform), 1.0), space_of(x), dim_of(x))
-
-
 def _exponential(uniform: Tensor, rate: float) -> Tensor:
     # 1 is not among the numbers but 0 is, and torch gives no 0, because others take the logarithm of the result.
     return -torch.log1p(-uniform.clamp_min(torch.finfo(uniform.dtype).eps / 2)) / rate
@@ -66,17 +60,11 @@ def _exponential(uniform: Tensor, rate: float) -> Tensor:
 
 def _chance(func: Any, given: dict[str, Any]) -> float:
     """The probability of being dropped; 0 where nothing is."""
-    p = given.get("p", 0.5)
-    if p < 0.0 or p > 1.0:
-        raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not 0.0 <= given["p"] <= 1.0:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {given['p']}")
     if not given["input"].is_floating_point():
         refuse(func, "drops only from floating-point rows")
-    is_on_by_default = func not in (F.alpha_dropout, F.feature_alpha_dropout)
-    return p if given.get("training", given.get("train", is_on_by_default)) else 0.0
-
-
-def _writes(func: Any, given: dict[str, Any]) -> bool:
-    return given.get("inplace", False) or func.__name__.endswith("_")
+    return given["p"] if given["train"] else 0.0
 
 
 def _put(x: Rows, values: Tensor, in_place: bool) -> Tensor:
@@ -86,52 +74,43 @@ def _put(x: Rows, values: Tensor, in_place: bool) -> Tensor:
 
 @meaning("dropout dropout_")
 def _dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input p training inplace")
+    given = named(args, kwargs, "input p train")
     x, p = given["input"], _chance(func, given)
     if p == 0:
         return x
-    key, keys, writes = draw_key(), x._space.keys, _writes(func, given)
+    key, keys, in_place = draw_key(), x._space.keys, writes(func.__name__)
     if x._dim != 0:
         dropped = keyed_dropout(local(x).movedim(x._dim, 0), p, key, keys)
         only_once(dropped, "dropout")
-        return _put(x, dropped.movedim(0, x._dim), writes)
+        return _put(x, dropped.movedim(0, x._dim), in_place)
     recipes = x._space.view.recipes
     before = None if recipes is None else recipes.origin(x)
-    out = rows(keyed_dropout(x, p, key, keys, overwrites=writes), x._space)
+    out = rows(keyed_dropout(x, p, key, keys, overwrites=in_place), x._space)
     only_once(out, "dropout")
     if recipes is not None and before is not None:
         recipes.note(out, before, lambda rows, places: keyed_dropout(rows, p, key, keys[places]))
     return out
 
 
-@meaning("alpha_dropout alpha_dropout_")
-def _alpha_dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input p training inplace")
+@meaning("alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ feature_alpha_dropout feature_alpha_dropout_")
+def _dropout_by_mask(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Of features: whole channels, the second dimension."""
+    given, name = named(args, kwargs, "input p train"), func.__name__
     x, p = given["input"], _chance(func, given)
     if p == 0:
         return x
-    return _put(x, _alpha_dropped(local(x), p, _uniform_to_compare(x) >= p), _writes(func, given))
-
-
-@meaning("dropout1d dropout2d dropout3d feature_dropout feature_dropout_ feature_alpha_dropout feature_alpha_dropout_")
-def _dropout_of_features(func: Any, args: Any, kwargs: Any) -> Tensor:
-    """Whole channels: the second dimension, or the first where there is no batch."""
-    given = named(args, kwargs, "input p training inplace")
-    x, p = given["input"], _chance(func, given)
-    if (x.dim() < 2 and (p > 0 or func is F.dropout1d)) or (func is F.dropout1d and x.dim() > 3):
-        raise RuntimeError(f"{func.__name__} does not take an input of {x.dim()} dimensions")
-    if p == 0:
-        return x
-    channel = 0 if (func, x.dim()) in ((F.dropout1d, 2), (F.dropout3d, 4)) else 1
-    if x._dim > channel:
+    if "feature" in name and x.dim() < 2:
+        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+    if "feature" in name and x._dim > 1:
         refuse(func, "would drop from all rows together")
-    shape = tuple(size if d <= channel else 1 for d, size in enumerate(x.shape))
-    is_kept = drawn(keyed_uniform, shape, x._space, x._dim, torch.float32) >= p
-    if "alpha" in func.__name__:
+    shape = tuple(size if d < 2 or "feature" not in name else 1 for d, size in enumerate(x.shape))
+    dtype = torch.float64 if x.dtype == torch.float64 and "feature" not in name else torch.float32
+    is_kept = drawn(keyed_uniform, shape, x._space, x._dim, dtype) >= p
+    if "alpha" in name:
         out = _alpha_dropped(local(x), p, is_kept)
     else:
         out = local(x) * (is_kept.to(x.dtype) / (1 - p) if p < 1 else is_kept.to(x.dtype) * 0)
-    return _put(x, out, _writes(func, given))
+    return _put(x, out, writes(name))
 
 
 def _alpha_dropped(x: Tensor, p: float, is_kept: Tensor) -> Tensor:
@@ -213,14 +192,13 @@ def _normal(func: Any, args: Any, kwargs: Any) -> Tensor:
 
 @meaning("rrelu rrelu_")
 def _rrelu(func: Any, args: Any, kwargs: Any) -> Tensor:
-    fifth = "inplace" if func is F.rrelu else "generator"
-    given = named(args, kwargs, f"input lower upper training {fifth}")
+    given = named(args, kwargs, "input lower upper training generator")
     check_no_generator(func, given)
     x, lower, upper = given["input"], given.get("lower", 1 / 8), given.get("upper", 1 / 3)
     torch.rrelu(local(x).detach().new_zeros(1), lower, upper)  # says what it does not take, and draws nothing
     slope = _between(_like(x, keyed_uniform), lower, upper) if given.get("training") else (lower + upper) / 2
     slope = torch.where(local(x).detach() <= 0, slope, 1.0).to(x.dtype)
-    return _put(x, local(x) * slope, _writes(func, given))
+    return _put(x, local(x) * slope, writes(func.__name__))
 
 
 # -- numbers into rows
@@ -290,41 +268,27 @@ def _integers_into(func: Any, args: Any, kwargs: Any) -> Tensor:
 # -- torch.nn.init, whose functions have the names of methods and other parameters
 
 
-@torch.no_grad()
-def _init_uniform(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input a b generator")
-    check_no_generator(func, given)
-    x = given["input"]
-    return x.copy_(_between(_like(x, keyed_uniform), given.get("a", 0.0), given.get("b", 1.0)))
+def _kaiming_uniform(
+    tensor: Tensor,
+    a: float = 0,
+    mode: Any = "fan_in",
+    nonlinearity: Any = "leaky_relu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    fan = init._calculate_correct_fan(tensor, mode)
+    bound = math.sqrt(3.0) * init.calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    return tensor.uniform_(-bound, bound, generator=generator)
 
 
-@torch.no_grad()
-def _init_normal(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input mean std generator")
-    check_no_generator(func, given)
-    x = given["input"]
-    return x.copy_(given.get("mean", 0.0) + given.get("std", 1.0) * _like(x, keyed_normal))
+def _means_without_gradient(func: Any, of: Callable[..., Tensor]) -> None:
+    MEANINGS[func] = lambda func, args, kwargs: torch.no_grad()(of)(*args, **kwargs)
 
 
-@torch.no_grad()
-def _init_constant(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input val")
-    return given["input"].fill_(given["val"])
-
-
-@torch.no_grad()
-def _init_kaiming_uniform(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input a mode nonlinearity generator")
-    check_no_generator(func, given)
-    x, slope = given["input"], given.get("a", 0)
-    whole = torch.empty(global_shape(x), device="meta")
-    fan = torch.nn.init._calculate_correct_fan(whole, given.get("mode", "fan_in"))
-    gain = torch.nn.init.calculate_gain(given.get("nonlinearity", "leaky_relu"), slope)
-    bound = math.sqrt(3.0) * gain / math.sqrt(fan)
-    return x.copy_(_between(_like(x, keyed_uniform), -bound, bound))
-
-
-local_meaning_of(torch.nn.init.uniform_, _init_uniform)
-local_meaning_of(torch.nn.init.normal_, _init_normal)
-local_meaning_of(torch.nn.init.constant_, _init_constant)
-local_meaning_of(torch.nn.init.kaiming_uniform_, _init_kaiming_uniform)
+_means_without_gradient(init.kaiming_uniform_, _kaiming_uniform)
+_means_without_gradient(init.constant_, lambda tensor, val: tensor.fill_(val))
+_means_without_gradient(
+    init.uniform_, lambda tensor, a=0.0, b=1.0, generator=None: tensor.uniform_(a, b, generator=generator)
+)
+_means_without_gradient(
+    init.normal_, lambda tensor, mean=0.0, std=1.0, generator=None: tensor.normal_(mean, std, generator=generator)
+)

@@ -149,16 +149,6 @@ def _run_of_rows(x: Rows, of_all: Tensor) -> Rows:
     return copied_part(rows(local(x).index_select(dim, run.chosen), run, dim))
 
 
-@meaning("unbind")
-def _unbind(func: Any, args: Any, kwargs: Any) -> Any:
-    given = named(args, kwargs, "input dim")
-    x = given["input"]
-    dim = dimension(given.get("dim", 0), x.dim())
-    if dim == x._dim:
-        refuse(func, "would go through rows one at a time")
-    return wrapped_at(func(*args, **kwargs), x._space, x._dim - (dim < x._dim))
-
-
 @meaning("meshgrid cartesian_prod block_diag combinations")
 def _of_pairs(func: Any, args: Any, kwargs: Any) -> Any:
     refuse(func, "would pair every row with every other one")

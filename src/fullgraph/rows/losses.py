@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks
-from fullgraph.rows.alignment import moved, one_space
+from fullgraph.rows.alignment import moved, one_space, repeated
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite_loss, entered, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
@@ -152,6 +152,7 @@ def _register(name: str, of: Callable[[Callable[..., Any], Arguments, str], Tens
 
 
 def _by_entry(func: Callable[..., Any], given: Arguments, reduction: str) -> Tensor:
+    given = repeated(func, given)
     space = one_space(func, given)
     from_right = {x.dim() - x._dim for x in tensors_in(given) if isinstance(x, Rows)}
     if len(from_right) > 1:
@@ -224,58 +225,9 @@ def _mean_of_counted(losses: Tensor, own: Arguments, space: Space) -> Tensor:
     return (total / count).to(losses.dtype)
 
 
-def _gaussian_nll_loss(
-    input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
-) -> Tensor:
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not valid")
-    variance = var if isinstance(var, Tensor) else var * torch.ones_like(input)
-    if not variance.is_floating_point():
-        raise RuntimeError(f"gaussian_nll_loss does not take a variance of {variance.dtype}")
-    if bool((variance < 0).any()):
-        raise ValueError("var has negative entry/entries")
-    if variance.shape != input.shape:
-        different = [ours for theirs, ours in zip(input.shape, variance.shape, strict=False) if theirs != ours]
-        if input.shape[:-1] == variance.shape:
-            variance = variance.unsqueeze(-1)
-        elif input.dim() != variance.dim() or sum(different) != 1:
-            raise ValueError("var is of incorrect size")
-    at_least = variance.detach().clamp(min=eps)
-    variance = variance + (at_least - variance.detach())  # as torch, which lets gradients pass the clamp
-    loss = 0.5 * (variance.log() + (input - target) ** 2 / variance)
-    if full:
-        loss = loss + 0.5 * math.log(2 * math.pi)
-    return _in_global_view(loss, reduction)
-
-
-def _multilabel_soft_margin_loss(
-    input: Tensor,
-    target: Tensor,
-    weight: Tensor | None = None,
-    size_average: bool | None = None,
-    reduce: bool | None = None,
-    reduction: str = "mean",
-) -> Tensor:
-    if size_average is not None or reduce is not None:
-        refuse("multilabel_soft_margin_loss", "is deprecated with size_average or reduce; write reduction=")
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not valid")
-    loss = -(target * F.logsigmoid(input) + (1 - target) * F.logsigmoid(-input))
-    if weight is not None:
-        loss = loss * weight
-    by_class = input.dim() - 1  # of the input, as in torch, wherever that is in what it was broadcast to
-    return _in_global_view(loss.sum(by_class) / input.size(by_class), reduction)
-
-
-def _in_global_view(loss: Tensor, reduction: str) -> Tensor:
-    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
-
-
 for _name in _BY_ENTRY:
     _register(_name, _by_entry)
 for _name in _BY_ROW:
     _register(_name, _by_row)
 for _name in ("cross_entropy", "nll_loss"):
     _register(_name, _by_class)
-composite_loss("gaussian_nll_loss", _gaussian_nll_loss)
-composite_loss("multilabel_soft_margin_loss", _multilabel_soft_margin_loss)

@@ -14,13 +14,6 @@ from fullgraph.rows.table import composite, entered_values, meaning, refuse
 from fullgraph.rows.tensor import Rows, functions_off, local, rows
 
 
-@meaning("norm", enters=False)
-def _norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    given = named(args, kwargs, "input p dim keepdim out dtype")
-    p = given.get("p", "fro")
-    return _reduce(func, args, kwargs, given, 2 if p in ("fro", None) else p)
-
-
 @meaning("linalg_vector_norm", enters=False)
 def _vector_norm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = named(args, kwargs, "input ord dim keepdim")

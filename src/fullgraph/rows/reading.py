@@ -331,12 +331,9 @@ def _gathered_everywhere(func: Any, x: Rows, index: Tensor) -> Tensor:
 
 @meaning("embedding")
 def _embedding(func: Any, args: Any, kwargs: Any) -> Tensor:
-    of_torch, names = func is torch.embedding, "input weight padding_idx max_norm norm_type scale_grad_by_freq sparse"
-    given = named(args, kwargs, "weight indices padding_idx scale_grad_by_freq sparse" if of_torch else names)
+    given = named(args, kwargs, "weight indices padding_idx scale_grad_by_freq sparse")
     _check_table(func, given)
-    ids, weight, padding = given["indices" if of_torch else "input"], given["weight"], given.get("padding_idx")
-    if not (isinstance(ids, Tensor) and isinstance(weight, Tensor)):
-        raise TypeError("embedding(): ids and a table must be tensors")
+    ids, weight, padding = given["indices"], given["weight"], given.get("padding_idx", -1)
     if weight.dim() != 2:
         raise RuntimeError("'weight' must be 2-D")
     check_ids(func, ids)
@@ -348,12 +345,11 @@ def _embedding(func: Any, args: Any, kwargs: Any) -> Tensor:
         plain = local(ids)
         own = weight.index_select(0, plain.reshape(-1)).view(*plain.shape, *weight.shape[1:])
         found = rows(own, space_of(ids), dim_of(ids))
-    if padding is None or (padding < 0 and of_torch):
+    if padding < 0:
         return found
     if not isinstance(found, Rows) or found._dim >= ids.dim():
         refuse(func, "with padding_idx, of one id or of a table whose rows are not the first dimension")
-    num_rows = weight._space.num_rows if isinstance(weight, Rows) else len(weight)
-    is_padding = at_rows(func, ids, found._space, found._dim) == padding % num_rows
+    is_padding = at_rows(func, ids, found._space, found._dim) == padding
     out = torch.where(is_padding.unsqueeze(-1), local(found).detach(), local(found))
     return rows(out, found._space, found._dim)
 

@@ -17,7 +17,7 @@ from fullgraph.rows.alignment import wrapped_at
 from fullgraph.rows.arguments import dims_of, named, rows_among
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import meaning, name_of, refuse
-from fullgraph.rows.tensor import Rows, local
+from fullgraph.rows.tensor import local
 from fullgraph.rows.view import View
 
 
@@ -133,13 +133,6 @@ def added(part: Tensor, view: View) -> Tensor:
     return sum_over_ranks(part, view) if is_continuous(part.dtype) else view.sum(part)
 
 
-def parts_of_ranks(part: Tensor, view: View) -> Tensor:
-    """Every rank's part on every rank, ``[num_ranks, …]``, differentiable."""
-    world = view.world
-    none = torch.zeros_like(part)
-    return added(torch.stack([part if rank == world.rank else none for rank in range(world.num_ranks)]), view)
-
-
 def wrong_for_torch(func: Any, asked: Reduction) -> Any:
     """Raise what torch says of arguments that it does not take."""
     asked.on_own()
@@ -155,16 +148,12 @@ def _sum(func: Any, asked: Reduction) -> Tensor:
     return asked.as_torch(added(part, asked.view), add)
 
 
-@reduction("mean nanmean")
+@reduction("mean")
 def _mean(func: Any, asked: Reduction) -> Tensor:
     dtype = asked.given.get("dtype") or asked.own.dtype
-    if not is_continuous(dtype) or (name_of(func) == "nanmean" and not is_continuous(asked.own.dtype)):
+    if not is_continuous(dtype):
         return wrong_for_torch(func, asked)
-    own = wide(asked.own.to(dtype))
-    if name_of(func) == "mean":
-        return asked.as_torch(asked.total(own) / asked.count, torch.mean)
-    part = torch.nansum(own, asked.dims, keepdim=asked.keepdim)
-    return asked.as_torch(added(part, asked.view) / asked.total(~own.isnan()), torch.nanmean)
+    return asked.as_torch(asked.total(wide(asked.own.to(dtype))) / asked.count, torch.mean)
 
 
 @reduction("all any")
@@ -182,19 +171,6 @@ def _count_nonzero(func: Any, asked: Reduction) -> Tensor:
 def _reduce_count(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     several = (args[0], args[1:]) if len(args) > 2 else args
     return reduce_rows(func, args, kwargs, named(several, kwargs, "input dim"), _count_nonzero)
-
-
-@reduction("prod")
-def _prod(func: Any, asked: Reduction) -> Tensor:
-    """Of the products of all ranks, so that zeros have their true gradients too.
-
-    Along one dimension: without one, torch's has no second derivative where there are two zeros, on one rank alone.
-    """
-    dtype = asked.given.get("dtype")
-    own = wide(asked.own if dtype is None else asked.own.to(dtype))
-    of_all = asked.given.get("dim") is None
-    part = own.reshape(-1).prod(0) if of_all else own.prod(asked.row_dim, keepdim=asked.keepdim)
-    return asked.as_torch(parts_of_ranks(part, asked.view).prod(0), torch.prod)
 
 
 def _variance(func: Any, asked: Reduction) -> Any:
@@ -240,12 +216,3 @@ def _reduce_variance(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     short = len(args) > 1 and isinstance(args[1], bool)  # var(x, unbiased)
     given = named(args, kwargs, "input unbiased" if short else "input dim unbiased keepdim")
     return reduce_rows(func, args, kwargs, given, _variance)
-
-
-@meaning("renorm", enters=False)
-def _renorm(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
-    given = named(args, kwargs, "input p dim maxnorm")
-    x = rows_among(func, given)
-    if dims_of(x, given["dim"]) != (x._dim,):
-        refuse(func, "would take norms of columns over rows")
-    return wrapped_at(func(*args, **kwargs), x._space, x._dim)

@@ -5,7 +5,6 @@ Attention between all rows gives every rank the keys and values of all of them, 
 its own queries' results: exact, as attention needs every pair. What reads rows one after another is refused.
 """
 
-import inspect
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.alignment import at_rows, broadcast, by_name, one_space, wrapped, wrapped_at
+from fullgraph.rows.bodies import body_of
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite, entered, mapped, meaning, refuse, tensors_in
@@ -82,7 +82,8 @@ def _attention(
         refuse(func, "with dropout")
     if any(_is_sequence(x, -1) for x in three):
         refuse(func, "with rows as features")
-    if any(_is_sequence(x, -2) for x in three) and (attn_mask is not None or is_causal):
+    of_keys = attn_mask is None or (not isinstance(attn_mask, Rows) and attn_mask.shape[-2] == 1)
+    if any(_is_sequence(x, -2) for x in three) and (not of_keys or is_causal):
         refuse(func, "between all rows with a mask")
     key, value = _gathered(key, value, -2)
     if not any(isinstance(x, Rows) for x in (query, key, value, attn_mask)):
@@ -116,62 +117,14 @@ def _own_rows(out: Tensor, space: Space, dim: int) -> Tensor:
     return out.narrow(dim, 0, 0) if space.num_own == 0 else out
 
 
+_multi_head = body_of(F.multi_head_attention_forward)
+
+
 @composite("multi_head_attention_forward")
-def _multi_head_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    func = F.multi_head_attention_forward
-    given = inspect.signature(func).bind(*args, **kwargs).arguments
-    query, key, value = three = given["query"], given["key"], given["value"]
-    padding = given.get("key_padding_mask")
-    masks = [given.get(name) for name in ("attn_mask", "static_k", "static_v")]
-    if given.get("training", True) and given["dropout_p"] > 0:
-        refuse(func, "with dropout")
-    if any(_is_sequence(x, -1) for x in three):
-        refuse(func, "with rows as features")
-    if any(_is_sequence(x, 0) for x in three):
-        if given.get("is_causal") or any(mask is not None for mask in masks):
-            refuse(func, "between all rows with a mask")
-        given["key"], given["value"] = _gathered(key, value, 0)
-        if padding is not None:
-            given["key_padding_mask"] = gather(padding)
-        if not any(isinstance(x, Rows) for x in tensors_in(given)):
-            return func(**given)
-        return _of_own_queries(func, query, given)
-    return _of_own_batch(func, given, [padding, *masks])
-
-
-def _of_own_queries(func: Any, query: Tensor, given: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-    """Attention of own rows to what every rank has."""
-    _refuse_rows(func, {**given, "query": None})
-    if not _is_sequence(query, 0):
-        refuse(func, "of a batch of rows to all rows")
-    with functions_off():
-        _, given = entered((), given)
-        space = query._space  # pyright: ignore[reportAttributeAccessIssue]
-        out, weights = func(**{**given, "query": _with_a_row(local(query), 0)})
-        return _wrapped_pair(out, weights, space, 0, -2)
-
-
-def _of_own_batch(func: Any, given: dict[str, Any], masks: list[Tensor | None]) -> tuple[Tensor, Tensor | None]:
-    """Attention within each row of a batch."""
-    padding, mask, *static = masks
-    if any(x is not None for x in static) or (mask is not None and (isinstance(mask, Rows) or mask.dim() != 2)):
-        refuse(func, "with another mask for each row")
-    with functions_off():
-        _, given = entered((), given)
-        names = ("query", "key", "value")
-        space = one_space(func, [given[name] for name in names])
-        cut: dict[str, Any] = {name: _with_a_row(at_rows(func, given[name], space, 1), 1) for name in names}
-        cut["key_padding_mask"] = None if padding is None else _with_a_row(at_rows(func, padding, space), 0)
-        _refuse_rows(func, {**given, **cut})
-        out, weights = func(**{**given, **cut})
-        return _wrapped_pair(out, weights, space, 1, 0)
-
-
-def _wrapped_pair(
-    out: Tensor, weights: Tensor | None, space: Space, dim: int, dim_of_weights: int
+def _multi_head_attention(
+    query: Tensor, key: Tensor, value: Tensor, *args: Any, key_padding_mask: Tensor | None = None, **kwargs: Any
 ) -> tuple[Tensor, Tensor | None]:
-    out = rows(_own_rows(out, space, dim), space, dim)
-    if weights is None:
-        return out, None
-    dim_of_weights %= weights.dim()
-    return out, rows(_own_rows(weights, space, dim_of_weights), space, dim_of_weights)
+    """What torch's own code says; to all rows, every rank is told which of them are ignored."""
+    if key_padding_mask is not None and _is_sequence(key, 0):
+        key_padding_mask = gather(key_padding_mask)
+    return _multi_head(query, key, value, *args, key_padding_mask=key_padding_mask, **kwargs)

@@ -218,6 +218,9 @@ def _columns(num_rows: int, size: int, after: int, rest: int) -> int | None:
 
 def _copies_reshaped(func: Any, x: Rows, source: list[int], target: list[int], reshape: Any) -> Rows:
     """``[P, N, …]`` as ``[P * N, …]``, which are P times all rows, one time after another; and back."""
+    if isinstance(x._space, Times) and x._dim > 0:  # entries of the rows' columns beside each other again
+        source = [*source[: x._dim], x._space.parent.num_rows, x._space.columns * math.prod(source[x._dim + 1 :])]
+        x = reshaped(func, x, source, reshape)
     before, after = source[: x._dim], source[x._dim + 1 :]
     copies = math.prod(before)
     parts = list(x._space.parts) if isinstance(x._space, Joined) else []
@@ -338,15 +341,6 @@ def _at_least(x: Tensor, num_dims: int) -> Tensor:
 
 for _num_dims in (1, 2, 3):
     _register_at_least(_num_dims)
-
-
-@meaning("view_as_real view_as_complex")
-def _as_pairs(func: Any, args: Any, kwargs: Any) -> Tensor:
-    """Numbers as pairs, or pairs as numbers: the last dimension comes or goes, and must not be rows."""
-    x = (*args, *kwargs.values())[0]
-    if name_of(func) == "view_as_complex" and x._dim == x.dim() - 1:
-        refuse(func, "would pair rows")
-    return rows(func(x), x._space, x._dim)
 
 
 @meaning("unfold")

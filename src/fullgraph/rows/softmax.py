@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks
@@ -15,12 +14,10 @@ from fullgraph.rows.table import entered_values, meaning, name_of
 from fullgraph.rows.tensor import Rows, local, rows
 
 
-@meaning("softmax log_softmax softmin special_softmax special_log_softmax", enters=False)
+@meaning("softmax log_softmax special_softmax special_log_softmax", enters=False)
 def _softmax(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
-    given = named(args, kwargs, "input dim dtype" if func not in _IN_FUNCTIONAL else "input dim _stacklevel dtype")
+    given = named(args, kwargs, "input dim dtype")
     x, dim = rows_among(func, given), given.get("dim")
-    if dim is None and func in _IN_FUNCTIONAL:
-        dim = 0 if x.dim() in (0, 1, 3) else 1  # torch's own choice, of which it warns
     along_rows = dim is not None and dims_of(x, dim) == (x._dim,)
     if along_rows:
         x._space.view.check()
@@ -29,14 +26,10 @@ def _softmax(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
     return _over_rows(name_of(func), x, given.get("dtype"))
 
 
-_IN_FUNCTIONAL = (F.softmax, F.log_softmax, F.softmin)
-
-
 def _over_rows(name: str, x: Rows, dtype: torch.dtype | None) -> Rows:
     given = local(x) if dtype is None else local(x).to(dtype)
     like = torch.softmax(given.new_zeros(1), 0, dtype=dtype).dtype  # or says which dtypes it does not take
     own, view, dim = wide(given), x._space.view, x._dim
-    own = -own if name == "softmin" else own
     below = own - extreme(own, dim, (dim,), view, largest=True)
     exponents = below.exp()
     total = entered_values([sum_over_ranks(exponents.sum(dim, keepdim=True), view)], view)[0]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows.adjoints import enter
-from fullgraph.rows.tensor import MEANINGS, Rows, functions_off
+from fullgraph.rows.tensor import Rows, functions_off
 from fullgraph.rows.view import View
 
 Meaning = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -61,17 +61,6 @@ def composite_loss(name: str, of: Callable[..., Any]) -> None:
     """Register a composite for the loss ``torch.nn.functional.name`` alone."""
     composite(name)(of)
     _OF_FUNCTIONAL.add(name)
-
-
-def local_meaning_of(func: Any, of: Meaning) -> None:
-    """Register a local meaning for one function object, whatever others have its name."""
-
-    def on_local_rows(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with functions_off():
-            args, kwargs = entered(args, kwargs)
-            return of(func, args, kwargs)
-
-    MEANINGS[func] = on_local_rows
 
 
 def resolve(func: Any) -> Meaning:

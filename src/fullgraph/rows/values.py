@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
+from fullgraph.rows.alignment import at_rows, one_space
 from fullgraph.rows.arguments import named, rows_among
 from fullgraph.rows.extremes import extreme
 from fullgraph.rows.gathering import distribute, gather
@@ -102,20 +102,6 @@ def _bincount(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tenso
     return space.view.sum(part)
 
 
-@meaning("histc")
-def _histc(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    given = named(args, kwargs, "input bins min max")
-    x = rows_among(func, given)
-    own, view = local(x).detach(), x._space.view
-    torch.histc(own.new_zeros(1))  # says which dtypes it does not take
-    low, high = given.get("min", 0), given.get("max", 0)
-    if low == high and global_shape(x).numel():
-        dims = tuple(range(own.dim()))
-        low, high = (float(extreme(own, x._dim, dims, view, largest=largest)) for largest in (False, True))
-        low, high = (low - 1, high + 1) if low == high else (low, high)
-    return view.sum(torch.histc(own, given.get("bins", 100), low, high))
-
-
 @meaning("one_hot")
 def _one_hot(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
     given = named(args, kwargs, "input num_classes")
@@ -124,34 +110,6 @@ def _one_hot(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
     if num_classes == -1 and global_shape(x).numel():
         num_classes = int(extreme(own, x._dim, tuple(range(own.dim())), x._space.view, largest=True)) + 1
     return rows(F.one_hot(own, num_classes), x._space, x._dim)
-
-
-@meaning("searchsorted")
-def _searchsorted(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
-    names = ("sorted_sequence", "input")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    given = {"input" if name == "self" else name: value for name, value in given.items()}
-    sequence, x, sorter = given.pop("sorted_sequence"), given.pop("input"), given.pop("sorter", None)
-    if given.get("out") is not None or not isinstance(x, Tensor):
-        refuse(func, "needs a tensor of values, and gives a new one")
-    space = one_space(func, (sequence, x, sorter))
-    (dim, *others) = {each._dim for each in (sequence, x, sorter) if isinstance(each, Rows)}
-    if others or (isinstance(sequence, Rows) and dim == sequence.dim() - 1):
-        refuse(func, "would search through sorted rows of several ranks")
-    if sequence.dim() > 1 and dim < sequence.dim() - 1:
-        sequence = at_rows(func, sequence, space, dim)
-        sorter = None if sorter is None else at_rows(func, sorter, space, dim)
-    own = at_rows(func, x, space, dim)
-    return rows(torch.searchsorted(sequence, own, sorter=sorter, **given), space, dim)
-
-
-@meaning("bucketize")
-def _bucketize(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
-    given = named(args, kwargs, "input boundaries")
-    x = rows_among(func, given)
-    if isinstance(given.get("boundaries"), Rows):
-        refuse(func, "takes boundaries that every rank has")
-    return wrapped_at(func(*args, **kwargs), x._space, x._dim)
 
 
 @composite("allclose")
