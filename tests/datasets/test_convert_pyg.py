@@ -1,11 +1,13 @@
 """From PyG's containers to a graph: every tensor with rows is kept, nothing is mistaken for another."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data, HeteroData
+from torch_geometric.transforms import ToSparseTensor
 
 from fullgraph.datasets import graph_from_pyg
 from fullgraph.errors import InputError
@@ -72,7 +74,30 @@ def hetero_without_index() -> HeteroData:
     return data
 
 
+def with_adj_t(index: torch.Tensor) -> Data:
+    with warnings.catch_warnings(action="ignore"):  # torch's sparse tensors are in beta
+        return ToSparseTensor()(Data(x=torch.ones(3, 2), edge_index=index))
+
+
+def test_adj_t() -> None:
+    graph = graph_from_pyg(with_adj_t(torch.tensor([[0, 1, 1, 2], [1, 0, 2, 0]])))
+    assert set(zip(graph.edges[EDGE].src.tolist(), graph.edges[EDGE].dst.tolist(), strict=True)) == {
+        (0, 1),
+        (1, 0),
+        (1, 2),
+        (2, 0),
+    }
+    assert list(graph.node_arrays[NODE]) == ["x"]
+
+
 BAD: list[tuple[Any, str]] = [
+    (
+        with_adj_t(torch.tensor([[0, 1], [1, 1]])),
+        (
+            "adj_t of the graph has self-loops, which PyG's layers double in a torch.sparse matrix and nowhere else; "
+            "give edge_index, without ToSparseTensor: [3, 3]"
+        ),
+    ),
     (
         Data(x=torch.ones(3, 2)),
         (

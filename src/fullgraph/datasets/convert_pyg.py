@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.storage import NodeStorage
-from torch_geometric.utils import is_torch_sparse_tensor, to_edge_index
+from torch_geometric.utils import is_sparse, is_torch_sparse_tensor, to_edge_index
 
 from fullgraph.errors import InputError
 from fullgraph.graph.check import MASKS, ids_as_int64
@@ -60,14 +60,16 @@ def _num_nodes(store: Data | NodeStorage) -> int:
 
 
 def _num_edges(data: Data) -> int:
-    return int(data.edge_index.shape[-1]) if isinstance(data.edge_index, torch.Tensor) else 0
+    if isinstance(data.edge_index, torch.Tensor):
+        return int(data.edge_index.shape[-1])
+    return data.num_edges if "adj_t" in data else 0
 
 
 def _edge_items(items: list[tuple[str, Any]], num_nodes: int, num_edges: int) -> Iterable[tuple[str, Any]]:
     for key, value in items:
         rows_count_edges = isinstance(value, torch.Tensor) and value.dim() > 0 and len(value) == num_edges
         rows_count_edges = rows_count_edges and not _are_ids(key, value, num_nodes)
-        if key in ("edge_index", *_EDGE_ARRAYS) or (
+        if key in ("edge_index", "adj_t", *_EDGE_ARRAYS) or (
             key not in _NODE_ARRAYS and rows_count_edges and (num_edges != num_nodes or key.startswith("edge"))
         ):
             yield key, value
@@ -105,12 +107,17 @@ def _are_ids(key: str, value: Any, num_nodes: int) -> bool:
 def _edges(items: Iterable[tuple[str, Any]], what: str) -> Edges:
     tensors = dict(items)
     edge_index, adj_t = tensors.pop("edge_index", None), tensors.pop("adj_t", None)
-    if edge_index is None and is_torch_sparse_tensor(adj_t):
+    if edge_index is None and is_sparse(adj_t):
         (dst, src), weight = to_edge_index(adj_t)  # what ToSparseTensor made of the edges
         if not bool((weight == 1).all()):
             raise InputError(
                 f"adj_t of {what} has weights; partition edge_index and edge_weight, without ToSparseTensor, and give "
                 f"layers both: {list(adj_t.shape)}"
+            )
+        if is_torch_sparse_tensor(adj_t) and adj_t.size(0) == adj_t.size(1) and bool((src == dst).any()):
+            raise InputError(
+                f"adj_t of {what} has self-loops, which PyG's layers double in a torch.sparse matrix and nowhere else; "
+                f"give edge_index, without ToSparseTensor: {list(adj_t.shape)}"
             )
         edge_index = torch.stack([src, dst])
     if not isinstance(edge_index, torch.Tensor):

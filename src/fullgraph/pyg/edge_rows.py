@@ -46,7 +46,7 @@ class _Lazy(Rows):
         name = name_of(func)
         if name in ABOUT:
             return Rows.__torch_function__(func, types, args, kwargs)
-        meaning = _MEANINGS.get(name)
+        meaning = LAZY.get(name)
         if meaning is not None:
             with functions_off():
                 answer = meaning(func, *args, **kwargs)
@@ -250,7 +250,7 @@ def _by_way(func: Any, *args: Any, **kwargs: Any) -> Any:
     return Rows.__torch_function__(func, (), args, kwargs)
 
 
-_MEANINGS: dict[str, Callable[..., Any]] = {
+LAZY: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(
         ["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"], _itself
     ),
@@ -267,6 +267,7 @@ _MEANINGS: dict[str, Callable[..., Any]] = {
     "cat": _cat,
     "concat": _cat,
 }
+"""What can be done to lazy ids without reading them."""
 
 never_trace(EdgeRows)
 never_trace(EndRows)

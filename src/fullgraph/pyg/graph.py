@@ -11,6 +11,8 @@ from fullgraph.comm import World
 from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
 from fullgraph.graph import NodeType, Relation
+from fullgraph.pyg.adjacency import Adjacency
+from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
 from fullgraph.rows import Space, View
 
@@ -60,8 +62,9 @@ class WholeGraph(Data):
 
     @property
     def adj_t(self) -> Any:
-        """The edges under another name, so that ``model(data.x, data.adj_t)`` runs."""
-        return self._store.get("adj_t", self.edge_index)
+        """The edges under another name, so that ``model(data.x, data.adj_t)`` runs; nothing else can be done to it."""
+        index = self.edge_index
+        return self._store.get("adj_t", Adjacency.of_edges(index) if isinstance(index, EdgeRows) else index)
 
 
 def remember_graph(data: BaseData, graph: RankGraph) -> None:

@@ -17,6 +17,7 @@ from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.engine import Halo
 from fullgraph.errors import GraphMismatch
 from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation
+from fullgraph.pyg.adjacency import Adjacency
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.graph import RankGraph, WholeGraph, remember_graph
@@ -228,6 +229,10 @@ def _attach_the_rest(data: Any, whole: Data | HeteroData) -> None:
     for store in whole.stores:
         mine = data[store._key] if store._key is not None else data
         for key, value in store.items():
+            if key == "adj_t" and isinstance(whole, HeteroData):
+                mine[key] = Adjacency.of_edges(mine.edge_index)
+            if key == "adj_t":
+                continue
             is_list_of_ids = key in mine and isinstance(value, Tensor) and mine[key].shape[:1] != value.shape[:1]
             if key not in mine or is_list_of_ids:
                 mine[key] = value
