@@ -194,7 +194,7 @@ def _kernel_rows(graph: Graph, repeats: int) -> Iterator[tuple[str, ...]]:
         state = OnlineSoftmax(num_nodes, x)
         score.forward(block, src_tensors, dst_tensors, shared, state, terms)
         out, logsumexp = state.finish()
-        outcome = Outcome(z, logsumexp, (z * out).sum(2))
+        outcome = Outcome(logsumexp, z, (z * out).sum(2))
 
         def forward(score=score, s=src_tensors, d=dst_tensors, p=shared, terms=terms) -> None:
             score.forward(block, s, d, p, OnlineSoftmax(num_nodes, x), terms)

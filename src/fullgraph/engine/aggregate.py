@@ -49,12 +49,11 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
 def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
     """`sum_neighbours`, computed every time; the result is the caller's own."""
     flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
+    walked = plan
     if plan.halo.config.mode == "halo":
-        out = _MergedSum.apply(with_halo(flat, plan.halo, packs=True), weight, plan.merged)
-    elif weight is not None and weight.requires_grad:
-        out = _WeightedSum.apply(flat, weight, plan)
-    else:
-        out = _Sum.apply(flat, weight, plan)
+        flat, walked = with_halo(flat, plan.halo, packs=True), plan.extended
+    function = _WeightedSum if weight is not None and weight.requires_grad else _Sum
+    out = function.apply(flat, weight, walked)
     if x.dim() != 2:
         out = out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
     if reduction == "sum":
@@ -82,13 +81,10 @@ def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, *, packs: b
 
 def summed_back(grad: Tensor, plan: Plan, weight: Tensor | None) -> Tensor:
     """The adjoint of the sum, for weights without a gradient: ``[num_dst, F]`` to ``[num_own, F]``. Collective."""
-    grad = grad.contiguous()
-    if plan.halo.config.mode == "halo":
-        extended = grad.new_empty((plan.merged.num_cols, grad.shape[1]))
-        _add(plan.merged.transposed, grad, extended, weight, overwrites=True)
-        return without_halo(extended, plan.halo)
-    summing: Summing = plan.summing
-    return _walk(summing.backward, grad, summing.weights(weight).turned, "sum, backward")
+    has_halo = plan.halo.config.mode == "halo"
+    summing: Summing = plan.extended.summing if has_halo else plan.summing
+    back = _walk(summing.backward, grad.contiguous(), summing.weights(weight).turned, "sum, backward")
+    return without_halo(back, plan.halo) if has_halo else back
 
 
 def _add(block: Block, x: Tensor, out: Tensor, weight: Tensor | None, *, overwrites: bool = False) -> None:
@@ -155,34 +151,6 @@ class _WeightedSum(torch.autograd.Function):
         if returns is not None:
             returns.finish()
         return (grad_x if returns is not None else None), grad_weight, None
-
-
-class _MergedSum(torch.autograd.Function):
-    """Mode ``halo``: one local product over own and halo rows."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None, block: Block) -> Tensor:
-        ctx.block = block
-        weighted = weight is not None and weight.requires_grad
-        ctx.save_for_backward(x if weighted else None, weight)
-        out = x.new_empty((block.num_rows, x.shape[1]))
-        _add(block, x, out, weight, overwrites=True)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        block: Block = ctx.block
-        x, weight = ctx.saved_tensors
-        grad = grads[0].contiguous()
-        grad_x = grad.new_zeros((block.num_cols, grad.shape[1]))
-        grad_weight = None
-        if x is None:
-            _add(block.transposed, grad, grad_x, weight)
-        else:
-            grad_weight = torch.zeros_like(weight)
-            _weighted_backward(block, x, weight, grad, grad_x, grad_weight)
-        return grad_x, grad_weight, None
 
 
 def _weighted_backward(

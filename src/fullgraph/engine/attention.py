@@ -24,7 +24,6 @@ from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.engine.walk import Walk
-from fullgraph.graph.block import Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +81,7 @@ def attend(
     held = here if isinstance(here, HeldRows) else None
     if plan.halo.config.mode == "halo":
         src = tuple(with_halo(t, plan.halo) for t in src) if held is None else held.extend(src)
-        return _MergedAttention.apply(score, plan.merged, dropout, bias, averages_heads, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+        plan, here, held = plan.extended, None, None
     settings = (score, plan, dropout, bias, averages_heads)
     if score.reverses and bias is None:
         return _ReversingAttention.apply(*settings, here, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
@@ -132,12 +131,12 @@ class _ReversingAttention(torch.autograd.Function):
         score.backward(walk.local, src, dst, (), outcome, grads_src, grads_dst, here)
         there = EdgeTerms(None, None, dropout and dropout.over(plan.edge_values_at_sources(dropout.edge_keys)))
         returns = Returns(walk.routes, grads_dst)
-        for number, (grad, lse, delta, *told) in incoming:
-            block, home, known = walk.blocks[number], _zeros(told), Outcome(grad, lse, delta)
+        for number, (lse, grad, delta, *told) in incoming:
+            block, home, known = walk.blocks[number], _zeros(told), Outcome(lse, grad, delta)
             if block is not None:
                 score.backward(block, src, told, (), known, grads_src, home, there)
             returns.post(number, home)
-            del grad, lse, delta, told, known, home
+            del lse, grad, delta, told, known, home
         returns.finish()
         return *[None] * 6, *grads_src, *grads_dst
 
@@ -201,42 +200,6 @@ class _RefetchingAttention(torch.autograd.Function):
         return None, None, None, grad_bias, None, None, *grads_src, *grads_here
 
 
-class _MergedAttention(torch.autograd.Function):
-    """Mode ``halo``: one local attention over own and halo rows."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        score: Score,
-        block: Block,
-        dropout: EdgeDropout | None,
-        bias: Tensor | None,
-        averages_heads: bool,
-        *tensors: Tensor,
-    ) -> Tensor:
-        tensors = tuple(t.contiguous() for t in tensors)
-        bias = None if bias is None else bias.contiguous()
-        src, dst, shared = _split(score, tensors)
-        here = dropout and dropout.over(dropout.edge_keys)
-        state = OnlineSoftmax(block.num_rows, score.values(src))
-        score.forward(block, src, dst, shared, state, EdgeTerms(bias, None, here))
-        out, logsumexp = state.finish()
-        ctx.score, ctx.block, ctx.dropout = score, block, here
-        return _kept(ctx, averages_heads, out, logsumexp, bias, *tensors)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        score, block = ctx.score, ctx.block
-        outcome, bias, *tensors = _outcome_and_rest(ctx, grads)
-        src, dst, shared = _split(score, tensors)
-        grad_bias = None if bias is None else torch.zeros_like(bias)
-        grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
-        terms = EdgeTerms(bias, grad_bias, ctx.dropout)
-        score.backward(block.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
-        return None, None, None, grad_bias, None, *grads_src, *grads_here
-
-
 def _incoming(
     walk: Walk, src: tuple[Tensor, ...], here: HeldRows | InputRows | None, purpose: str
 ) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
@@ -268,7 +231,7 @@ def _outcome_and_rest(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Any, ...]:
         # Each head has the same share of the average's gradient.
         grad = (grad.div_(num_heads) if is_free else grad / num_heads).unsqueeze(1)
     delta = torch.einsum("nhc,nhc->nh", grad, out)  # no product as large as `out`
-    return Outcome(grad.contiguous(), logsumexp, delta), *rest
+    return Outcome(logsumexp, grad.contiguous(), delta), *rest
 
 
 def _zeros(tensors: Any) -> tuple[Tensor, ...]:

@@ -38,9 +38,8 @@ def extremum_neighbours(x: Tensor, plan: Plan, *, largest: bool) -> Tensor:
 def _walked_extremum(x: Tensor, plan: Plan, largest: bool) -> Tensor:
     flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     if plan.halo.config.mode == "halo":
-        out = _MergedExtremum.apply(with_halo(flat, plan.halo, packs=True), plan.merged, largest)
-    else:
-        out = _Extremum.apply(flat, plan, largest)
+        flat, plan = with_halo(flat, plan.halo, packs=True), plan.extended
+    out = _Extremum.apply(flat, plan, largest)
     return out if x.dim() == 2 else out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportReturnType, reportOptionalMemberAccess]
 
 
@@ -74,25 +73,6 @@ class _Extremum(torch.autograd.Function):
             if block is not None:
                 _give(block, x, values, shares, grad_x)
             del values, shares
-        return grad_x, None, None
-
-
-class _MergedExtremum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, block: Block, largest: bool) -> Tensor:
-        value, count = nothing_seen(x, block.num_rows, largest)
-        _absorb(block, x, value, count, largest)
-        value.masked_fill_(count == 0, 0)
-        ctx.block = block
-        ctx.save_for_backward(x, value, count)
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        x, value, count = ctx.saved_tensors
-        grad_x = torch.zeros_like(x)
-        _give(ctx.block.transposed, x, value, shares_of_ties(grads[0], value, count), grad_x)
         return grad_x, None, None
 
 

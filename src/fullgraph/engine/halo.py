@@ -50,6 +50,12 @@ class Halo:
         """Where each rank's rows start among the halo rows, int64 ``[num_ranks + 1]``."""
         return torch.tensor(self.routes.receive_offsets, device=self.world.device)
 
+    @cached_property
+    def gathered(self) -> "Halo":
+        """Of rows that `with_halo` gave: all are this rank's own, and no other rank is asked."""
+        world, empty = World(device=self.world.device, traffic=self.world.traffic), self.needed[self.world.rank][:0]
+        return Halo.connect(world, self.config, self.num_extended, (empty,))
+
     @classmethod
     def connect(cls, world: World, config: EngineConfig, num_own: int, needed: tuple[Tensor, ...]) -> "Halo":
         """Tell every rank which of its rows this rank needs, and learn the same from it. Collective."""

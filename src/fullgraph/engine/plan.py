@@ -53,15 +53,25 @@ class Plan:
         return self._divisors[dtype]
 
     @cached_property
+    def extended(self) -> "Plan":
+        """The same edges from rows that are all at hand, own and halo rows in one tensor: a walk without rounds.
+
+        What mode ``halo`` computes with, and all there is on one rank.
+        """
+        if self.halo.world.num_ranks == 1:
+            return self
+        return Plan(self.halo.gathered, self._src, self._dst, self.num_dst)
+
+    @property
     def merged(self) -> Block:
-        """All edges as one block over own and halo rows: what mode ``halo`` computes with."""
-        return Block.from_edges(self._dst, self._src, None, num_rows=self.num_dst, num_cols=self.halo.num_extended)
+        """All edges as one block over own and halo rows."""
+        return self.extended._local
 
     @cached_property
     def _local(self) -> Block:
         """The edges between own rows."""
         if self.halo.world.num_ranks == 1:
-            return self.merged
+            return Block.from_edges(self._dst, self._src, None, num_rows=self.num_dst, num_cols=self.halo.num_own)
         ids = torch.nonzero(self._src < self.halo.num_own).squeeze(1)
         return Block.from_edges(self._dst[ids], self._src[ids], ids, num_rows=self.num_dst, num_cols=self.halo.num_own)
 
@@ -69,7 +79,7 @@ class Plan:
     def forward(self) -> Walk:
         """Sources walk to destinations."""
         if self.halo.world.num_ranks == 1:
-            return Walk(self.merged, (), self.halo.routes)
+            return Walk(self._local, (), self.halo.routes)
         owner, position = self._owner_and_position()
         ids = torch.nonzero(owner >= 0).squeeze(1)
         blocks = blocks_of_rounds(self.halo.routes, owner[ids], position[ids], self._dst[ids], ids, self.num_dst)
@@ -111,11 +121,9 @@ class Plan:
             sums: whether it is for sums, with weights that need no gradient if any.
             backward: whether there will be a backward.
         """
-        walks = self.summing if sums else self
-        if self.halo.config.mode == "halo":
-            _ = self.merged.transposed if backward else self.merged
-        else:
-            _ = (walks.forward, walks.backward) if backward else walks.forward
+        plan = self.extended if self.halo.config.mode == "halo" else self
+        walks = plan.summing if sums else plan
+        _ = (walks.forward, walks.backward) if backward else walks.forward
 
     def edge_values_at_sources(self, values: Tensor) -> Tensor:
         """Values of the edges from this rank's rows to other ranks: ``[num_edges, …]`` to ``[num_out_edges, …]``.
@@ -132,6 +140,8 @@ class Plan:
 
     def _foreign(self) -> tuple[Tensor, ...]:
         """Per rank, the edges whose sources it owns, ordered by (source, destination); none for this rank."""
+        if self.halo.world.num_ranks == 1:
+            return (torch.arange(0, device=self._dst.device),)
         owner, position = self._owner_and_position()
         by_rank = []
         for rank in range(self.halo.world.num_ranks):

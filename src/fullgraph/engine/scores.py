@@ -7,7 +7,7 @@ walk over the reversed graph (the destination's tensors travel to the source) or
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,13 +29,18 @@ class EdgeTerms(NamedTuple):
     grad_bias: Tensor | None
     dropout: ops.Dropout | None
 
+    def of(self, block: Block) -> dict[str, Any]:
+        """What every kernel is told of a block's edges."""
+        return {"bias": self.bias, "edge_ids": block.edge_ids, "dropout": self.dropout}
+
 
 class Outcome(NamedTuple):
-    """What backward knows of destinations: ``grad`` of the output ``[n, H, C]``, ``[n, 1, C]`` where all heads have the
-    same, and per head (``[n, H]``) the log-sum-exp of the scores and ``delta = <grad, output>``."""
+    """What backward knows of destinations, in the kernels' order: per head (``[n, H]``) the log-sum-exp of the scores,
+    ``grad`` of the output ``[n, H, C]``, ``[n, 1, C]`` where all heads have the same, and ``delta = <grad, output>``.
+    """
 
-    grad: Tensor
     logsumexp: Tensor
+    grad: Tensor
     delta: Tensor
 
 
@@ -48,6 +53,11 @@ class OnlineSoftmax:
         self.maximum = like.new_full((num_dst, heads), -torch.inf)
         self.total = like.new_zeros((num_dst, heads))
         self.accumulator = like.new_zeros((num_dst, heads, channels))
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """What kernels absorb a block into."""
+        return self.maximum, self.total, self.accumulator
 
     def finish(self) -> tuple[Tensor, Tensor]:
         """The output ``[num_dst, H, C]`` and log-sum-exp ``[num_dst, H]``; both 0 where there are no edges."""
@@ -117,42 +127,12 @@ class Additive(Score):
         return src[0]
 
     def forward(self, block, src, dst, shared, state, terms):
-        (x, score_src), (score_dst,) = src, dst
-        ops.attention_forward(
-            block.indptr,
-            block.indices,
-            x,
-            score_src,
-            score_dst,
-            state.maximum,
-            state.total,
-            state.accumulator,
-            negative_slope=self.negative_slope,
-            bias=terms.bias,
-            edge_ids=block.edge_ids,
-            dropout=terms.dropout,
-        )
+        slope = self.negative_slope
+        ops.attention_forward(*_csr(block), *src, *dst, *state.parts, negative_slope=slope, **terms.of(block))
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
-        (x, score_src), (score_dst,), (grad_x, grad_score_src), (grad_score_dst,) = src, dst, grads_src, grads_dst
-        ops.attention_backward(
-            block_t.indptr,
-            block_t.indices,
-            x,
-            score_src,
-            score_dst,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_x,
-            grad_score_src,
-            grad_score_dst,
-            negative_slope=self.negative_slope,
-            bias=terms.bias,
-            grad_bias=terms.grad_bias,
-            edge_ids=block_t.edge_ids,
-            dropout=terms.dropout,
-        )
+        given, more = (*src, *dst, *outcome), {"negative_slope": self.negative_slope, "grad_bias": terms.grad_bias}
+        ops.attention_backward(*_csr(block_t), *given, *grads_src, *grads_dst, **more, **terms.of(block_t))
 
 
 @dataclass(frozen=True)
@@ -167,57 +147,18 @@ class BothEnds(Score):
         return src[0]
 
     def forward(self, block, src, dst, shared, state, terms):
-        (x_src,), (x_dst,), (att,) = src, dst, shared
-        ops.attention_v2_forward(
-            block.indptr,
-            block.indices,
-            x_src,
-            x_dst,
-            att,
-            state.maximum,
-            state.total,
-            state.accumulator,
-            negative_slope=self.negative_slope,
-            bias=terms.bias,
-            edge_ids=block.edge_ids,
-            dropout=terms.dropout,
-        )
+        given, slope = (*src, *dst, *shared), self.negative_slope
+        ops.attention_v2_forward(*_csr(block), *given, *state.parts, negative_slope=slope, **terms.of(block))
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
-        (x_src,), (x_dst,), (att,), (grad_x_src,), (grad_x_dst, grad_att) = src, dst, shared, grads_src, grads_dst
-        block = block_t.transposed
-        ops.attention_v2_backward_src(
-            block_t.indptr,
-            block_t.indices,
-            x_src,
-            x_dst,
-            att,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_x_src,
-            negative_slope=self.negative_slope,
-            bias=terms.bias,
-            edge_ids=block_t.edge_ids,
-            dropout=terms.dropout,
+        given, block, slope = (
+            (*src, *dst, *shared, *outcome),
+            block_t.transposed,
+            {"negative_slope": self.negative_slope},
         )
-        ops.attention_v2_backward_dst(
-            block.indptr,
-            block.indices,
-            x_src,
-            x_dst,
-            att,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_x_dst,
-            grad_att,
-            negative_slope=self.negative_slope,
-            bias=terms.bias,
-            grad_bias=terms.grad_bias,
-            edge_ids=block.edge_ids,
-            dropout=terms.dropout,
-        )
+        ops.attention_v2_backward_src(*_csr(block_t), *given, *grads_src, **slope, **terms.of(block_t))
+        more = {**slope, "grad_bias": terms.grad_bias}
+        ops.attention_v2_backward_dst(*_csr(block), *given, *grads_dst, **more, **terms.of(block))
 
 
 @dataclass(frozen=True)
@@ -233,54 +174,14 @@ class DotProduct(Score):
         return src[1]
 
     def forward(self, block, src, dst, shared, state, terms):
-        (key, value), (query,) = src, dst
-        ops.attention_dot_forward(
-            block.indptr,
-            block.indices,
-            query,
-            key,
-            value,
-            state.maximum,
-            state.total,
-            state.accumulator,
-            scale=self.scale,
-            bias=terms.bias,
-            edge_ids=block.edge_ids,
-            dropout=terms.dropout,
-        )
+        ops.attention_dot_forward(*_csr(block), *dst, *src, *state.parts, scale=self.scale, **terms.of(block))
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
-        (key, value), (query,), (grad_key, grad_value), (grad_query,) = src, dst, grads_src, grads_dst
-        block = block_t.transposed
-        ops.attention_dot_backward_src(
-            block_t.indptr,
-            block_t.indices,
-            key,
-            value,
-            query,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_key,
-            grad_value,
-            scale=self.scale,
-            bias=terms.bias,
-            edge_ids=block_t.edge_ids,
-            dropout=terms.dropout,
-        )
-        ops.attention_dot_backward_dst(
-            block.indptr,
-            block.indices,
-            key,
-            value,
-            query,
-            outcome.logsumexp,
-            outcome.grad,
-            outcome.delta,
-            grad_query,
-            scale=self.scale,
-            bias=terms.bias,
-            grad_bias=terms.grad_bias,
-            edge_ids=block.edge_ids,
-            dropout=terms.dropout,
-        )
+        given, block, scale = (*src, *dst, *outcome), block_t.transposed, {"scale": self.scale}
+        ops.attention_dot_backward_src(*_csr(block_t), *given, *grads_src, **scale, **terms.of(block_t))
+        more = {**scale, "grad_bias": terms.grad_bias}
+        ops.attention_dot_backward_dst(*_csr(block), *given, *grads_dst, **more, **terms.of(block))
+
+
+def _csr(block: Block) -> tuple[Tensor, Tensor]:
+    return block.indptr, block.indices

@@ -95,8 +95,8 @@ class Summing:
 
     def weights(self, weight: Tensor | None) -> WalkWeights:
         """``weight`` ``[num_edges, …]`` for `forward`. Collective, unless it is the last one, which is kept."""
-        if weight is None:
-            return WalkWeights(None, None, None)
+        if weight is None or self._world.num_ranks == 1:
+            return WalkWeights(None if weight is None else weight.detach(), None, None)
 
         def spread() -> tuple[Tensor, Tensor]:
             values = torch.cat([weight.detach(), weight.new_ones(1, *weight.shape[1:])])
