@@ -64,7 +64,6 @@ CASES: dict[str, Case] = {
     "split and joined": lambda d: torch.cat(d.x.split(2)) * d.X,
     "unbind": lambda d: (d.x.unbind(1), d.c.unbind(), torch.unbind(d.b, dim=-1)),
     "unpacked": lambda d: sum(d.e),
-    "narrow_copy": lambda d: (torch.narrow_copy(d.e, 0, 1, 1), torch.narrow_copy(d.e, 1, 2, 3)),
 }
 REFUSED: dict[str, Case] = {
     "rows and columns": lambda d: torch.cat([d.x, d.v[None]], 1),

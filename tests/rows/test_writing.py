@@ -183,8 +183,6 @@ SETTING: dict[str, Case] = {
         d.x.index_copy(0, d.perm, d.z),
         (d.x * 1).index_copy_(1, d.J[:2], d.z[:, :2]),
     ),
-    "select_scatter": lambda d: (d.x.select_scatter(d.v, 1, 2), d.c.select_scatter(d.X[:, :3], 0, 1)),
-    "slice_scatter": lambda d: torch.slice_scatter(d.x, d.z[:, :2], dim=1, start=0, end=4, step=2),
 }
 
 SCATTERING: dict[str, Case] = {
@@ -306,7 +304,6 @@ REFUSED: dict[str, Case] = {
     "another index in each column": lambda d: d.x.scatter_add(0, (d.n[:, None] + d.J) % N, d.z),
     "masked_scatter": lambda d: d.x.masked_scatter(d.m, d.z),
     "put": lambda d: d.x.put(d.n, d.v),
-    "along rows": lambda d: d.x.select_scatter(d.row, 0, 1),
     "fewer ids than values": lambda d: d.x.scatter_add(0, wide(d.n, d.z)[:5], d.z),
     "out of other rows": lambda d: torch.exp(d.x.detach()[d.I], out=d.z.detach()[d.J]),
     "out": lambda d: torch.scatter_add(d.x, 0, wide(d.n, d.z), d.z, out=d.x),

@@ -11,7 +11,7 @@ from fullgraph.rows.table import meaning, name_of
 from fullgraph.rows.tensor import Rows, rows
 
 
-@meaning("relu relu_", enters=False)
+@meaning("relu relu_", enters=False, out=True)
 def _relu(func: Any, args: Any, kwargs: Any) -> Any:
     x = args[0] if args else kwargs.get("input")
     recipes = x._space.view.recipes if isinstance(x, Rows) else None
@@ -24,7 +24,7 @@ def _relu(func: Any, args: Any, kwargs: Any) -> Any:
     return _noted(func, args, kwargs)
 
 
-@meaning("elu leaky_relu gelu silu tanh sigmoid", enters=False)
+@meaning("elu leaky_relu gelu silu tanh sigmoid", enters=False, out=True)
 def _noted(func: Any, args: Any, kwargs: Any) -> Any:
     out = pointwise(func, args, kwargs)
     x = args[0] if args else None

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fullgraph.rows.gathering import gather
@@ -155,8 +154,3 @@ def by_name(args: tuple[Any, ...], kwargs: dict[str, Any], names: str) -> dict[s
     """Arguments by the names of a signature; more positional ones than names are an error of the caller's."""
     given = dict(zip(names.split(), args, strict=False))
     return {**given, **kwargs}
-
-
-def count_as(space: Space, like: Tensor) -> Tensor:
-    """The number of rows as a scalar of ``like``'s dtype."""
-    return torch.tensor(space.num_rows, dtype=like.dtype, device=like.device)

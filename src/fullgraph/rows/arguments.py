@@ -22,13 +22,11 @@ def named(args: tuple[Any, ...], kwargs: dict[str, Any], signature: str) -> dict
 
 
 def rows_among(func: Any, given: dict[str, Any], name: str = "input") -> Rows:
-    """The argument of this name, which must be `Rows`, and ``out=`` is not given.
+    """The argument of this name, which must be `Rows`.
 
     Raises:
         UnsupportedOperation: otherwise.
     """
-    if given.get("out") is not None:
-        refuse(func, "does not write results of rows to out=")
     x = given.get(name)
     if not isinstance(x, Rows):
         refuse(func, "has a meaning only for rows as its first argument")

@@ -19,9 +19,9 @@ from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import broadcast, by_name, moved, one_space, share, wrapped
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.once import only_once
-from fullgraph.rows.shapes import dimension, refuse_out
+from fullgraph.rows.shapes import dimension, first_in_front
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import composite, entered, entered_values, meaning, refuse
+from fullgraph.rows.table import composite, entered, entered_values, meaning, name_of, refuse
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
 from fullgraph.rows.view import View
 
@@ -110,11 +110,11 @@ def _cut(func: Any, x: Tensor, names: str, letter: str, space: Space, spreads: s
     return share(func, x, space, dim)
 
 
-# Products of two, and of chains.
+# Products of two. Of the numbers of their dimensions follow the letters: of both, of the result, and those that spread.
 
 
-def _product_letters(a: int, b: int) -> tuple[str, str, str, str]:
-    """The letters of ``torch.matmul`` of ``a`` and of ``b`` dimensions, those of the result, and the batch's."""
+def _of_matrices(a: int, b: int) -> tuple[str, str, str, str]:
+    """As ``torch.matmul``: the batch spreads."""
     batch = _LOWER[: max(a, b, 2) - 2]
     rows_of_a, columns_of_b = "X" * (a > 1), "Y" * (b > 1)
     left = batch[len(batch) - max(a - 2, 0) :] + rows_of_a + "K"
@@ -122,96 +122,52 @@ def _product_letters(a: int, b: int) -> tuple[str, str, str, str]:
     return left, right, batch + rows_of_a + columns_of_b, batch
 
 
-def _product(func: Any, a: Tensor, b: Tensor) -> Tensor:
-    with functions_off():
-        left, right, output, batch = _product_letters(a.dim(), b.dim())
-        return contracted(func, [a, b], [left, right], output, func, batch)
+def _of_pairs(a: int, b: int) -> tuple[str, str, str, str]:
+    return _LOWER[:a], _UPPER[:b], _LOWER[:a] + _UPPER[:b], ""
 
 
-def _register_product(name: str, func: Any) -> None:
-    @composite(name)
-    def product(input: Tensor, other: Tensor | None = None, *, out: Tensor | None = None, **named: Tensor) -> Tensor:
-        refuse_out(name, out)
-        others = [*([] if other is None else [other]), *named.values()]
-        if len(others) != 1:
-            refuse(name, f"with {', '.join(named)}")
-        return _product(func, input, others[0])
+def _of_last(a: int, b: int) -> tuple[str, str, str, str]:
+    summed = "k" if a and b else ""
+    left, right = _UPPER[: a - len(summed)], _UPPER[13:][: b - len(summed)]
+    return left + summed, right + summed, left + right, ""
 
 
-for _name, _func in {
-    "matmul": torch.matmul,
-    "__matmul__": torch.matmul,
-    "linalg_matmul": torch.matmul,
-    "mm": torch.mm,
-    "bmm": torch.bmm,
-    "mv": torch.mv,
-    "dot": torch.dot,
-    "vdot": torch.vdot,
-}.items():
-    _register_product(_name, _func)
+_PRODUCTS: dict[str, tuple[Callable[..., Tensor], Callable[[int, int], tuple[str, str, str, str]]]] = {
+    **dict.fromkeys(["matmul", "__matmul__", "linalg_matmul"], (torch.matmul, _of_matrices)),
+    "mm": (torch.mm, _of_matrices),
+    "bmm": (torch.bmm, _of_matrices),
+    "mv": (torch.mv, _of_matrices),
+    "dot": (torch.dot, _of_matrices),
+    "vdot": (torch.vdot, _of_matrices),
+    "outer": (torch.outer, _of_pairs),
+    "ger": (torch.outer, _of_pairs),
+    "inner": (torch.inner, _of_last),
+}
+
+
+@meaning(" ".join(_PRODUCTS), enters=False)
+def _product(func: Any, args: Any, kwargs: Any) -> Tensor:
+    args, kwargs = first_in_front(args, kwargs)
+    a, b = (*args, *kwargs.values())
+    product, letters = _PRODUCTS[name_of(func)]
+    left, right, output, spreads = letters(a.dim(), b.dim())
+    return contracted(func, [a, b], [left, right], output, product, spreads)
 
 
 @composite("__rmatmul__")
 def _reflected_product(self: Tensor, other: Tensor) -> Tensor:
-    return _product(torch.matmul, other, self)
-
-
-@composite("linalg_multi_dot")
-def _chain(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    refuse_out("multi_dot", out)
-    first = 1 - (tensors[0].dim() == 1)
-    pairs = [_LOWER[place : place + 2] for place in range(len(tensors))]
-    pairs[0] = pairs[0][1 - first :]
-    pairs[-1] = pairs[-1][: tensors[-1].dim()]
-    output = pairs[0][:first] + pairs[-1][1:]
-    return contracted("multi_dot", tensors, pairs, output, lambda *cut: torch.linalg.multi_dot(cut))
-
-
-@meaning("chain_matmul")
-def _chain_of_matrices(func: Any, args: Any, kwargs: Any) -> Any:
-    refuse(func, "forgets out= here, and is deprecated: write torch.linalg.multi_dot")
-
-
-def _check_tensors(name: str, operands: Sequence[Any]) -> None:
-    """Functions that are written in Python do not look at what they are given.
-
-    Raises:
-        TypeError: if something is no tensor.
-    """
-    for x in operands:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{name}() takes tensors, not: {type(x).__name__}")
-
-
-@composite("outer ger")
-def _outer(input: Tensor, vec2: Tensor, *, out: Tensor | None = None) -> Tensor:
-    refuse_out("outer", out)
-    if input.dim() != 1 or vec2.dim() != 1:
-        raise RuntimeError(f"outer: Expected 1-D arguments, but got {input.dim()}-D and {vec2.dim()}-D")
-    return contracted("outer", [input, vec2], ["a", "b"], "ab", torch.outer)
-
-
-@composite("inner")
-def _inner(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
-    refuse_out("inner", out)
-    summed = "K" if input.dim() and other.dim() else ""
-    left, right = _LOWER[: input.dim() - len(summed)], _UPPER[11:][: other.dim() - len(summed)]
-    return contracted("inner", [input, other], [left + summed, right + summed], left + right, torch.inner)
+    return torch.matmul(other, self)
 
 
 @composite("linalg_vecdot")
-def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1, out: Tensor | None = None) -> Tensor:
-    refuse_out("vecdot", out)
-    letters = _LOWER[: max(x.dim(), y.dim())]
-    place = dimension(dim, len(letters))
-    inputs = [letters[len(letters) - x.dim() :], letters[len(letters) - y.dim() :]]
-    output = letters[:place] + letters[place + 1 :]
-    return contracted("vecdot", [x, y], inputs, output, lambda a, b: torch.linalg.vecdot(a, b, dim=dim), letters)
+def _vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    torch.linalg.vecdot(x.new_zeros(1), y.new_zeros(1))  # says which dtypes it does not take
+    both = x.conj() * y
+    return both.sum(dim, dtype=both.dtype)
 
 
 @composite("tensordot")
-def _tensordot(a: Tensor, b: Tensor, of_a: list[int], of_b: list[int], *, out: Tensor | None = None) -> Tensor:
-    refuse_out("tensordot", out)
+def _tensordot(a: Tensor, b: Tensor, of_a: list[int], of_b: list[int]) -> Tensor:
     left, right = list(_LOWER[: a.dim()]), list(_UPPER[: b.dim()])
     for i, j in zip(of_a, of_b, strict=True):
         right[dimension(j, b.dim())] = left[dimension(i, a.dim())]
@@ -225,7 +181,9 @@ def _einsum(equation: str, *operands: Any) -> Tensor:
     tensors = list(operands[0]) if len(operands) == 1 and not isinstance(operands[0], Tensor) else list(operands)
     if not isinstance(equation, str):
         raise TypeError(f"einsum() takes an equation first, not: {type(equation).__name__}")
-    _check_tensors("einsum", tensors)
+    for x in tensors:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"einsum() takes tensors, not: {type(x).__name__}")
     inputs, output = _subscripts(equation, [x.dim() for x in tensors])
 
     def call(*cut: Tensor) -> Tensor:
@@ -314,8 +272,7 @@ def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
 
 def _register_sum(name: str, product: Callable[[Tensor, Tensor], Tensor]) -> None:
     @composite(name)
-    def added(input: Tensor, *factors: Any, beta: float = 1, alpha: float = 1, out: Any = None, **named: Any) -> Tensor:
-        refuse_out(name, out)
+    def added(input: Tensor, *factors: Any, beta: float = 1, alpha: float = 1, **named: Any) -> Tensor:
         both = [*factors, *(named[each] for each in sorted(named))]  # the first comes first in the alphabet too
         if len(both) != 2 or not all(isinstance(x, Tensor) for x in [input, *both]):
             refuse(name, "with numbers between its tensors")
@@ -338,7 +295,6 @@ for _name, _func in {
 @meaning("cross linalg_cross")
 def _cross(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = by_name(args, kwargs, "input other dim")
-    refuse_out(func, given.get("out"))
     dim = given.get("dim", None if func in (torch.cross, Tensor.cross) else -1)
     (input, other), _, space, right = broadcast(func, (given["input"], given["other"]), {})
     num_dims = max(input.dim(), other.dim())
@@ -355,8 +311,3 @@ def _first_of_three(func: Any, x: Tensor) -> int:
     if 3 not in shape:
         raise RuntimeError("no dimension of size 3 in input")
     return list(shape).index(3)
-
-
-@meaning("kron")
-def _kron(func: Any, args: Any, kwargs: Any) -> Any:
-    refuse(func, "would mix rows with columns")

@@ -43,11 +43,9 @@ def _uniform_to_compare(x: Tensor) -> Tensor:
 
 
 def check_no_generator(func: Any, given: dict[str, Any]) -> None:
-    """Refuse a generator, whose numbers would come in order of use, and ``out=``."""
+    """Refuse a generator, whose numbers would come in order of use."""
     if given.get("generator") is not None:
         refuse(func, "draws by the rows' ids and torch.manual_seed; leave out its generator")
-    if given.get("out") is not None:
-        refuse(func, "does not write into out=")
 
 
 def _exponential(uniform: Tensor, rate: float) -> Tensor:

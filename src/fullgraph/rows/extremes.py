@@ -14,7 +14,7 @@ from fullgraph.rows.adjoints import enter
 from fullgraph.rows.alignment import broadcast, wrapped
 from fullgraph.rows.arguments import named
 from fullgraph.rows.reductions import Reduction, reduce_rows, reduction
-from fullgraph.rows.table import meaning, name_of, refuse
+from fullgraph.rows.table import meaning, name_of
 from fullgraph.rows.view import View
 
 
@@ -22,10 +22,12 @@ def extreme(own: Tensor, row_dim: int, dims: tuple[int, ...], view: View, *, lar
     """The largest or smallest of all rows; dimensions are kept, and there is no gradient. Collective."""
     own = own.detach()
     find = torch.amax if largest else torch.amin
-    return _over_ranks(find(_not_empty(own, row_dim, _neutral(own, largest)), dims, keepdim=True), view, largest)
+    part = find(_not_empty(own, row_dim, neutral(own, largest=largest)), dims, keepdim=True)
+    return over_ranks(part, view, largest=largest)
 
 
-def _over_ranks(part: Tensor, view: View, largest: bool) -> Tensor:
+def over_ranks(part: Tensor, view: View, *, largest: bool) -> Tensor:
+    """The largest or smallest of all ranks' parts, entry by entry; NaN where one is. Collective."""
     if not part.is_floating_point():
         return view.max(part) if largest else view.min(part)
     nan = part.isnan()  # which backends do not promise to keep
@@ -35,7 +37,7 @@ def _over_ranks(part: Tensor, view: View, largest: bool) -> Tensor:
     return torch.where(any_nan > 0, math.nan, sign * value)
 
 
-def _neutral(x: Tensor, largest: bool) -> float | bool:
+def neutral(x: Tensor, *, largest: bool) -> float | bool:
     """What is never larger, or never smaller, than another number of this dtype."""
     if x.dtype.is_floating_point:
         return -math.inf if largest else math.inf
@@ -106,8 +108,6 @@ def _max(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Of two tensors, of all entries, or along a dimension: three functions of one name."""
     given = named(args, kwargs, "input dim keepdim")
     if isinstance(given.get("dim"), Tensor) or "other" in given:
-        if kwargs.get("out") is not None:
-            refuse(func, "does not write results of rows to out=")
         args, kwargs, space, right = broadcast(func, args, kwargs)
         return wrapped(func(*args, **kwargs), space, right)
     return reduce_rows(func, args, kwargs, given, _max_of_all if given.get("dim") is None else _max_along)

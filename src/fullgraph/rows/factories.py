@@ -107,6 +107,7 @@ def _drawn_integers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 def _options(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
     check_no_generator(func, kwargs)
+    _check_no_out(func, kwargs)
     return {name: kwargs.get(name) for name in ("dtype", "device", "requires_grad")}
 
 

@@ -1,6 +1,6 @@
 """Tensors put together and taken apart: beside each other row by row, one after another as rows of a longer space."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,16 +9,15 @@ from torch import Tensor
 from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
 from fullgraph.rows.arguments import named
 from fullgraph.rows.copies import copied_part
-from fullgraph.rows.shapes import dimension, first_in_front, refuse_out, whole
+from fullgraph.rows.shapes import dimension, first_in_front, whole
 from fullgraph.rows.space import Joined, Shared, Sliced
-from fullgraph.rows.table import composite, meaning, name_of, refuse, tensors_in
+from fullgraph.rows.table import composite, meaning, name_of, refuse, refused, tensors_in
 from fullgraph.rows.tensor import Rows, global_shape, local, rows
 
 
 @meaning("cat concat concatenate")
 def _cat(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "tensors dim")
-    refuse_out(func, given.get("out"))
     tensors = given["tensors"]
     num_dims, of_rows = _rows_dim(func, tensors, empties=True)
     dim = dimension(given.get("dim", 0), num_dims)
@@ -32,7 +31,6 @@ def _cat(func: Any, args: Any, kwargs: Any) -> Tensor:
 @meaning("stack")
 def _stack(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "tensors dim")
-    refuse_out(func, given.get("out"))
     num_dims, of_rows = _rows_dim(func, given["tensors"], empties=False)
     dim = dimension(given.get("dim", 0), num_dims + 1)
     space = one_space(func, given["tensors"])
@@ -77,29 +75,18 @@ def _one_after_another(func: Any, tensors: Sequence[Tensor], dim: int) -> Tensor
     return rows(torch.cat(parts, dim), space, dim)
 
 
-@composite("hstack")
-def _hstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    refuse_out("hstack", out)
-    parts = [torch.atleast_1d(x) for x in tensors]
-    return torch.cat(parts, 0 if parts[0].dim() == 1 else 1)
+def _register_stack(name: str, at_least: Callable[[Tensor], Tensor], dim: int) -> None:
+    @composite(name)
+    def stacked(tensors: Sequence[Tensor]) -> Tensor:
+        parts = [at_least(x) for x in tensors]
+        return torch.cat(parts, min(dim, parts[0].dim() - 1))
 
 
-@composite("vstack row_stack")
-def _vstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    refuse_out("vstack", out)
-    return torch.cat([torch.atleast_2d(x) for x in tensors], 0)
-
-
-@composite("dstack")
-def _dstack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    refuse_out("dstack", out)
-    return torch.cat([torch.atleast_3d(x) for x in tensors], 2)
-
-
-@composite("column_stack")
-def _column_stack(tensors: Sequence[Tensor], *, out: Tensor | None = None) -> Tensor:
-    refuse_out("column_stack", out)
-    return torch.cat([x.reshape(-1, 1) if x.dim() <= 1 else x for x in tensors], 1)
+_register_stack("hstack", torch.atleast_1d, 1)
+_register_stack("vstack", torch.atleast_2d, 0)
+_register_stack("row_stack", torch.atleast_2d, 0)
+_register_stack("dstack", torch.atleast_3d, 2)
+_register_stack("column_stack", lambda x: x.reshape(-1, 1) if x.dim() <= 1 else x, 1)
 
 
 @meaning(
@@ -122,16 +109,6 @@ def _split_dim(name: str, num_dims: int, args: tuple[Any, ...], kwargs: dict[str
     return dimension(named(args, kwargs, "input parts dim").get("dim", 0), num_dims)
 
 
-@meaning("narrow_copy")
-def _narrow_copy(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input dim start length")
-    x, dim = given["input"], dimension(given["dim"], given["input"].dim())
-    if dim != x._dim:
-        return rows(x.narrow_copy(dim, given["start"], given["length"]), x._space, x._dim)
-    piece = _run_of_rows(x, _sizes_of(x).narrow(dim, given["start"], given["length"]))
-    return rows(piece.clone(memory_format=torch.contiguous_format), piece._space, piece._dim)
-
-
 def _sizes_of(x: Rows) -> Tensor:
     """A tensor of the whole graph's shape, without memory, for torch to divide."""
     return torch.empty([int(size) for size in global_shape(x)], device="meta")
@@ -149,6 +126,4 @@ def _run_of_rows(x: Rows, of_all: Tensor) -> Rows:
     return copied_part(rows(local(x).index_select(dim, run.chosen), run, dim))
 
 
-@meaning("meshgrid cartesian_prod block_diag combinations")
-def _of_pairs(func: Any, args: Any, kwargs: Any) -> Any:
-    refuse(func, "would pair every row with every other one")
+refused("meshgrid cartesian_prod block_diag combinations", "would pair every row with every other one")

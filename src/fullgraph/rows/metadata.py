@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fullgraph.rows.table import meaning, refuse
+from fullgraph.rows.table import meaning, refused
 from fullgraph.rows.tensor import global_shape, is_rows, local, rows
 
 _OF_MEMORY = """stride storage_offset untyped_storage is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia
@@ -56,9 +56,10 @@ def _of_memory(func: Any, args: Any, kwargs: Any) -> Any:
     return func(*args, **kwargs)
 
 
-@meaning("set_ swap_tensors resize_as_ resize_ as_strided as_strided_ storage tolist numpy __array__")
-def _refused(func: Any, args: Any, kwargs: Any) -> Any:
-    refuse(func, "would show this rank's rows as if they were all")
+refused(
+    "set_ swap_tensors resize_as_ resize_ as_strided as_strided_ storage tolist numpy __array__",
+    "would show this rank's rows as if they were all",
+)
 
 
 @meaning("__repr__ __str__")

@@ -13,31 +13,10 @@ from fullgraph.rows.gathering import gather
 from fullgraph.rows.table import Meaning, entered, mapped, name_of, refuse, writes
 from fullgraph.rows.tensor import Rows, functions_off, rows
 
+# Of Python's operators whose own names say nothing to ATen; reflected and in place they have an r or i in front.
 _OPERATORS = {
-    "__iadd__": "add",
-    "__radd__": "add",
-    "__rsub__": "rsub",
-    "__isub__": "sub",
-    "__rmul__": "mul",
-    "__imul__": "mul",
-    "__truediv__": "div",
-    "__rtruediv__": "div",
-    "__itruediv__": "div",
-    "__rdiv__": "div",
-    "__idiv__": "div",
-    "__floordiv__": "floor_divide",
-    "__rfloordiv__": "floor_divide",
-    "__ifloordiv__": "floor_divide",
-    "__rpow__": "pow",
-    "__ipow__": "pow",
-    "__mod__": "remainder",
-    "__rmod__": "remainder",
-    "__imod__": "remainder",
-    "__invert__": "logical_not",
-    **dict.fromkeys(
-        ["__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__iand__", "__ior__", "__ixor__"], "__and__"
-    ),
-    **dict.fromkeys(["__lshift__", "__rshift__", "__ilshift__", "__irshift__"], "__and__"),
+    **{"truediv": "div", "floordiv": "floor_divide", "mod": "remainder", "invert": "logical_not"},
+    **dict.fromkeys(["and", "or", "xor", "lshift", "rshift"], "__and__"),
 }
 # Row-wise functions whose operators do not say so, or which are none of ATen's.
 _NAMES = """
@@ -53,11 +32,11 @@ _MORE = frozenset(_NAMES.split())
 
 def meaning_if_pointwise(name: str) -> Meaning | None:
     """The meaning of a row-wise function; None if it is not known to be one."""
-    base = _OPERATORS.get(name, name)
-    for candidate in (base,) if base == "__and__" else (base, base.strip("_")):
-        if candidate in _MORE or _is_tagged(candidate):
-            return pointwise
-    return None
+    candidates = [name, name.strip("_")]
+    if name.startswith("__"):
+        stems = [name.strip("_"), name[3:].strip("_")] if name[2] in "ri" else [name.strip("_")]
+        candidates = [_OPERATORS.get(stem, stem) for stem in stems]
+    return pointwise if any(each in _MORE or _is_tagged(each) for each in candidates) else None
 
 
 def _is_tagged(name: str) -> bool:

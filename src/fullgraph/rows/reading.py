@@ -147,7 +147,6 @@ def _along(dim: int, entry: Any) -> tuple[Any, ...]:
 def _index_select(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input dim index")
     x, index = given["input"], given["index"]
-    _refuse_out(func, given)
     if index.dim() > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
     check_ids(func, index)
@@ -181,7 +180,6 @@ def _narrow(func: Any, args: Any, kwargs: Any) -> Tensor:
 def _take(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input index")
     x, index = given["input"], given["index"]
-    _refuse_out(func, given)
     if index.dtype != torch.int64:
         raise RuntimeError("take(): Expected a long tensor for index")
     if not isinstance(x, Rows):
@@ -197,7 +195,6 @@ def _take(func: Any, args: Any, kwargs: Any) -> Tensor:
 @meaning("masked_select")
 def _masked_select(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input mask")
-    _refuse_out(func, given)
     mask = given["mask"]
     if mask.dtype != torch.bool:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
@@ -216,7 +213,6 @@ def _masked_select(func: Any, args: Any, kwargs: Any) -> Tensor:
 @meaning("nonzero argwhere")
 def _nonzero(func: Any, args: Any, kwargs: Any) -> Any:
     given = named(args, kwargs, "input")
-    _refuse_out(func, given)
     found = _ids_of(given["input"])
     return tuple(found.unbind(1)) if given.get("as_tuple") else found
 
@@ -243,7 +239,6 @@ def _ids_of(x: Rows) -> Tensor:
 def _where(func: Any, args: Any, kwargs: Any) -> Any:
     if len(args) + len(kwargs) == 1:
         return tuple(_ids_of((*args, *kwargs.values())[0]).unbind(1))
-    _refuse_out(func, kwargs)
     args, kwargs, space, right = broadcast(func, args, kwargs)
     return wrapped(func(*args, **kwargs), space, right)
 
@@ -254,7 +249,6 @@ def _where(func: Any, args: Any, kwargs: Any) -> Any:
 @meaning("gather")
 def _gather(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input dim index sparse_grad")
-    _refuse_out(func, given)
     if given.get("sparse_grad"):
         refuse(func, "with a sparse gradient")
     x, index = given["input"], given["index"]
@@ -268,7 +262,6 @@ def _gather(func: Any, args: Any, kwargs: Any) -> Tensor:
 @meaning("take_along_dim")
 def _take_along_dim(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input indices dim")
-    _refuse_out(func, given)
     x, index, dim = given["input"], given["indices"], given.get("dim")
     if x.dim() != index.dim() or (dim is None and x.dim() > 1):
         refuse(func, "without a dimension, or of another number of dimensions")
@@ -374,8 +367,3 @@ def _embedding_bag(func: Any, args: Any, kwargs: Any) -> Tensor:
 def _check_table(func: Any, given: dict[str, Any]) -> None:
     if given.get("max_norm") is not None or given.get("scale_grad_by_freq") or given.get("sparse"):
         refuse(func, "with max_norm, scale_grad_by_freq or sparse")
-
-
-def _refuse_out(func: Any, given: dict[str, Any]) -> None:
-    if given.get("out") is not None:
-        refuse(func, "into out=")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks
+from fullgraph.rows.extremes import neutral, over_ranks
 from fullgraph.rows.space import Space
 
 
@@ -132,26 +133,9 @@ def _extremum(of: Reduced, reduce: str) -> Tensor:
 
 def _exact_extremum(of: Reduced, reduce: str) -> Tensor:
     """The largest or smallest value of each group, NaN if one is; of no values what every value is better than."""
-    view, src = of.space.view, of.src.detach()
-    worst = _limit(src.dtype, smallest=reduce == "amax")
-    start = torch.full(of.base.shape, worst, dtype=src.dtype, device=src.device)
-    own = start.scatter_reduce(of.dim, of.index, src, reduce)
-    combine = view.max if reduce == "amax" else view.min
-    if not src.is_floating_point():
-        return combine(own)
-    is_nan = own.isnan()  # backends do not agree on the largest of NaN and a number
-    flag = is_nan.to(own.dtype) if reduce == "amax" else -is_nan.to(own.dtype)
-    found, flag = combine(torch.stack([torch.where(is_nan, start, own), flag]))
-    return torch.where(flag != 0, torch.full_like(found, float("nan")), found)
-
-
-def _limit(dtype: torch.dtype, *, smallest: bool) -> float | int | bool:
-    if dtype == torch.bool:
-        return not smallest
-    if dtype.is_floating_point:
-        return float("-inf") if smallest else float("inf")
-    info = torch.iinfo(dtype)
-    return info.min if smallest else info.max
+    largest, src = reduce == "amax", of.src.detach()
+    start = torch.full(of.base.shape, neutral(src, largest=largest), dtype=src.dtype, device=src.device)
+    return over_ranks(start.scatter_reduce(of.dim, of.index, src, reduce), of.space.view, largest=largest)
 
 
 def _largest(of: Reduced) -> Tensor:

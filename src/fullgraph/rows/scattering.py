@@ -74,8 +74,6 @@ def _scatter(func: Any, args: Any, kwargs: Any) -> Tensor:
 def _call_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Call:
     name, base = func.__name__, func.__name__.rstrip("_")
     given = named(args, kwargs, _SIGNATURES[base])
-    if given.get("out") is not None:
-        refuse(func, "into out=")
     x, index = given["input"], given["index"]
     (dim,) = dims_of(x, given["dim"])
     options = {key: given[key] for key in ("reduce", "include_self") if key in given}

@@ -17,7 +17,7 @@ from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.copies import copied_part
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Joined, Piece, Space, Times
-from fullgraph.rows.table import composite, meaning, name_of, refuse
+from fullgraph.rows.table import composite, meaning, refuse, refused
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
 from fullgraph.rows.view import LooksBeyondPiece
 from fullgraph.rows.ways import with_ways, with_ways_of_copy
@@ -34,12 +34,6 @@ def dimension(dim: int, num_dims: int) -> int:
             f"Dimension out of range (expected to be in range of [{-num_dims}, {num_dims - 1}], but got {dim})"
         )
     return dim % num_dims
-
-
-def refuse_out(func: Any, out: Any) -> None:
-    """Refuse to write into a tensor that is given."""
-    if out is not None:
-        refuse(func, "into out=")
 
 
 def whole(space: Space) -> Space:
@@ -72,12 +66,17 @@ def sizes_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
 # Dimensions in another order.
 
 
-@meaning("unsqueeze unsqueeze_")
-def _unsqueeze(func: Any, args: Any, kwargs: Any) -> Tensor:
+@meaning(
+    """unsqueeze unsqueeze_ transpose transpose_ swapaxes swapaxes_ swapdims swapdims_ t t_ T H mT mH adjoint permute
+    movedim moveaxis"""
+)
+def _in_other_order(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """Where the rows go is asked of torch itself, by a tensor without memory, each of whose sizes is another one."""
     args, kwargs = first_in_front(args, kwargs)
-    x, dim = args[0], named(args, kwargs, "input dim")["dim"]
-    before, at = x._dim, dimension(dim, x.dim() + 1)
-    return with_ways(rows(func(x, dim), x._space, before + (at <= before)), x)
+    x, space = args[0], args[0]._space
+    sizes = torch.empty([dim + 2 for dim in range(x.dim())], device="meta")
+    of_rows, out = x._dim + 2, func(*args, **kwargs)
+    return with_ways(rows(out, space, list(func(sizes, *args[1:], **kwargs).shape).index(of_rows)), x)
 
 
 @meaning("squeeze squeeze_")
@@ -89,40 +88,6 @@ def _squeeze(func: Any, args: Any, kwargs: Any) -> Tensor:
     if before in dims:
         refuse(func, "of the only row (write x[0])")
     return with_ways(rows(func(x, tuple(dims)), space, before - sum(dim < before for dim in dims)), x)
-
-
-@meaning("transpose transpose_ swapaxes swapaxes_ swapdims swapdims_")
-def _transpose(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    x = args[0]
-    one, other = (*args[1:], *kwargs.values())
-    return _swapped(func(*args, **kwargs), x, dimension(one, x.dim()), dimension(other, x.dim()))
-
-
-@meaning("t t_ T H mT mH adjoint")
-def _transposed(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    x, space, before = args[0], args[0]._space, args[0]._dim
-    out = func(*args, **kwargs)
-    if x.dim() < 2:
-        return rows(out, space, before)
-    if name_of(func) == "T":
-        return rows(out, space, x.dim() - 1 - before)
-    return _swapped(out, x, x.dim() - 2, x.dim() - 1)
-
-
-def _swapped(out: Tensor, x: Rows, one: int, other: int) -> Tensor:
-    """The result of swapping two dimensions of ``x``, which it may be itself."""
-    return rows(out, x._space, {one: other, other: one}.get(x._dim, x._dim))
-
-
-@meaning("permute movedim moveaxis")
-def _permute(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    x = args[0]
-    sizes = torch.empty([dim + 1 for dim in range(x.dim())], device="meta")  # each dimension by its size
-    order = func(sizes, *args[1:], **kwargs).shape
-    return rows(func(*args, **kwargs), x._space, list(order).index(x._dim + 1))
 
 
 # The same entries in other sizes.
@@ -343,9 +308,7 @@ for _num_dims in (1, 2, 3):
     _register_at_least(_num_dims)
 
 
-@meaning("unfold")
-def _unfold(func: Any, args: Any, kwargs: Any) -> Any:
-    refuse(func, "would put several rows together")
+refused("unfold", "would put several rows together")
 
 
 @composite("pad")

@@ -195,8 +195,20 @@ class Space:
         return f"{type(self).__name__}({self.key!r}: {self.num_own} of {self.num_rows} rows)"
 
 
-class Subset(Space):
-    """The rows that a mask chooses, in order; ``chosen`` are the parent's local rows."""
+class Chosen(Space):
+    """Some rows of another space, its parent; ``chosen`` are the parent's local rows of those that this rank has."""
+
+    parent: Space
+    chosen: Any
+
+    @cached_property
+    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As the parent's."""
+        return self.parent.keys[self.chosen]
+
+
+class Subset(Chosen):
+    """The rows that a mask chooses, in order."""
 
     def __init__(self, parent: Space, num_rows: int, chosen: Tensor, key: Hashable):
         super().__init__(parent.view, num_rows, len(chosen), key)
@@ -206,11 +218,6 @@ class Subset(Space):
         from fullgraph.rows.directory import ranks_among  # which knows spaces
 
         return ranks_among(self.view, self.parent.positions[self.chosen], self.parent.num_rows)
-
-    @cached_property
-    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """As the parent's."""
-        return self.parent.keys[self.chosen]
 
 
 class Listed(Space):
@@ -223,19 +230,14 @@ class Listed(Space):
         self.parent, self.chosen = parent, local[places]
 
 
-class Sliced(Space):
-    """A slice of the rows; ``chosen`` are the parent's local rows."""
+class Sliced(Chosen):
+    """A slice of the rows."""
 
     def __init__(self, parent: Space, start: int, stop: int, step: int, key: Hashable):
         at = parent.positions
         chosen = ((at >= start) & (at < stop) & ((at - start) % step == 0)).nonzero().squeeze(1)
         super().__init__(parent.view, len(range(start, stop, step)), len(chosen), key, (at[chosen] - start) // step)
         self.parent, self.chosen = parent, chosen
-
-    @cached_property
-    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """As the parent's."""
-        return self.parent.keys[self.chosen]
 
 
 class Times(Space):
@@ -275,26 +277,21 @@ class Shared(Space):
         super().__init__(view, num_rows, len(own), ("shared", num_rows), own)
 
 
-class Piece(Space):
+class Piece(Chosen):
     """Some own rows of a space, which pass for all of its rows while a layer works on them."""
 
     def __init__(self, base: Space, chosen: Tensor | slice, num_own: int):
         super().__init__(base.view, base.num_rows, num_own, ("piece", base.key))
-        self.base, self.chosen = base, chosen
+        self.parent, self.chosen = base, chosen
 
     def _find_positions(self) -> Tensor:
-        return self.base.positions[self.chosen]
-
-    @cached_property
-    def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """As the base's."""
-        return self.base.keys[self.chosen]
+        return self.parent.positions[self.chosen]
 
     def rows_of(self, other: Space) -> Tensor | slice | None:
         """Of the space that it is a piece of, and of those that meet that one."""
-        if other == self.base:
+        if other == self.parent:
             return self.chosen
-        meets = self.base.rows_of(other)
+        meets = self.parent.rows_of(other)
         return meets[self.chosen] if isinstance(meets, Tensor) else self.chosen if meets is not None else None
 
     def __eq__(self, other: object) -> bool:

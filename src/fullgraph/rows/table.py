@@ -24,14 +24,16 @@ _BY_NAME: dict[str, Meaning] = {}
 _OF_FUNCTIONAL: set[str] = set()
 
 
-def meaning(names: str, *, enters: bool = True) -> Callable[[Meaning], Meaning]:
+def meaning(names: str, *, enters: bool = True, out: bool = False) -> Callable[[Meaning], Meaning]:
     """Register a local meaning ``(func, args, kwargs)`` for functions and methods of these names.
 
-    One that does not enter what every rank has may gather all rows, and must enter it where it meets own ones.
+    One that does not enter what every rank has may gather all rows, and must enter it where it meets own ones. But for
+    ``out``, results of rows are not written into ``out=``.
     """
 
     def register(of: Meaning) -> Meaning:
         def on_local_rows(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            kwargs = kwargs if out else _without_out(func, kwargs)
             with functions_off():
                 if enters:
                     args, kwargs = entered(args, kwargs)
@@ -51,10 +53,25 @@ def composite(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(of: Callable[..., Any]) -> Callable[..., Any]:
         for name in names.split():
             assert name not in _BY_NAME, name
-            _BY_NAME[name] = lambda func, args, kwargs: of(*args, **kwargs)
+            _BY_NAME[name] = lambda func, args, kwargs: of(*args, **_without_out(func, kwargs))
         return of
 
     return register
+
+
+def _without_out(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    if "out" not in kwargs:
+        return kwargs
+    if kwargs["out"] is not None:
+        refuse(func, "does not write results of rows into out=")
+    return {name: value for name, value in kwargs.items() if name != "out"}
+
+
+def refused(names: str, why: str) -> None:
+    """Register functions of these names as refused, and why."""
+    for name in names.split():
+        assert name not in _BY_NAME, name
+        _BY_NAME[name] = _refusing(why)
 
 
 def composite_loss(name: str, of: Callable[..., Any]) -> None:

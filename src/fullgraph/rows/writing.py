@@ -19,7 +19,7 @@ from fullgraph.rows.reading import row_at
 from fullgraph.rows.routes import Here
 from fullgraph.rows.scattering import in_order
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import entered, entered_values, mapped, meaning, refuse
+from fullgraph.rows.table import entered, entered_values, mapped, meaning, refuse, refused
 from fullgraph.rows.tensor import Rows, global_shape, local, rows
 
 Put = Callable[[Tensor, tuple[Any, ...], Tensor], None]
@@ -201,7 +201,7 @@ def _index_write(func: Any, args: Any, kwargs: Any) -> Tensor:
     name = func.__name__
     given = named(args, kwargs, "input dim index source" if "copy" in name else "input dim index value")
     x, index = given["input"], given["index"]
-    if not isinstance(x, Rows) or given.get("out") is not None:
+    if not isinstance(x, Rows):
         refuse(func, "would write rows into a tensor that every rank has")
     (dim,) = dims_of(x, given["dim"])
     index = index if index.dim() else index.view(1)
@@ -245,20 +245,7 @@ def _check_source(x: Rows, dim: int, index: Tensor, source: Tensor) -> None:
         raise RuntimeError("index_copy_(): self and source expected to have the same dtype")
 
 
-@meaning("select_scatter slice_scatter")
-def _scatter_view(func: Any, args: Any, kwargs: Any) -> Tensor:
-    is_slice = func.__name__ == "slice_scatter"
-    given = named(args, kwargs, "input src dim start end step" if is_slice else "input src dim index")
-    x, src = given["input"], given["src"]
-    if not isinstance(x, Rows):
-        refuse(func, "would write rows into a tensor that every rank has")
-    (dim,) = dims_of(x, given.get("dim", 0))
-    if dim == x._dim:
-        refuse(func, "along rows (write x[i] = value)")
-    given["src"] = at_rows(func, src, x._space, x._dim - (not is_slice and dim < x._dim))
-    return rows(func(given.pop("input"), given.pop("src"), **given), x._space, x._dim)
-
-
-@meaning("masked_scatter masked_scatter_ put put_")
-def _refused(func: Any, args: Any, kwargs: Any) -> None:
-    refuse(func, "takes values one after another, however many rows before have taken some")
+refused(
+    "masked_scatter masked_scatter_ put put_",
+    "takes values one after another, however many rows before have taken some",
+)
