@@ -10,6 +10,7 @@ import torch_geometric.nn as pyg
 from fullgraph.pyg.rules import aggregating, attention, basic_models, colours, hgt, relational
 from fullgraph.pyg.rules.any_layer import general_rule
 from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
+from fullgraph.pyg.rules.unsized import is_unsized, unsized
 from fullgraph.pyg.rules.ways import Choice, Way
 
 RULES: dict[type, type[Converted]] = {
@@ -41,7 +42,7 @@ def rule_of(module: torch.nn.Module) -> type[Converted] | None:
 def rules_in(model: torch.nn.Module) -> list[tuple[torch.nn.Module, type[Converted]]]:
     """Each module of ``model`` that is to become another, with what it becomes."""
     rules = ((module, rule_of(module)) for module in model.modules())
-    return [(module, rule) for module, rule in rules if rule is not None]
+    return [(module, unsized(rule) if is_unsized(module) else rule) for module, rule in rules if rule is not None]
 
 
 __all__ = ["RULES", "Choice", "Converted", "Way", "convert_instance", "original_class", "rules_in"]

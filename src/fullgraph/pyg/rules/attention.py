@@ -33,7 +33,7 @@ from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
 from fullgraph.pyg.rules.border import inside, made, own
 from fullgraph.pyg.rules.pruned import Prunable
-from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, weights_wanted, why_not_sequential
+from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
 from fullgraph.rows import Rows, rows
 
 
@@ -59,11 +59,43 @@ class Attending(AnyLayer):
             return super().choice()
         return Choice(Way.WALK, "fused attention")
 
-    def _ends(self, x: Any, edge_index: Any, size: Any, asked: Any) -> _Ends | None:
+    def _product(self, lin: Any, x: Tensor) -> Tensor:
+        """``lin(x)``, by the engine's product where it is nothing but that."""
+        return linear(x, lin.weight, lin.bias, recipes=self.view.recipes) if is_plain_linear(lin) else lin(x)
+
+
+class _OverOneIndex(Prunable, Attending):
+    """Such a layer that is given rows and one ``edge_index``.
+
+    Attributes:
+        fuses_attributes: whether attributes of edges enter its scores alone, as a number per edge and head.
+    """
+
+    fuses_attributes = False
+
+    def choice(self) -> Choice:
+        if self.edge_dim is None or self.fuses_attributes:  # pyright: ignore[reportAttributeAccessIssue]
+            return super().choice()
+        return super(Attending, self).choice()
+
+    def forward(self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, *more: Any, **named: Any) -> Any:
+        """One fused pass, unless it is given, or asked for, what that has not."""
+        has_all = all(value is None for value in (*more, *named.values()))
+        ends = self._ends(x, edge_index) if has_all and (edge_attr is None or self.fuses_attributes) else None
+        if ends is None:
+            return super().forward(x, edge_index, edge_attr, *more, **named)
+        attr = None if edge_attr is None else own(edge_attr, ends.edges.space)
+        return made(inside(self, self.view, lambda: self._attend(ends, attr)), ends.edges.dst_space, self)
+
+    def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
+        """What the layer gives for the destinations."""
+        raise NotImplementedError
+
+    def _ends(self, x: Any, edge_index: Any) -> _Ends | None:
         """What one fused pass would work on; None if it would not give what the layer does."""
         x_src, x_dst = x if isinstance(x, tuple | list) else (x, x)
-        may = can_walk(self, edge_index) and type(self.aggr_module) is SumAggregation and size is None
-        if not may or weights_wanted(asked) or not all(_is_matrix(end) for end in (x_src, x_dst)):
+        may = can_walk(self, edge_index) and type(self.aggr_module) is SumAggregation
+        if not may or not all(_is_matrix(end) for end in (x_src, x_dst)):
             return None
         edges = edges_between(edge_index, {"x": (x_src, x_dst)})
         if edges is None or (getattr(self, "add_self_loops", False) and not edges.is_square):
@@ -71,23 +103,12 @@ class Attending(AnyLayer):
         src = own(x_src, edges.src_space)
         return _Ends(edges, src, src if x_dst is x_src and edges.is_square else own(x_dst, edges.dst_space))
 
-    def _product(self, lin: Any, x: Tensor) -> Tensor:
-        """``lin(x)``, by the engine's product where it is nothing but that."""
-        return linear(x, lin.weight, lin.bias, recipes=self.view.recipes) if is_plain_linear(lin) else lin(x)
-
 
 def _is_matrix(x: Any) -> bool:
     return isinstance(x, Rows) and x.dim() == 2 and x._dim == 0
 
 
-class _AttentionWithoutEdges(Prunable, Attending):
-    def choice(self) -> Choice:
-        if self.edge_dim is None:
-            return super().choice()
-        return super(Attending, self).choice()
-
-
-class _WithSelfLoops(Prunable, Attending):
+class _WithSelfLoops(_OverOneIndex):
     """Adds self-loops."""
 
     add_self_loops: bool
@@ -113,19 +134,7 @@ class _WithSelfLoops(Prunable, Attending):
 class GATConv(_WithSelfLoops, pyg.GATConv):
     """Veličković 2018."""
 
-    def forward(
-        self,
-        x: Any,
-        edge_index: Any,
-        edge_attr: Tensor | None = None,
-        size: Any = None,
-        return_attention_weights: Any = None,
-    ) -> Any:
-        ends = self._ends(x, edge_index, size, return_attention_weights)
-        if ends is None:
-            return super().forward(x, edge_index, edge_attr, size, return_attention_weights=return_attention_weights)
-        attr = None if edge_attr is None else own(edge_attr, ends.edges.space)
-        return made(inside(self, self.view, lambda: self._attend(ends, attr)), ends.edges.dst_space, self)
+    fuses_attributes = True
 
     def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
@@ -159,18 +168,10 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
         return scores
 
 
-class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyright: ignore[reportIncompatibleMethodOverride]
+class GATv2Conv(_WithSelfLoops, pyg.GATv2Conv):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Brody 2022. Edge attributes enter its score feature by feature, so with them its own code runs."""
 
-    def forward(
-        self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None
-    ) -> Any:
-        ends = None if edge_attr is not None else self._ends(x, edge_index, None, return_attention_weights)
-        if ends is None:
-            return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        return made(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space, self)
-
-    def _attend(self, ends: _Ends) -> Tensor:
+    def _attend(self, ends: _Ends, edge_attr: None) -> Tensor:
         left = _projected(self, self.lin_l, ends.src)
         right = left if ends.are_same and self.share_weights else _projected(self, self.lin_r, ends.dst)
         walked = self._walked(ends.edges)
@@ -187,21 +188,13 @@ class GATv2Conv(_WithSelfLoops, _AttentionWithoutEdges, pyg.GATv2Conv):  # pyrig
         return finished(self, out, ends.dst)
 
 
-class TransformerConv(_AttentionWithoutEdges, pyg.TransformerConv):
+class TransformerConv(_OverOneIndex, pyg.TransformerConv):
     """Shi 2021. Edge attributes enter its keys and values feature by feature, so with them its own code runs."""
 
     def walked_edges(self, edges: Edges) -> Edges | None:
         return edges if self.choice().way is Way.WALK else None
 
-    def forward(
-        self, x: Any, edge_index: Any, edge_attr: Tensor | None = None, return_attention_weights: Any = None
-    ) -> Any:
-        ends = None if edge_attr is not None else self._ends(x, edge_index, None, return_attention_weights)
-        if ends is None:
-            return super().forward(x, edge_index, edge_attr, return_attention_weights=return_attention_weights)
-        return made(inside(self, self.view, lambda: self._attend(ends)), ends.edges.dst_space, self)
-
-    def _attend(self, ends: _Ends) -> Tensor:
+    def _attend(self, ends: _Ends, edge_attr: None) -> Tensor:
         out = attend(
             DotProduct(1 / math.sqrt(self.out_channels)),
             ends.edges.plan,
