@@ -44,9 +44,9 @@ class _Lazy(Rows):
     ) -> Any:
         kwargs = kwargs or {}
         name = name_of(func)
-        if name in ABOUT:
-            return Rows.__torch_function__(func, types, args, kwargs)
         meaning = LAZY.get(name)
+        if meaning is None and name in ABOUT:
+            return Rows.__torch_function__(func, types, args, kwargs)
         if meaning is not None:
             with functions_off():
                 answer = meaning(func, *args, **kwargs)
@@ -136,6 +136,11 @@ def _never(func: Any, x: Any, wanted: bool = True) -> Any:
     return NotImplemented if wanted else x
 
 
+def _is_contiguous(func: Any, x: Any, *args: Any, **kwargs: Any) -> bool:
+    """As the ids will be when they are read."""
+    return True
+
+
 def _end(index: EdgeRows, row: int) -> EndRows:
     return EndRows.of(index._edges, (row % 2 == 1) != index._flipped)
 
@@ -183,7 +188,9 @@ def _chosen(edges: Edges, key: Any) -> Edges | None:
     return edges.chosen(space.at(key))
 
 
-def _index_select(func: Any, input: Any, dim: int, index: Any) -> Any:
+def _index_select(func: Any, input: Any, dim: int, index: Any, out: Any = None) -> Any:
+    if out is not None:
+        return NotImplemented
     if isinstance(input, EdgeRows) and dim in (1, -1):
         return _getitem(func, input, (slice(None), index))
     if isinstance(input, EndRows):
@@ -254,6 +261,7 @@ LAZY: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(
         ["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"], _itself
     ),
+    "is_contiguous": _is_contiguous,
     "requires_grad=": _never,
     "requires_grad_": _never,
     "__getitem__": _getitem,
