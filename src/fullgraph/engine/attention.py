@@ -84,12 +84,13 @@ def attend(
         plan, here, held = plan.extended, None, None
     settings = (score, plan, dropout, bias, averages_heads)
     if score.reverses and bias is None:
-        return _ReversingAttention.apply(*settings, here, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
-    return _RefetchingAttention.apply(*settings, held, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+        return _ReversingAttention.apply(*settings, here, False, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+    keeps = plan.halo.config.mode == "keep" and held is None
+    return _RefetchingAttention.apply(*settings, held, keeps, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
 
 
-class _ReversingAttention(torch.autograd.Function):
-    """Backward walks the reversed graph."""
+class _Attention(torch.autograd.Function):
+    """Forward, whatever backward does."""
 
     @staticmethod
     def forward(
@@ -97,32 +98,44 @@ class _ReversingAttention(torch.autograd.Function):
         score: Score,
         plan: Plan,
         dropout: EdgeDropout | None,
-        bias: None,
+        bias: Tensor | None,
         averages_heads: bool,
         here: HeldRows | InputRows | None,
+        keeps: bool,
         *tensors: Tensor,
     ) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
-        src, dst, _ = _split(score, tensors)
-        terms = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
+        bias = None if bias is None else bias.contiguous()
+        src, dst, shared = _split(score, tensors)
+        terms = EdgeTerms(bias, None, dropout and dropout.over(dropout.edge_keys))
         state = OnlineSoftmax(plan.num_dst, score.values(src))
         walk = plan.forward
         incoming = _incoming(walk, src, here, "attention, forward")
-        score.forward(walk.local, src, dst, (), state, terms)
+        score.forward(walk.local, src, dst, shared, state, terms)
+        kept: dict[int, tuple[Tensor, ...]] | None = {} if keeps else None
         for number, rows in incoming:
             block = walk.blocks[number]
             if block is not None:
-                score.forward(block, rows, dst, (), state, terms)
+                score.forward(block, rows, dst, shared, state, terms)
+            if kept is not None:
+                kept[number] = rows
             del rows  # before the next round is posted
         out, logsumexp = state.finish()
-        ctx.score, ctx.plan, ctx.dropout = score, plan, dropout
-        return _kept(ctx, averages_heads, out, logsumexp, *tensors)
+        ctx.score, ctx.plan, ctx.dropout, ctx.here, ctx.kept = score, plan, dropout, here, kept
+        # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
+        ctx.heads = out if averages_heads else None
+        ctx.save_for_backward(None if averages_heads else out, logsumexp, bias, *tensors)
+        return out.mean(1) if averages_heads else out
+
+
+class _ReversingAttention(_Attention):
+    """Backward walks the reversed graph."""
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         score, plan, dropout = ctx.score, ctx.plan, ctx.dropout
-        outcome, *tensors = _outcome_and_rest(ctx, grads)
+        outcome, _, *tensors = _outcome_and_rest(ctx, grads)
         src, dst, _ = _split(score, tensors)
         walk = plan.backward
         incoming = fetch(walk.routes, (*outcome, *dst), purpose="attention, backward")
@@ -138,43 +151,11 @@ class _ReversingAttention(torch.autograd.Function):
             returns.post(number, home)
             del lse, grad, delta, told, known, home
         returns.finish()
-        return *[None] * 6, *grads_src, *grads_dst
+        return *[None] * 7, *grads_src, *grads_dst
 
 
-class _RefetchingAttention(torch.autograd.Function):
+class _RefetchingAttention(_Attention):
     """Backward fetches the source rows again (mode ``keep``: kept them) and returns their gradients."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        score: Score,
-        plan: Plan,
-        dropout: EdgeDropout | None,
-        bias: Tensor | None,
-        averages_heads: bool,
-        held: HeldRows | None,
-        *tensors: Tensor,
-    ) -> Tensor:
-        tensors = tuple(t.contiguous() for t in tensors)
-        bias = None if bias is None else bias.contiguous()
-        src, dst, shared = _split(score, tensors)
-        here = dropout and dropout.over(dropout.edge_keys)
-        terms = EdgeTerms(bias, None, here)
-        state = OnlineSoftmax(plan.num_dst, score.values(src))
-        walk = plan.forward
-        incoming = _incoming(walk, src, held, "attention, forward")
-        score.forward(walk.local, src, dst, shared, state, terms)
-        ctx.kept = {}
-        for number, rows in incoming:
-            block = walk.blocks[number]
-            if block is not None:
-                score.forward(block, rows, dst, shared, state, terms)
-            if plan.halo.config.mode == "keep" and held is None:
-                ctx.kept[number] = rows
-            del rows
-        out, logsumexp = state.finish()
-        ctx.score, ctx.plan, ctx.dropout, ctx.held = score, plan, here, held
-        return _kept(ctx, averages_heads, out, logsumexp, bias, *tensors)
 
     @staticmethod
     @once_differentiable
@@ -183,11 +164,11 @@ class _RefetchingAttention(torch.autograd.Function):
         outcome, bias, *tensors = _outcome_and_rest(ctx, grads)
         src, dst, shared = _split(score, tensors)
         walk = plan.forward
-        kept = plan.halo.config.mode == "keep" and ctx.held is None
-        incoming = iter(ctx.kept.items()) if kept else _incoming(walk, src, ctx.held, "attention, backward")
+        fetched = ctx.kept is None
+        incoming = _incoming(walk, src, ctx.here, "attention, backward") if fetched else iter(ctx.kept.items())
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
-        terms = EdgeTerms(bias, grad_bias, ctx.dropout)
+        terms = EdgeTerms(bias, grad_bias, ctx.dropout and ctx.dropout.over(ctx.dropout.edge_keys))
         score.backward(walk.local.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
         returns = Returns(walk.routes, grads_src)
         for number, rows in incoming:
@@ -197,7 +178,7 @@ class _RefetchingAttention(torch.autograd.Function):
             returns.post(number, home)
             del rows, home
         returns.finish()
-        return None, None, None, grad_bias, None, None, *grads_src, *grads_here
+        return None, None, None, grad_bias, None, None, None, *grads_src, *grads_here
 
 
 def _incoming(
@@ -210,14 +191,6 @@ def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor
     """Tensors of sources, of destinations and of the layer."""
     first, second = score.num_src, score.num_src + score.num_dst
     return tuple(tensors[:first]), tuple(tensors[first:second]), tuple(tensors[second:])
-
-
-def _kept(ctx: Any, averages_heads: bool, out: Tensor, *others: Tensor | None) -> Tensor:
-    """What forward returns, having kept what backward needs."""
-    # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
-    ctx.heads = out if averages_heads else None
-    ctx.save_for_backward(None if averages_heads else out, *others)
-    return out.mean(1) if averages_heads else out
 
 
 def _outcome_and_rest(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Any, ...]:

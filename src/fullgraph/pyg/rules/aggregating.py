@@ -124,19 +124,20 @@ class Aggregating(AnyLayer):
         with standing_in(aliases):
             if place_of_bias:
                 bias = _parameter(self, place_of_bias[0])
-            given = (x_own, linear.weight, edges.plan, _flat(weight, x_own, edges))
-            more: dict[str, Any] = {
-                "reduction": _REDUCTIONS[aggregation],
-                "bias": bias,
-                "recipes": self.view.recipes,
-            }
-            if root is None or x_dst is None:
-                out = linear_sum(*given, **more)
-            elif is_same and is_plain_linear(root) and root.bias is None:
-                out = linear_sum(*given, **more, root=root.weight)
-            else:
-                out = linear_sum(*given, **more)
-                out += root(x_own if is_same else own(x_dst, edges.dst_space))  # no operation needs what it was
+            root = None if x_dst is None else root
+            joins = root is not None and is_same and is_plain_linear(root) and root.bias is None
+            out = linear_sum(
+                x_own,
+                linear.weight,
+                edges.plan,
+                _flat(weight, x_own, edges),
+                reduction=_REDUCTIONS[aggregation],
+                root=root.weight if root is not None and joins else None,
+                bias=bias,
+                recipes=self.view.recipes,
+            )
+            if root is not None and not joins:  # no operation needs what it was
+                out += root(x_own if is_same else own(x_dst, edges.dst_space))
         return made(out, edges.dst_space, self)
 
 
@@ -166,6 +167,15 @@ class _OverGivenEdges(Prunable, Aggregating):
     def walked_edges(self, edges: Edges) -> Edges | None:
         return edges if self.choice().way is Way.WALK else None
 
+    def _linear_and_root(self, lin: Any, root: Any, ends: Any, edge_index: Any, size: Any, **weight: Any) -> Tensor:
+        """``lin`` of the aggregated rows, and ``root`` of the row itself; either order of sum and ``lin`` will do."""
+        x_src, x_dst = ends
+        out = self._projected_sum(lin, x_src, edge_index, *weight.values(), bias=lin.bias, root=root, x_dst=x_dst)
+        if out is not None:
+            return out
+        out = lin(self.propagate(edge_index, x=(x_src, x_dst), size=size, **weight))
+        return out if root is None or x_dst is None else out + root(x_dst)
+
 
 class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
     """Hamilton 2017; mean, sum, max and min walk."""
@@ -175,11 +185,7 @@ class SAGEConv(_OverGivenEdges, pyg.SAGEConv):
         if self.project:
             x_src = self.lin(x_src).relu()
         root = self.lin_r if self.root_weight else None
-        out = self._projected_sum(self.lin_l, x_src, edge_index, bias=self.lin_l.bias, root=root, x_dst=x_dst)
-        if out is None:
-            out = self.lin_l(self.propagate(edge_index, x=(x_src, x_dst), size=size))
-            if root is not None and x_dst is not None:
-                out = out + root(x_dst)
+        out = self._linear_and_root(self.lin_l, root, (x_src, x_dst), edge_index, size)
         return F.normalize(out, p=2.0, dim=-1) if self.normalize else out
 
 
@@ -191,13 +197,8 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
     """Morris 2019; edge weights may need gradients."""
 
     def forward(self, x: Any, edge_index: Any, edge_weight: Tensor | None = None, size: Any = None) -> Tensor:
-        x_src, x_dst = (x, x) if isinstance(x, Tensor) else x
-        more = {"bias": self.lin_rel.bias, "root": self.lin_root, "x_dst": x_dst}
-        out = self._projected_sum(self.lin_rel, x_src, edge_index, edge_weight, **more)
-        if out is not None:
-            return out
-        out = self.lin_rel(self.propagate(edge_index, x=(x_src, x_dst), edge_weight=edge_weight, size=size))
-        return out if x_dst is None else out + self.lin_root(x_dst)
+        ends = (x, x) if isinstance(x, Tensor) else x
+        return self._linear_and_root(self.lin_rel, self.lin_root, ends, edge_index, size, edge_weight=edge_weight)
 
 
 class GCNConv(Prunable, Aggregating, pyg.GCNConv):  # pyright: ignore[reportIncompatibleMethodOverride]

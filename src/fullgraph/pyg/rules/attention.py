@@ -171,7 +171,7 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
 class GATv2Conv(_WithSelfLoops, pyg.GATv2Conv):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Brody 2022. Edge attributes enter its score feature by feature, so with them its own code runs."""
 
-    def _attend(self, ends: _Ends, edge_attr: None) -> Tensor:
+    def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
         left = _projected(self, self.lin_l, ends.src)
         right = left if ends.are_same and self.share_weights else _projected(self, self.lin_r, ends.dst)
         walked = self._walked(ends.edges)
@@ -194,7 +194,7 @@ class TransformerConv(_OverOneIndex, pyg.TransformerConv):
     def walked_edges(self, edges: Edges) -> Edges | None:
         return edges if self.choice().way is Way.WALK else None
 
-    def _attend(self, ends: _Ends, edge_attr: None) -> Tensor:
+    def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
         out = attend(
             DotProduct(1 / math.sqrt(self.out_channels)),
             ends.edges.plan,
