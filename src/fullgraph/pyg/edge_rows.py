@@ -252,15 +252,11 @@ def _ends_of_loops(x: Any) -> Tensor | None:
     return known[1].local if known is not None and known[0] == x._version and isinstance(known[1], Here) else None
 
 
-def _by_way(func: Any, *args: Any, **kwargs: Any) -> Any:
-    """Functions that take ids by their way alone, where they know one."""
-    return Rows.__torch_function__(func, (), args, kwargs)
-
+ITSELF = ("to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__")
+"""Functions that copy or view ids, or move them to where they are."""
 
 LAZY: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(
-        ["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"], _itself
-    ),
+    **dict.fromkeys(ITSELF, _itself),
     "is_contiguous": _is_contiguous,
     "requires_grad=": _never,
     "requires_grad_": _never,

@@ -4,14 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from fullgraph.errors import UnsupportedOperation
-from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.edge_rows import ITSELF, EdgeRows
 from fullgraph.pyg.levels import Levels
 from fullgraph.rows import Rows
 from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.table import name_of
-
-_ITSELF = frozenset(["to", "clone", "contiguous", "cpu", "cuda", "long", "detach", "pin_memory", "__deepcopy__"])
 
 
 class PrunedEdges(EdgeRows):
@@ -47,7 +45,7 @@ class PrunedEdges(EdgeRows):
         name = name_of(func)
         if name in ABOUT:
             return Rows.__torch_function__(func, types, args, kwargs)
-        if name in _ITSELF or (name in ("requires_grad_", "requires_grad=") and not any(args[1:])):
+        if name in ITSELF or (name in ("requires_grad_", "requires_grad=") and not any(args[1:])):
             return args[0]
         _refuse(name)
 
