@@ -30,7 +30,6 @@ x.clone().bernoulli_(0.2) | x.clone().bernoulli_(x.sigmoid()) | c.clone().bernou
 x.clone().uniform_(-2, 3) | x_t.clone().uniform_(to=2) | x.clone().normal_() | x.clone().normal_(2, std=0.1)
 x.clone().exponential_() | x.clone().exponential_(lambd=3.0) | x.clone().log_normal_(0, 0.3) | c.clone().random_(5)
 x.clone().random_(2, 9) | torch.normal(x, 1.0) | torch.normal(x, x.exp()) | torch.normal(2.0, x.exp())
-F.rrelu(x, training=True) | F.rrelu(x * 1, 0.1, 0.4, True, True) | F.rrelu(x) | torch.rrelu(x, 0.1, 0.3, True)
 torch.nn.init.uniform_(x.clone(), -1, 2) | torch.nn.init.normal_(x.clone(), 1, 2)
 torch.nn.init.constant_(x.clone(), 3) | torch.nn.init.kaiming_uniform_(x.clone())
 torch.nn.init.xavier_normal_(x.clone())
@@ -108,7 +107,6 @@ def _of_dropout(world: World) -> dict[str, Tensor]:
         "in place": F.dropout(x * 1, 0.3, inplace=True),
         "in place, of a part": F.dropout((x * 1)[:, 1:], 0.3, inplace=True),
         "alpha": F.alpha_dropout(x, 0.3, True),
-        "rrelu": F.rrelu(x, training=True),
         "in place of the transpose": F.dropout((x * 1).t(), 0.3, inplace=True).t(),
     }.items():
         found[name] = gather(torch.autograd.grad((dropped * dropped).sum(), [x])[0])

@@ -142,7 +142,6 @@ CASES: dict[str, Case] = {
         d.table.index_select(1, d.y),
         d.x.index_select(0, d.three),
     ),
-    "take": lambda d: (d.v.take(d.n), d.x.take(d.n * 4 + d.y), d.w.take(d.group), d.x.take(d.I2.abs()), d.v.take(d.I)),
     "masked_select": lambda d: (
         d.x.masked_select(d.m),
         d.x.masked_select(d.M),

@@ -33,7 +33,7 @@ def _means_its_body(func: Any) -> None:
 
 _OF_FUNCTIONAL = """alpha_dropout batch_norm dropout dropout1d dropout2d dropout3d embedding feature_alpha_dropout
     gaussian_nll_loss group_norm gumbel_softmax instance_norm local_response_norm log_softmax
-    multilabel_soft_margin_loss normalize rrelu softmax softmin
+    multilabel_soft_margin_loss normalize softmax softmin
     triplet_margin_with_distance_loss"""
 
 for _name in _OF_FUNCTIONAL.split():

@@ -188,17 +188,6 @@ def _normal(func: Any, args: Any, kwargs: Any) -> Tensor:
         return rows(mean + std * numbers, space, len(shape) - right)
 
 
-@meaning("rrelu rrelu_")
-def _rrelu(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input lower upper training generator")
-    check_no_generator(func, given)
-    x, lower, upper = given["input"], given.get("lower", 1 / 8), given.get("upper", 1 / 3)
-    torch.rrelu(local(x).detach().new_zeros(1), lower, upper)  # says what it does not take, and draws nothing
-    slope = _between(_like(x, keyed_uniform), lower, upper) if given.get("training") else (lower + upper) / 2
-    slope = torch.where(local(x).detach() <= 0, slope, 1.0).to(x.dtype)
-    return _put(x, local(x) * slope, writes(func.__name__))
-
-
 # -- numbers into rows
 
 

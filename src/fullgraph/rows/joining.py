@@ -12,14 +12,14 @@ from fullgraph.rows.copies import copied_part
 from fullgraph.rows.shapes import dimension, first_in_front, whole
 from fullgraph.rows.space import Joined, Shared, Sliced
 from fullgraph.rows.table import composite, meaning, name_of, refuse, refused, tensors_in
-from fullgraph.rows.tensor import Rows, global_shape, local, rows
+from fullgraph.rows.tensor import Rows, local, rows, without_memory
 
 
 @meaning("cat concat concatenate")
 def _cat(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "tensors dim")
     tensors = given["tensors"]
-    num_dims, of_rows = _rows_dim(func, tensors, empties=True)
+    num_dims, of_rows = _rows_dim(func, tensors)
     dim = dimension(given.get("dim", 0), num_dims)
     if dim == of_rows:
         return _one_after_another(func, tensors, dim)
@@ -28,14 +28,9 @@ def _cat(func: Any, args: Any, kwargs: Any) -> Tensor:
     return rows(torch.cat(parts, dim), space, of_rows)
 
 
-@meaning("stack")
-def _stack(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "tensors dim")
-    num_dims, of_rows = _rows_dim(func, given["tensors"], empties=False)
-    dim = dimension(given.get("dim", 0), num_dims + 1)
-    space = one_space(func, given["tensors"])
-    parts = [at_rows(func, x, space, of_rows) for x in given["tensors"]]
-    return rows(torch.stack(parts, dim), space, of_rows + (dim <= of_rows))
+@composite("stack")
+def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    return torch.cat([x.unsqueeze(dim) for x in tensors], dim)
 
 
 def _is_nothing(x: Tensor, num_dims: int) -> bool:
@@ -43,7 +38,7 @@ def _is_nothing(x: Tensor, num_dims: int) -> bool:
     return not isinstance(x, Rows) and num_dims > 1 and x.dim() == 1 and len(x) == 0
 
 
-def _rows_dim(func: Any, tensors: Sequence[Tensor], *, empties: bool) -> tuple[int, int]:
+def _rows_dim(func: Any, tensors: Sequence[Tensor]) -> tuple[int, int]:
     """How many dimensions tensors have that are joined, and which of them are the rows.
 
     Raises:
@@ -52,7 +47,7 @@ def _rows_dim(func: Any, tensors: Sequence[Tensor], *, empties: bool) -> tuple[i
     """
     found = {(x.dim(), x._dim) for x in tensors if isinstance(x, Rows)}
     num_dims = max(n for n, _ in found)
-    if any(x.dim() != num_dims and not (empties and _is_nothing(x, num_dims)) for x in tensors):
+    if any(x.dim() != num_dims and not _is_nothing(x, num_dims) for x in tensors):
         raise RuntimeError(f"Tensors must have same number of dimensions: {[x.dim() for x in tensors]}")
     if len(found) > 1:
         refuse(func, "would pair the rows of one argument with columns of another")
@@ -99,7 +94,7 @@ def _split(func: Any, args: Any, kwargs: Any) -> Any:
         refuse(func, "at places that rows name")
     if _split_dim(name_of(func), x.dim(), args, kwargs) != x._dim:
         return wrapped_at(func(*args, **kwargs), x._space, x._dim)
-    return tuple(_run_of_rows(x, of_all) for of_all in func(_sizes_of(x), *args[1:], **kwargs))
+    return tuple(_run_of_rows(x, of_all) for of_all in func(without_memory(x), *args[1:], **kwargs))
 
 
 def _split_dim(name: str, num_dims: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -109,13 +104,8 @@ def _split_dim(name: str, num_dims: int, args: tuple[Any, ...], kwargs: dict[str
     return dimension(named(args, kwargs, "input parts dim").get("dim", 0), num_dims)
 
 
-def _sizes_of(x: Rows) -> Tensor:
-    """A tensor of the whole graph's shape, without memory, for torch to divide."""
-    return torch.empty([int(size) for size in global_shape(x)], device="meta")
-
-
 def _run_of_rows(x: Rows, of_all: Tensor) -> Rows:
-    """The rows of which ``of_all`` is the view of `_sizes_of`."""
+    """The rows of which ``of_all`` is the view of `without_memory`."""
     dim, space = x._dim, whole(x._space)
     start, length = int(of_all.storage_offset()) // of_all.stride(dim), of_all.shape[dim]
     run = space.sliced(start, start + length, 1)

@@ -7,8 +7,8 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,8 @@ from torch import Tensor
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import moved, one_space, repeated
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import composite_loss, entered, refuse, tensors_in
-from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
+from fullgraph.rows.table import composite_loss, entered, mapped, refuse, tensors_in
+from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows, without_memory
 
 # Every entry of the loss follows from the entries of the arguments that broadcasting brings together.
 _BY_ENTRY = (
@@ -71,27 +71,10 @@ def weight_of_l1_loss() -> Tensor | None:
     return None if frame is None else frame.f_locals["weight"]
 
 
-class _Like(NamedTuple):
-    """What is known of a tensor without its numbers."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-
 def _check(func: Callable[..., Any], given: Arguments) -> None:
     """Raise torch's own error where the whole graph's shapes do not fit, on all ranks; local ones may fit by chance."""
-    likes = {name: _Like(_shape(x), x.dtype) if isinstance(x, Tensor) else x for name, x in given.items()}
-    _check_once(func, tuple(likes.items()))
-
-
-@lru_cache(maxsize=256)
-def _check_once(func: Callable[..., Any], given: tuple[tuple[str, Any], ...]) -> None:
-    """A loss without numbers takes torch a millisecond, and the first one a second."""
-    arguments = {
-        name: torch.empty(x.shape, dtype=x.dtype, device="meta") if isinstance(x, _Like) else x for name, x in given
-    }
     try:
-        func(**arguments, reduction="none")
+        func(**mapped(given, without_memory), reduction="none")
     except AssertionError as error:  # as torch checks some of what has no numbers
         raise RuntimeError(str(error)) from error
 

@@ -1,21 +1,29 @@
 """What a tensor says of itself: shapes are the whole graph's, and what describes memory is this rank's."""
 
-import math
 from typing import Any
 
 from torch import Tensor
 
-from fullgraph.rows.table import meaning, refused
-from fullgraph.rows.tensor import global_shape, is_rows, local, rows
+from fullgraph.rows.table import mapped, meaning, refused
+from fullgraph.rows.tensor import global_shape, local, rows, without_memory
 
-_OF_MEMORY = """stride storage_offset untyped_storage is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia
+_OF_MEMORY = """stride storage_offset is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia
     is_distributed grad_dtype dim ndim ndimension dtype device requires_grad is_leaf grad_fn is_floating_point
     is_complex layout is_sparse is_cuda is_cpu is_quantized is_nested is_meta is_mkldnn is_xla is_sparse_csr _version
     is_contiguous element_size itemsize is_inference is_signed get_device _backward_hooks output_nr retains_grad
     data_ptr is_conj is_neg __hash__ name is_mps is_xpu is_shared _is_view is_pinned result_type
     _is_zerotensor"""
-ABOUT = frozenset((_OF_MEMORY + " shape size __len__ numel nelement").split())
+ABOUT = frozenset((_OF_MEMORY + " untyped_storage shape size __len__ numel nelement").split())
 """Names of what is asked about a tensor without reading a number of it."""
+
+
+@meaning("untyped_storage")
+def _untyped_storage(func: Any, args: Any, kwargs: Any) -> Any:
+    """Torch's own memory, which a program may free as reversible layers do; kernels and files bring theirs."""
+    (x,) = args
+    if not func(x).resizable():
+        x.data = x.detach().clone()
+    return func(x)
 
 
 @meaning("shape")
@@ -30,25 +38,9 @@ def _size(func: Any, args: Any, kwargs: Any) -> Any:
     return shape if dim is None else shape[dim]
 
 
-@meaning("__len__")
-def _len(func: Any, args: Any, kwargs: Any) -> int:
-    return int(global_shape(args[0])[0])
-
-
-@meaning("is_same_size")
-def _is_same_size(func: Any, args: Any, kwargs: Any) -> bool:
-    one, other = (global_shape(x) if is_rows(x) else x.shape for x in (*args, *kwargs.values()))
-    return one == other
-
-
-@meaning("numel nelement")
-def _numel(func: Any, args: Any, kwargs: Any) -> int:
-    return math.prod(int(n) for n in global_shape(args[0]))
-
-
-@meaning("nbytes")
-def _nbytes(func: Any, args: Any, kwargs: Any) -> int:
-    return math.prod(int(n) for n in global_shape(args[0])) * args[0].element_size()
+@meaning("__len__ numel nelement nbytes is_same_size")
+def _of_shape(func: Any, args: Any, kwargs: Any) -> Any:
+    return func(*mapped(args, without_memory), **mapped(kwargs, without_memory))
 
 
 @meaning(_OF_MEMORY)

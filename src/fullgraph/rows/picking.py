@@ -89,7 +89,8 @@ def line_of(ids: Tensor) -> Tensor | None:
     known = ids.__dict__.get("_line")
     if known is None or known[0] != ids._version or ids.is_inference():
         plain = local(ids).movedim(ids._dim, 0)
-        repeats = ids._space.view.min(torch.tensor(_repeats(plain), device=plain.device))
+        view, repeats = ids._space.view, torch.tensor(_repeats(plain), device=plain.device)
+        repeats = repeats if view.in_piece else view.min(repeats)  # of a piece nobody else has a part
         line = with_same_ways(rows(_first_column(plain), ids._space), ids) if repeats else None
         known = (ids._version, line)
         vars(ids)["_line"] = known  # pyright: ignore[reportIndexIssue]

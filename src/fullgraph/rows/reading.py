@@ -17,7 +17,7 @@ from fullgraph.rows.copies import copied_part, copied_row
 from fullgraph.rows.keys import WHOLE, Key, check_mask
 from fullgraph.rows.picking import beside, check_forward, check_ids, line_of, own_entries, pick, sliced, way_forward
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import entered_values, meaning, refuse
+from fullgraph.rows.table import composite, entered_values, meaning, refuse
 from fullgraph.rows.tensor import Rows, dim_of, global_shape, local, rows, space_of
 from fullgraph.rows.ways import with_ways, with_ways_of_part
 
@@ -176,22 +176,6 @@ def _narrow(func: Any, args: Any, kwargs: Any) -> Tensor:
     return read(func, x, _along(dim, slice(start, start + length)))
 
 
-@meaning("take")
-def _take(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input index")
-    x, index = given["input"], given["index"]
-    if index.dtype != torch.int64:
-        raise RuntimeError("take(): Expected a long tensor for index")
-    if not isinstance(x, Rows):
-        return read(func, x.reshape(-1), index)
-    if x.dim() > 1:
-        if x._dim:
-            refuse(func, "of rows that are not the first dimension")
-        x = rows(local(x).reshape(-1), x._space.times(local(x).shape[1:].numel()))
-    found = read(func, x, index)
-    return found if index.dim() else found.clone()  # no view of a row, as `x[3]` is where one rank has all
-
-
 @meaning("masked_select")
 def _masked_select(func: Any, args: Any, kwargs: Any) -> Tensor:
     given = named(args, kwargs, "input mask")
@@ -259,28 +243,18 @@ def _gather(func: Any, args: Any, kwargs: Any) -> Tensor:
     return _gathered(func, x, dims_of(x, given["dim"])[0], index)
 
 
-@meaning("take_along_dim")
-def _take_along_dim(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input indices dim")
-    x, index, dim = given["input"], given["indices"], given.get("dim")
-    if x.dim() != index.dim() or (dim is None and x.dim() > 1):
-        refuse(func, "without a dimension, or of another number of dimensions")
-    dim = 0 if dim is None else dims_of(x, dim)[0]
-    index, x = _spread(index, x, dim), _spread(x, index, dim)
-    return _gathered(func, x, dim, index)
+@composite("take_along_dim")
+def _take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    if input.dim() != indices.dim() or (dim is None and input.dim() > 1):
+        refuse("take_along_dim", "without a dimension, or of another number of dimensions")
+    (dim,) = dims_of(input, dim or 0)
+    return torch.gather(_spread(input, indices, dim), dim, _spread(indices, input, dim))
 
 
 def _spread(x: Tensor, like: Tensor, dim: int) -> Tensor:
     """``x``, with as many columns as ``like`` in all dimensions but ``dim`` where it has one."""
-    shape = list(x.shape)
-    for d in range(x.dim()):
-        is_row = any(isinstance(t, Rows) and t._dim == d for t in (x, like))
-        if d != dim and not is_row and shape[d] == 1:
-            shape[d] = like.shape[d]
-        elif d != dim and not isinstance(x, Rows) and isinstance(like, Rows) and like._dim == d and shape[d] == 1:
-            shape[d] = like._space.num_rows
-    out = local(x).expand(shape)
-    return with_ways(rows(out, x._space, x._dim), x) if isinstance(x, Rows) else out
+    sizes = zip(x.shape, like.shape, strict=True)
+    return x.expand([other if d != dim and size == 1 else size for d, (size, other) in enumerate(sizes)])
 
 
 def _gathered(func: Any, x: Tensor, dim: int, index: Tensor) -> Tensor:

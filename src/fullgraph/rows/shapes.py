@@ -17,8 +17,8 @@ from fullgraph.rows.arguments import dims_of, named
 from fullgraph.rows.copies import copied_part
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Joined, Piece, Space, Times
-from fullgraph.rows.table import composite, meaning, refuse, refused
-from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
+from fullgraph.rows.table import composite, mapped, meaning, name_of, refuse, refused
+from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows, without_memory
 from fullgraph.rows.view import LooksBeyondPiece
 from fullgraph.rows.ways import with_ways, with_ways_of_copy
 
@@ -93,67 +93,33 @@ def _squeeze(func: Any, args: Any, kwargs: Any) -> Tensor:
 # The same entries in other sizes.
 
 
-@meaning("view reshape")
-def _view(func: Any, args: Any, kwargs: Any) -> Tensor:
-    x = args[0]
-    (first,) = args[1:2] or kwargs.values()
-    if isinstance(first, torch.dtype):
-        if x._dim == x.dim() - 1 and first.itemsize != x.dtype.itemsize:
-            refuse(func, "would change the number of rows")
-        return rows(func(x, first), x._space, x._dim)
-    return reshaped(func, x, sizes_in(args, kwargs), func)
-
-
-@composite("view_as")
-def _view_as(self: Tensor, other: Tensor) -> Tensor:
-    return self.view(other.shape)
-
-
-@composite("reshape_as")
-def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
-    return self.reshape(other.shape)
-
-
-@meaning("ravel")
-def _ravel(func: Any, args: Any, kwargs: Any) -> Tensor:
+@meaning("view reshape view_as reshape_as flatten unflatten ravel", enters=False)
+def _in_other_sizes(func: Any, args: Any, kwargs: Any) -> Tensor:
+    """The sizes are asked of torch itself, by a tensor without memory."""
     args, kwargs = first_in_front(args, kwargs)
-    out = reshaped(func, args[0], [-1], Tensor.reshape)
-    return rows(local(out).contiguous(), out._space, out._dim)
-
-
-@meaning("flatten")
-def _flatten(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input start_dim end_dim")
-    x = given["input"]
-    start = dimension(given.get("start_dim", 0), x.dim())
-    end = dimension(given.get("end_dim", -1), x.dim())
-    if start > end:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
-    shape = list(global_shape(x))
-    together = math.prod(shape[start : end + 1])
-    return reshaped(func, x, [*shape[:start], together, *shape[end + 1 :]], Tensor.reshape)
-
-
-@meaning("unflatten")
-def _unflatten(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input dim sizes")
-    x = given["input"]
-    shape, dim = [int(size) for size in global_shape(x)], dimension(given["dim"], x.dim())
-    sizes = _resolved([shape[dim]], [int(size) for size in given["sizes"]])
-    return reshaped(func, x, [*shape[:dim], *sizes, *shape[dim + 1 :]], Tensor.view)
+    x, others = args[0], mapped((args[1:], kwargs), without_memory)
+    if any(isinstance(other, torch.dtype) for other in (*args, *kwargs.values())):
+        (dtype,) = (*args[1:], *kwargs.values())
+        if x._dim == x.dim() - 1 and dtype.itemsize != x.dtype.itemsize:
+            refuse(func, "would change the number of rows")
+        return rows(func(*args, **kwargs), x._space, x._dim)
+    if not isinstance(x, Rows):
+        return func(x, *others[0], **others[1])
+    shape, name = func(without_memory(x), *others[0], **others[1]).shape, name_of(func)
+    reshape = Tensor.view if name in ("view", "view_as", "unflatten") else Tensor.reshape
+    out = reshaped(func, x, list(shape), reshape)
+    return rows(local(out).contiguous(), out._space, out._dim) if name == "ravel" else out
 
 
 def reshaped(func: Any, x: Rows, shape: list[int], reshape: Any) -> Rows:
-    """`Rows` in another shape of the whole graph.
+    """`Rows` in another shape of the whole graph, of as many entries.
 
     ``[N, C]`` as ``[N * C]`` are as many rows, of the space `Space.times`, and back.
 
     Raises:
         UnsupportedOperation: if entries of several rows come together.
-        RuntimeError: as torch's, if the numbers of entries differ.
     """
-    source = [int(size) for size in global_shape(x)]
-    target = _resolved(source, shape)
+    source, target = [int(size) for size in global_shape(x)], shape
     base, own = x._space, 1
     while isinstance(base, Times):
         base, own = base.parent, own * base.columns
@@ -197,16 +163,6 @@ def _copies_reshaped(func: Any, x: Rows, source: list[int], target: list[int], r
     if are_copies and lead[-1] == parts[0].num_rows and target[len(lead) :] == after:
         return rows(reshape(x, [*lead[:-1], parts[0].num_own, *after]), parts[0], len(lead) - 1)
     refuse(func, f"from {source} to {target} would put several rows together")
-
-
-def _resolved(source: list[int], shape: list[int]) -> list[int]:
-    """The shape, with a number in place of -1."""
-    known, entries = math.prod(size for size in shape if size != -1), math.prod(source)
-    if shape.count(-1) == 1 and known > 0 and entries % known == 0:
-        return [entries // known if size == -1 else size for size in shape]
-    if -1 in shape or known != entries:
-        return list(torch.empty(source, device="meta").view(shape).shape)  # raises torch's own error
-    return shape
 
 
 # The same entries several times.
@@ -277,7 +233,7 @@ def _repeat_interleave(func: Any, args: Any, kwargs: Any) -> Tensor:
     if not isinstance(x, Rows) or isinstance(repeats, Rows) or repeats is None:
         refuse(func, "by numbers that differ from row to row")
     if dim is None:
-        x, dim = reshaped(func, x, [-1], Tensor.reshape), 0
+        x, dim = reshaped(func, x, [math.prod(global_shape(x))], Tensor.reshape), 0
     if dimension(dim, x.dim()) != x._dim:
         return rows(x.repeat_interleave(repeats, dim), x._space, x._dim)
     if isinstance(repeats, Tensor):

@@ -86,3 +86,9 @@ def global_shape(x: Tensor) -> torch.Size:
     shape = list(_plain_shape(x))
     shape[x._dim] = x._space.count  # pyright: ignore[reportAttributeAccessIssue]
     return torch.Size(shape)
+
+
+def without_memory(x: Tensor) -> Tensor:
+    """A tensor of the whole graph's shape that holds nothing, for torch to say what it would make of it."""
+    shape = global_shape(x) if isinstance(x, Rows) else _plain_shape(x)
+    return torch.empty([int(size) for size in shape], dtype=x.dtype, device="meta")

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullgraph.rows.alignment import at_rows, one_space
 from fullgraph.rows.arguments import named, rows_among
 from fullgraph.rows.extremes import extreme
 from fullgraph.rows.gathering import distribute, gather
@@ -81,25 +80,21 @@ def _isin(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
 _OF_NUMBERS = {"elements": "element", "test_elements": "test_element"}
 
 
-@meaning("bincount")
-def _bincount(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    given = named(args, kwargs, "input weights minlength")
-    space = one_space(func, (args, kwargs))
-    own, weights = at_rows(func, given["input"], space).detach(), given.get("weights")
-    if weights is not None:
-        if weights.requires_grad and torch.is_grad_enabled():
-            refuse(func, "has no gradient; detach its weights")
-        weights = at_rows(func, weights, space)
-    torch.bincount(own[:0])  # says what it does not take
-    if space.num_rows == 0:
-        return torch.bincount(own, weights, given.get("minlength", 0))
-    ends = [extreme(own, 0, (0,), space.view, largest=largest) for largest in (False, True)]
-    if int(ends[0]) < 0:
+@composite("bincount")
+def _bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    if weights is not None and weights.requires_grad and torch.is_grad_enabled():
+        refuse("bincount", "has no gradient; detach its weights")
+    torch.bincount(input.new_zeros(1 if input.dim() == 1 else (1, 1)))  # says what it does not take
+    if bool((input < 0).any()):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    part = torch.bincount(own, weights, max(given.get("minlength", 0), int(ends[1]) + 1))
-    if weights is not None:  # torch counts integers where there are no rows
-        part = part.to(torch.float32 if weights.dtype == torch.float32 else torch.float64)
-    return space.view.sum(part)
+    if not input.numel():  # integers, whatever the weights
+        return torch.zeros(minlength, dtype=torch.int64, device=input.device)
+    if weights is None:
+        values = torch.ones_like(input, dtype=torch.int64)
+    else:
+        values = weights if weights.dtype == torch.float32 else weights.double()
+    counts = torch.zeros(max(int(input.max()) + 1, minlength), dtype=values.dtype, device=values.device)
+    return counts.scatter_add(0, input.long(), values)
 
 
 @meaning("one_hot")

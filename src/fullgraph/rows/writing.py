@@ -208,31 +208,21 @@ def _index_write(func: Any, args: Any, kwargs: Any) -> Tensor:
     if index.dim() > 1 or index.dtype == torch.bool:
         raise IndexError(f"{name}(): Index is supposed to be a vector of ids")
     out = x if name.endswith("_") else rows(local(x).clone(), x._space, x._dim)
-    if "fill" in name:
-        _fill(func, out, dim, index, given["value"])
-    else:
-        _check_source(x, dim, index, given["source"])
-        if given["source"] is out:
-            raise RuntimeError("unsupported operation: index_copy_ of a tensor into itself; clone() it")
-        if not isinstance(index, Rows):
-            check_forward(func, index)
-        elif dim == x._dim:
-            way_forward(func, index, x._space)
-        write(func, out, (*[WHOLE] * dim, index), given["source"])
+    key = (*[WHOLE] * dim, index)
+    if "fill" in name:  # each place once, however often it is named, for the gradient of the value
+        hit = torch.zeros_like(local(x), dtype=torch.bool)
+        write(func, rows(hit, x._space, x._dim), key, True)
+        local(out).masked_fill_(local(hit), given["value"])
+        return out
+    _check_source(x, dim, index, given["source"])
+    if given["source"] is out:
+        raise RuntimeError("unsupported operation: index_copy_ of a tensor into itself; clone() it")
+    if not isinstance(index, Rows):
+        check_forward(func, index)
+    elif dim == x._dim:
+        way_forward(func, index, x._space)
+    write(func, out, key, given["source"])
     return out
-
-
-def _fill(func: Any, x: Rows, dim: int, index: Tensor, value: Any) -> None:
-    """Write one value, whose gradient is of each place once, however often it is named."""
-    if dim != x._dim:
-        if isinstance(index, Rows):
-            refuse(func, "by rows of ids where x has columns")
-        local(x).index_fill_(dim, index, value)
-        return
-    picked = pick(func, index, x._space)
-    _, chosen = picked.route.ship(picked.space.positions)
-    hit = torch.zeros(x._space.num_own, dtype=torch.bool, device=x.device).index_fill_(0, chosen, True)
-    local(x).masked_fill_(hit.view([-1 if d == dim else 1 for d in range(x.dim())]), value)
 
 
 def _check_source(x: Rows, dim: int, index: Tensor, source: Tensor) -> None:
