@@ -72,7 +72,7 @@ def neighbourhoods(plan: Plan, chunk_edges: int, places: Tensor) -> list[Neighbo
     while bounds[-1] < plan.num_dst:
         most = int(block.indptr[bounds[-1]]) + chunk_edges
         bounds.append(max(bounds[-1] + 1, int(torch.searchsorted(block.indptr, most, right=True)) - 1))
-    num_runs = max(halo.world.gather_objects(len(bounds) - 1))
+    num_runs = max(1, *halo.world.gather_objects(len(bounds) - 1))
     bounds += [plan.num_dst] * (num_runs + 1 - len(bounds))
     runs = []
     for first, stop in pairwise(bounds):

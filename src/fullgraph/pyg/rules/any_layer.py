@@ -277,10 +277,11 @@ def edges_between(edge_index: Any, kwargs: dict[str, Any], size: Any = None) -> 
         return None
     else:
         edges = edges_of(edge_index, spaces[0][0], spaces[1][0])
-    wanted = (edges.src_space.num_rows, edges.dst_space.num_rows)
-    if size is not None and any(n not in (None, want) for n, want in zip(size, wanted, strict=True)):
-        return None
-    return edges
+    known = [found[0].num_rows if found else None for found in spaces]
+    of_src, of_dst = (n if n is not None else other for n, other in zip(size or (None, None), known, strict=True))
+    given = (of_src if of_src is not None else of_dst, of_dst if of_dst is not None else of_src)  # as PyG completes it
+    fits = all(n in (None, want.num_rows) for n, want in zip(given, (edges.src_space, edges.dst_space), strict=True))
+    return edges if fits else None
 
 
 def messages_in(out: Any, space: Space, node_dim: int) -> Tensor:
