@@ -109,10 +109,10 @@ CASES: dict[str, Case] = {
     "pairs by einsum": lambda d: torch.einsum("nf,mf->nm", d.x, d.x).exp() @ d.y,
     "pairs summed": lambda d: torch.einsum("nf,mf->n", d.x, d.X[:, :3]).sum() + torch.outer(d.v, d.u).sum(0) @ d.x,
     "half": lambda d: torch.zeros(2, dtype=(d.x.bfloat16().T @ d.y.bfloat16()).dtype),
+    "bilinear over rows": lambda d: F.bilinear(d.x.T, d.M, d.Q),
 }
 REFUSED: dict[str, Case] = {
     "a diagonal": lambda d: torch.einsum("nn->n", d.x @ d.X.T),
-    "bilinear over rows": lambda d: F.bilinear(d.x.T, d.M, d.Q),
     "true and false": lambda d: (d.v > 0) @ (d.u > 0),
     "numbers between": lambda d: d.v.addr(1, d.v, d.w),
     "kron": lambda d: torch.kron(d.x, d.M),

@@ -24,7 +24,6 @@ F.dropout1d(z, 0.4) | F.dropout1d(x, 0.4) | F.dropout2d(z.unsqueeze(3), 0.4) | F
 F.dropout1d(z, 1.0) | torch.feature_dropout(z, 0.4, True) | F.feature_alpha_dropout(z, 0.4, True)
 F.dropout1d(z * 1, 0.4, inplace=True) | torch.rand_like(x) | torch.randn_like(x) | torch.rand_like(x_t)
 torch.randn_like(c, dtype=torch.float32) | torch.rand_like(half) | torch.randn_like(x, requires_grad=True).detach()
-torch.randint_like(c, 10) | torch.randint_like(x, -3, 4) | torch.randint_like(x, high=2)
 torch.bernoulli(x.sigmoid()) | x.bernoulli(0.3) | torch.bernoulli(c, 0.7) | x_t.sigmoid().bernoulli()
 x.clone().bernoulli_(0.2) | x.clone().bernoulli_(x.sigmoid()) | c.clone().bernoulli_() | x.clone().uniform_()
 x.clone().uniform_(-2, 3) | x_t.clone().uniform_(to=2) | x.clone().normal_() | x.clone().normal_(2, std=0.1)

@@ -33,6 +33,19 @@ def rows_among(func: Any, given: dict[str, Any], name: str = "input") -> Rows:
     return x
 
 
+def dimension(dim: int, num_dims: int) -> int:
+    """A dimension counted from 0.
+
+    Raises:
+        IndexError: as torch's, if there is none.
+    """
+    if not -num_dims <= dim < num_dims:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-num_dims}, {num_dims - 1}], but got {dim})"
+        )
+    return dim % num_dims
+
+
 def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     """Some dimensions of ``x``, counted from 0; None means all.
 
@@ -45,9 +58,7 @@ def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
         return tuple(range(n))
     found: list[int] = []
     for each in map(index, dim if isinstance(dim, Sequence) else (dim,)):
-        if not -n <= each < n:
-            raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {each})")
-        if each % n in found:
+        if dimension(each, n) in found:
             raise RuntimeError(f"dim {each % n} appears multiple times in the list of dims")
         found.append(each % n)
     return tuple(found)

@@ -10,20 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.engine import is_differentiable_again
 from fullgraph.engine import linear as engine_linear
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import broadcast, by_name, moved, one_space, share, wrapped
+from fullgraph.rows.arguments import dimension
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.once import only_once
-from fullgraph.rows.shapes import dimension, first_in_front
+from fullgraph.rows.shapes import first_in_front
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import composite, entered, entered_values, meaning, name_of, refuse
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
-from fullgraph.rows.view import View
 
 _LOWER, _UPPER = string.ascii_lowercase, string.ascii_uppercase
 
@@ -216,7 +215,8 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     with functions_off():
         if _is_by_row(input, weight, bias):
             space = input._space  # pyright: ignore[reportAttributeAccessIssue]
-            weight, bias = _entered_pair(weight, bias, space.view)
+            weight, *of_bias = entered_values([weight] if bias is None else [weight, bias], space.view)
+            bias = of_bias[0] if of_bias else None
             recipes = space.view.recipes
             out = engine_linear(local(input), weight, bias, recipes=recipes)
             if recipes is not None:
@@ -238,26 +238,11 @@ def _is_by_row(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return bias is None or (bias.dim() < 2 and not isinstance(bias, Rows))
 
 
-def _entered_pair(weight: Tensor, bias: Tensor | None, view: View) -> tuple[Tensor, Tensor | None]:
-    if view.is_alone or not torch.is_grad_enabled():
-        return weight, bias
-    for_weight, for_bias = weight.requires_grad, bias is not None and bias.requires_grad
-    values = ([weight] if for_weight else []) + ([bias] if bias is not None and for_bias else [])
-    if values:
-        aliases = entered_values(values, view)
-        weight, bias = aliases[0] if for_weight else weight, aliases[-1] if for_bias else bias
-    return weight, bias
-
-
 @composite("bilinear")
 def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    if input1.dim() != input2.dim() or weight.dim() != 3:
-        raise RuntimeError(f"bilinear(): wrong numbers of dimensions: {input1.dim()}, {input2.dim()}, {weight.dim()}")
-    batch = _LOWER[: input1.dim() - 1]
-    if any(isinstance(x, Rows) and x._dim == len(batch) for x in (input1, input2)) or isinstance(weight, Rows):
-        refuse("bilinear", "with rows as features")
-    inputs = [batch + "X", batch + "Y", "ZXY"]
-    product = contracted("bilinear", [input1, input2, weight], inputs, batch + "Z", F.bilinear)
+    if input1.shape[:-1] != input2.shape[:-1] or weight.dim() != 3:
+        raise RuntimeError(f"bilinear(): sizes do not match: {input1.shape}, {input2.shape}, {weight.shape}")
+    product = torch.einsum("...i,oij,...j->...o", input1, weight, input2)
     return product if bias is None else product + bias
 
 

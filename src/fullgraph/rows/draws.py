@@ -135,14 +135,6 @@ def _random_like(func: Any, args: Any, kwargs: Any) -> Tensor:
     return _as_asked(_like(x, draw, dtype), x, given)
 
 
-@meaning("randint_like")
-def _integers_like(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input high" if len(args) == 2 else "input low high")
-    check_no_generator(func, given)
-    x, low, high = given["input"], given.get("low", 0), given["high"]
-    return _as_asked(integers(_like(x, keyed_uniform, torch.float64), low, high).to(x.dtype), x, given)
-
-
 def _as_asked(values: Tensor, x: Rows, given: dict[str, Any]) -> Tensor:
     values = values.to(device=given.get("device"), dtype=given.get("dtype"))
     return rows(values, x._space, x._dim).requires_grad_(given.get("requires_grad", False))

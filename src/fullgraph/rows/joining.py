@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
-from fullgraph.rows.arguments import named
+from fullgraph.rows.arguments import dimension, named
 from fullgraph.rows.copies import copied_part
-from fullgraph.rows.shapes import dimension, first_in_front, whole
+from fullgraph.rows.shapes import first_in_front, whole
 from fullgraph.rows.space import Joined, Shared, Sliced
 from fullgraph.rows.table import composite, meaning, name_of, refuse, refused, tensors_in
 from fullgraph.rows.tensor import Rows, local, rows, without_memory

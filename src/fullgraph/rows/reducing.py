@@ -6,6 +6,7 @@ large ones share it, whichever ranks these are on.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -138,15 +139,10 @@ def _exact_extremum(of: Reduced, reduce: str) -> Tensor:
     return over_ranks(start.scatter_reduce(of.dim, of.index, src, reduce), of.space.view, largest=largest)
 
 
-def _largest(of: Reduced) -> Tensor:
-    return _extremum(of, "amax")
-
-
-def _smallest(of: Reduced) -> Tensor:
-    return _extremum(of, "amin")
-
-
-_BY_NAME = {"sum": _sum, "prod": _prod, "mean": _mean, "assign": _assign, "amax": _largest, "amin": _smallest}
+_BY_NAME = {
+    **{"sum": _sum, "prod": _prod, "mean": _mean, "assign": _assign},
+    **{name: partial(_extremum, reduce=name) for name in ("amax", "amin")},
+}
 
 
 def with_gradient_of(exact: Tensor, rough: Tensor) -> Tensor:

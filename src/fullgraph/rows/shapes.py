@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast, wrapped
-from fullgraph.rows.arguments import dims_of, named
+from fullgraph.rows.arguments import dimension, dims_of, named
 from fullgraph.rows.copies import copied_part
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Joined, Piece, Space, Times
@@ -21,19 +21,6 @@ from fullgraph.rows.table import composite, mapped, meaning, name_of, refuse, re
 from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows, without_memory
 from fullgraph.rows.view import LooksBeyondPiece
 from fullgraph.rows.ways import with_ways, with_ways_of_copy
-
-
-def dimension(dim: int, num_dims: int) -> int:
-    """A dimension counted from 0.
-
-    Raises:
-        IndexError: as torch's, if there is none.
-    """
-    if not -num_dims <= dim < num_dims:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-num_dims}, {num_dims - 1}], but got {dim})"
-        )
-    return dim % num_dims
 
 
 def whole(space: Space) -> Space:
@@ -242,26 +229,15 @@ def _repeat_interleave(func: Any, args: Any, kwargs: Any) -> Tensor:
     return rows(x.repeat_interleave(repeats, dim), whole(base).times(columns * repeats), x._dim)
 
 
-def _register_at_least(num_dims: int) -> None:
-    @composite(f"atleast_{num_dims}d")
-    def at_least(*tensors: Any) -> Any:
-        if len(tensors) == 1 and isinstance(tensors[0], Tensor):
-            return _at_least(tensors[0], num_dims)
-        given = tensors[0] if len(tensors) == 1 else tensors
-        return tuple(_at_least(x, num_dims) for x in given)
-
-
-def _at_least(x: Tensor, num_dims: int) -> Tensor:
-    """``x``, with dimensions of size 1 before its own, and after two of them, as torch and NumPy do."""
-    if x.dim() == 0:
-        return x.reshape([1] * num_dims)
-    if x.dim() == 1 and num_dims > 1:
-        x = x.unsqueeze(0)
-    return x.unsqueeze(2) if x.dim() == 2 and num_dims == 3 else x
-
-
-for _num_dims in (1, 2, 3):
-    _register_at_least(_num_dims)
+@meaning("atleast_1d atleast_2d atleast_3d", enters=False)
+def _at_least(func: Any, args: Any, kwargs: Any) -> Any:
+    """With dimensions of size 1, of which torch itself says where."""
+    given = args[0] if len(args) == 1 else args
+    if not isinstance(given, Tensor):
+        return tuple(_at_least(func, (x,), {}) for x in given)
+    if not isinstance(given, Rows):
+        return func(given)
+    return reshaped(func, given, list(func(without_memory(given)).shape), Tensor.view)
 
 
 refused("unfold", "would put several rows together")
