@@ -8,13 +8,11 @@ delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] 
 from torch import Tensor
 
 from fullgraph.ops import reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, shape_of
-from fullgraph.ops.checks import check
+from fullgraph.ops.attention_edges import attention
 from fullgraph.ops.keep import Dropout
-from fullgraph.ops.operators import operator
 
 
-@operator(reference_attention.attention_forward, "maximum", "total", "acc")
+@attention(reference_attention.attention_forward, "x SHC, score_src SH, score_dst nH, maximum! nH, total! nH, acc! nHC")
 def attention_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -44,16 +42,13 @@ def attention_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, (num_columns, num_heads, channels) = score_dst.size(0), shape_of("x", x)
-    check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
-    like = (x.dtype, indptr.device)
-    check("score_src", score_src, [num_columns, num_heads], *like)
-    for name, tensor in (("score_dst", score_dst), ("maximum", maximum), ("total", total)):
-        check(name, tensor, [n, num_heads], *like)
-    check("acc", acc, [n, num_heads, channels], *like)
 
 
-@operator(reference_attention.attention_backward, "grad_x", "grad_score_src", "grad_score_dst", "grad_bias")
+@attention(
+    reference_attention.attention_backward,
+    "x nHC, score_src nH, score_dst SH, logsumexp SH, delta SH, grad ShC, "
+    "grad_x! nHC, grad_score_src! nH, grad_score_dst! SH, grad_bias! EH",
+)
 def attention_backward(
     indptr: Tensor,
     indices: Tensor,
@@ -88,14 +83,3 @@ def attention_backward(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("x", x)
-    check_edges(indptr, indices, x, edge_ids, bias, dropout, num_rows=n)
-    num_columns, like = score_dst.size(0), (x.dtype, indptr.device)
-    check("score_src", score_src, [n, num_heads], *like)
-    for name, tensor in (("score_dst", score_dst), ("logsumexp", logsumexp), ("delta", delta)):
-        check(name, tensor, [num_columns, num_heads], *like)
-    check_grad(grad, [num_columns, num_heads, channels], *like)
-    check("grad_x", grad_x, [n, num_heads, channels], *like)
-    check("grad_score_src", grad_score_src, [n, num_heads], *like)
-    check("grad_score_dst", grad_score_dst, [num_columns, num_heads], *like)
-    check_grad_bias(grad_bias, indices, x, edge_ids)

@@ -7,13 +7,11 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 from torch import Tensor
 
 from fullgraph.ops import reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, shape_of
-from fullgraph.ops.checks import check
+from fullgraph.ops.attention_edges import attention
 from fullgraph.ops.keep import Dropout
-from fullgraph.ops.operators import operator
 
 
-@operator(reference_attention.attention_dot_forward, "maximum", "total", "acc")
+@attention(reference_attention.attention_dot_forward, "query nHC, key SHC, value SHC, maximum! nH, total! nH, acc! nHC")
 def attention_dot_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -42,17 +40,12 @@ def attention_dot_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("query", query)
-    check_edges(indptr, indices, query, edge_ids, bias, dropout, num_rows=n)
-    like = (query.dtype, indptr.device)
-    check("key", key, [-1, num_heads, channels], *like)
-    check("value", value, list(key.shape), *like)
-    check("maximum", maximum, [n, num_heads], *like)
-    check("total", total, [n, num_heads], *like)
-    check("acc", acc, [n, num_heads, channels], *like)
 
 
-@operator(reference_attention.attention_dot_backward_src, "grad_key", "grad_value")
+@attention(
+    reference_attention.attention_dot_backward_src,
+    "key nHC, value nHC, query SHC, logsumexp SH, grad ShC, delta SH, grad_key! nHC, grad_value! nHC",
+)
 def attention_dot_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -82,18 +75,12 @@ def attention_dot_backward_src(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("key", key)
-    check_edges(indptr, indices, key, edge_ids, bias, dropout, num_rows=n)
-    num_columns, like = query.size(0), (key.dtype, indptr.device)
-    for name, tensor in (("value", value), ("grad_key", grad_key), ("grad_value", grad_value)):
-        check(name, tensor, [n, num_heads, channels], *like)
-    check("query", query, [num_columns, num_heads, channels], *like)
-    check_grad(grad, [num_columns, num_heads, channels], *like)
-    for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
-        check(name, tensor, [num_columns, num_heads], *like)
 
 
-@operator(reference_attention.attention_dot_backward_dst, "grad_query", "grad_bias")
+@attention(
+    reference_attention.attention_dot_backward_dst,
+    "query nHC, key SHC, value SHC, logsumexp nH, grad nhC, delta nH, grad_query! nHC, grad_bias! EH",
+)
 def attention_dot_backward_dst(
     indptr: Tensor,
     indices: Tensor,
@@ -124,13 +111,3 @@ def attention_dot_backward_dst(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("query", query)
-    check_edges(indptr, indices, query, edge_ids, bias, dropout, num_rows=n)
-    like = (query.dtype, indptr.device)
-    check("key", key, [-1, num_heads, channels], *like)
-    check("value", value, list(key.shape), *like)
-    for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
-        check(name, tensor, [n, num_heads], *like)
-    check_grad(grad, [n, num_heads, channels], *like)
-    check("grad_query", grad_query, [n, num_heads, channels], *like)
-    check_grad_bias(grad_bias, indices, query, edge_ids)

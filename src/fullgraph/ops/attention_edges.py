@@ -1,64 +1,53 @@
-"""What the three attentions ask alike about a block's edges: its CSR arrays, biases and dropout."""
+"""What the three attentions ask alike: of each tensor its shape, in letters, and of a block's edges and dropout."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor
 
 from fullgraph.ops.checks import check, check_block
-from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
+
+P = ParamSpec("P")
 
 
-def shape_of(name: str, rows: Tensor) -> tuple[int, int, int]:
-    """The sizes of a [rows, H, C] tensor.
+def attention(twin: Callable[..., None], table: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """An `operator` over a block, which is its signature, its twin and this table alone.
 
-    Raises:
-        InputError: if it has another number of dimensions.
+    Args:
+        twin: as in `operator`.
+        table: names of tensors, each with a letter for each of its dimensions: n for the block's rows, S for its
+            columns, H for heads, C for channels, E for edges; lower h stands for H or 1, of a gradient that all heads
+            share. All are of the first one's dtype. Those with ! are added into.
     """
-    check(name, rows, [-1, -1, -1], rows.dtype, rows.device)
-    num_rows, num_heads, channels = rows.shape
-    return num_rows, num_heads, channels
+    shapes = dict(entry.replace("!", "").split() for entry in table.split(", ")) | {"bias": "EH"}
+    changed = [entry.split("!")[0] for entry in table.split(", ") if "!" in entry]
+
+    def register(op: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(op)
+        def asks(**given: Any) -> None:
+            _check(given, shapes)
+
+        return operator(twin, *changed)(asks)  # pyright: ignore[reportReturnType, reportArgumentType]
+
+    return register
 
 
-def check_edges(
-    indptr: Tensor,
-    indices: Tensor,
-    rows: Tensor,
-    edge_ids: Tensor | None,
-    bias: Tensor | None,
-    dropout: Dropout | None,
-    *,
-    num_rows: int,
-) -> None:
-    """Refuse a block, bias or dropout that does not fit `rows` [any, H, C].
-
-    Raises:
-        InputError: naming what does not fit.
-    """
-    check_block(indptr, indices, edge_ids, num_rows)
-    check("rows", rows, [-1, -1, -1], rows.dtype, indptr.device)
-    if bias is not None:
-        check("bias", bias, [_num_edges(indices, edge_ids), rows.size(1)], rows.dtype, rows.device)
-    if dropout is not None:
-        check("edge_keys", dropout.edge_keys, [_num_edges(indices, edge_ids)], torch.int64, rows.device)
-
-
-def check_grad(grad: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
-    """Refuse a gradient of the output, of `shape` [rows, H, C], that is neither [rows, H, C] nor [rows, 1, C].
-
-    Raises:
-        InputError: naming what was expected and what it is.
-    """
-    num_rows, num_heads, channels = shape
-    shared = grad.dim() == 3 and grad.size(1) == 1
-    check("grad", grad, [num_rows, 1 if shared else num_heads, channels], dtype, device)
-
-
-def check_grad_bias(grad_bias: Tensor | None, indices: Tensor, rows: Tensor, edge_ids: Tensor | None) -> None:
-    """Raises: InputError: if there is a gradient of biases that is not [E, H]."""
-    if grad_bias is not None:
-        check("grad_bias", grad_bias, [_num_edges(indices, edge_ids), rows.size(1)], rows.dtype, rows.device)
-
-
-def _num_edges(indices: Tensor, edge_ids: Tensor | None) -> int:
-    return indices.numel() if edge_ids is None else -1
+def _check(given: Mapping[str, Any], shapes: Mapping[str, str]) -> None:
+    """Refuse what does not fit, naming what was expected and what it is: a letter is the size that had it first."""
+    (first, *_), device = shapes, given["indptr"].device
+    dtype, num_edges = given[first].dtype, given["indices"].numel() if given["edge_ids"] is None else -1
+    sizes: dict[str, int] = {"E": num_edges}
+    for name, letters in shapes.items():
+        tensor: Tensor | None = given.get(name)
+        if tensor is not None:
+            if "h" in letters:
+                sizes["h"] = 1 if tensor.dim() == len(letters) and tensor.size(letters.index("h")) == 1 else sizes["H"]
+            check(name, tensor, [sizes.get(letter, -1) for letter in letters], dtype, device)
+            for letter, size in zip(letters, tensor.shape, strict=True):
+                sizes.setdefault(letter, size)
+    check_block(given["indptr"], given["indices"], given["edge_ids"], sizes["n"])
+    if given["dropout"] is not None:
+        check("edge_keys", given["dropout"].edge_keys, [num_edges], torch.int64, device)

@@ -7,13 +7,11 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 from torch import Tensor
 
 from fullgraph.ops import reference_attention
-from fullgraph.ops.attention_edges import check_edges, check_grad, check_grad_bias, shape_of
-from fullgraph.ops.checks import check
+from fullgraph.ops.attention_edges import attention
 from fullgraph.ops.keep import Dropout
-from fullgraph.ops.operators import operator
 
 
-@operator(reference_attention.attention_v2_forward, "maximum", "total", "acc")
+@attention(reference_attention.attention_v2_forward, "x_dst nHC, x_src SHC, att HC, maximum! nH, total! nH, acc! nHC")
 def attention_v2_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -43,17 +41,12 @@ def attention_v2_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("x_dst", x_dst)
-    check_edges(indptr, indices, x_dst, edge_ids, bias, dropout, num_rows=n)
-    like = (x_dst.dtype, indptr.device)
-    check("x_src", x_src, [-1, num_heads, channels], *like)
-    check("att", att, [num_heads, channels], *like)
-    check("maximum", maximum, [n, num_heads], *like)
-    check("total", total, [n, num_heads], *like)
-    check("acc", acc, [n, num_heads, channels], *like)
 
 
-@operator(reference_attention.attention_v2_backward_src, "grad_x_src")
+@attention(
+    reference_attention.attention_v2_backward_src,
+    "x_src nHC, x_dst SHC, att HC, logsumexp SH, grad ShC, delta SH, grad_x_src! nHC",
+)
 def attention_v2_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -83,18 +76,12 @@ def attention_v2_backward_src(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("x_src", x_src)
-    check_edges(indptr, indices, x_src, edge_ids, bias, dropout, num_rows=n)
-    num_columns, like = x_dst.size(0), (x_src.dtype, indptr.device)
-    check("att", att, [num_heads, channels], *like)
-    check("x_dst", x_dst, [num_columns, num_heads, channels], *like)
-    check_grad(grad, [num_columns, num_heads, channels], *like)
-    for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
-        check(name, tensor, [num_columns, num_heads], *like)
-    check("grad_x_src", grad_x_src, [n, num_heads, channels], *like)
 
 
-@operator(reference_attention.attention_v2_backward_dst, "grad_x_dst", "grad_att", "grad_bias")
+@attention(
+    reference_attention.attention_v2_backward_dst,
+    "x_dst nHC, x_src SHC, att HC, logsumexp nH, grad nhC, delta nH, grad_x_dst! nHC, grad_att! HC, grad_bias! EH",
+)
 def attention_v2_backward_dst(
     indptr: Tensor,
     indices: Tensor,
@@ -128,14 +115,3 @@ def attention_v2_backward_dst(
     Raises:
         InputError: on tensors that do not fit together.
     """
-    n, num_heads, channels = shape_of("x_dst", x_dst)
-    check_edges(indptr, indices, x_dst, edge_ids, bias, dropout, num_rows=n)
-    like = (x_dst.dtype, indptr.device)
-    check("x_src", x_src, [-1, num_heads, channels], *like)
-    for name, tensor in (("att", att), ("grad_att", grad_att)):
-        check(name, tensor, [num_heads, channels], *like)
-    for name, tensor in (("logsumexp", logsumexp), ("delta", delta)):
-        check(name, tensor, [n, num_heads], *like)
-    check_grad(grad, [n, num_heads, channels], *like)
-    check("grad_x_dst", grad_x_dst, [n, num_heads, channels], *like)
-    check_grad_bias(grad_bias, indices, x_dst, edge_ids)

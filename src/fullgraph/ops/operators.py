@@ -60,7 +60,7 @@ def operator(
             if torch.compiler.is_compiling():
                 registered(*[term for name in parameters for term in _operator_terms(name, given[name])])
                 return
-            given |= op(*args, **kwargs) or {}
+            given |= op(**given) or {}  # pyright: ignore[reportCallIssue]
             if runs(args[2]):  # pyright: ignore[reportArgumentType]
                 kernel(*[term for name in parameters for term in _kernel_terms(name, given[name])], native.threads())
             else:
