@@ -148,9 +148,3 @@ def wrapped_each(out: Any, space: Space, dim: Callable[[Tensor], int]) -> Any:
         entries = [wrapped_each(entry, space, dim) for entry in out]
         return type(out)(entries)
     return out
-
-
-def by_name(args: tuple[Any, ...], kwargs: dict[str, Any], names: str) -> dict[str, Any]:
-    """Arguments by the names of a signature; more positional ones than names are an error of the caller's."""
-    given = dict(zip(names.split(), args, strict=False))
-    return {**given, **kwargs}

@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import Tensor
 
-from fullgraph.rows.alignment import by_name
 from fullgraph.rows.table import refuse
 from fullgraph.rows.tensor import Rows
 
@@ -14,8 +13,11 @@ _ALIASES = {"self": "input", "tensor": "input", "x": "input", "A": "input", "axi
 
 
 def named(args: tuple[Any, ...], kwargs: dict[str, Any], signature: str) -> dict[str, Any]:
-    """Arguments by the names of a signature, whichever of torch's names the caller used."""
-    given = by_name(args, {}, signature)
+    """Arguments by the names of a signature, whichever of torch's names the caller used.
+
+    More positional ones than names are arguments that nobody asks for.
+    """
+    given = dict(zip(signature.split(), args, strict=False))
     for name, value in kwargs.items():
         given[_ALIASES.get(name, name)] = value
     return given

@@ -15,8 +15,8 @@ from torch import Tensor
 from fullgraph.engine import is_differentiable_again
 from fullgraph.engine import linear as engine_linear
 from fullgraph.rows.adjoints import sum_over_ranks
-from fullgraph.rows.alignment import broadcast, by_name, moved, one_space, share, wrapped
-from fullgraph.rows.arguments import dimension
+from fullgraph.rows.alignment import broadcast, moved, one_space, share, wrapped
+from fullgraph.rows.arguments import dimension, named
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.once import only_once
 from fullgraph.rows.shapes import first_in_front
@@ -279,7 +279,7 @@ for _name, _func in {
 
 @meaning("cross linalg_cross")
 def _cross(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = by_name(args, kwargs, "input other dim")
+    given = named(args, kwargs, "input other dim")
     dim = given.get("dim", None if func in (torch.cross, Tensor.cross) else -1)
     (input, other), _, space, right = broadcast(func, (given["input"], given["other"]), {})
     num_dims = max(input.dim(), other.dim())

@@ -32,11 +32,6 @@ def _along(default: int | None, name: str = "dim") -> Dims:
     return dims
 
 
-def _first_or_second(number: int) -> Dims:
-    """One dimension, of what has at least two."""
-    return lambda x, given: (number if x.dim() > 1 else 0,)
-
-
 def _last(count: Callable[[dict[str, Any]], int]) -> Dims:
     """So many of the last dimensions."""
     return lambda x, given: tuple(range(x.dim() - count(given), x.dim()))
@@ -102,8 +97,8 @@ class Along(NamedTuple):
 
 _TABLE = {
     "flip": Along("input dims", lambda x, given: dims_of(x, given["dims"]), _distributed),
-    "fliplr": Along("input", _first_or_second(1), _distributed),
-    "flipud": Along("input", _first_or_second(0), _distributed),
+    "fliplr": Along("input", lambda x, given: (min(1, x.dim() - 1),), _distributed),
+    "flipud": Along("input", lambda x, given: (0,), _distributed),
     "roll": Along("input shifts dims", _along(None, "dims"), _distributed),
     **dict.fromkeys(["cumsum", "cummax", "cummin"], Along("input dim", _along(None), _distributed)),
     **dict.fromkeys(["cumprod", "logcumsumexp"], Along("input dim", _along(None), _distributed, of_few=True)),

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullgraph.rows.alignment import at_rows, broadcast, by_name, one_space, wrapped, wrapped_at
+from fullgraph.rows.alignment import at_rows, broadcast, one_space, wrapped, wrapped_at
+from fullgraph.rows.arguments import named
 from fullgraph.rows.bodies import body_of
 from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Space
@@ -21,7 +22,7 @@ from fullgraph.rows.tensor import Rows, functions_off, local, rows
 
 @meaning("gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
 def _cell(func: Any, args: Any, kwargs: Any) -> Any:
-    given = by_name(args, kwargs, "input hx w_ih w_hh b_ih b_hh")
+    given = named(args, kwargs, "input hx w_ih w_hh b_ih b_hh")
     input, state = given.pop("input"), given.pop("hx")
     _refuse_rows(func, given)
     space = one_space(func, (input, state))
