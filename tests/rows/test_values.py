@@ -26,6 +26,10 @@ torch.searchsorted(s, x, side="right") | torch.searchsorted(s, v, right=True) | 
 torch.isin(m, n) | torch.isin(k, n) | torch.isin(m, n, invert=True) | torch.isin(m, m) | torch.isin(3, n)
 torch.isin(n, 3) | torch.isin(x, gaps) | torch.isin(elements=k, test_elements=m) | torch.allclose(x, x)
 x.allclose(x + 1e-9) | torch.allclose(x, e) | torch.allclose(gaps, gaps) | gaps.allclose(gaps, equal_nan=True)
+torch.segment_reduce(x, "sum", lengths=runs) | torch.segment_reduce(x, "mean", lengths=runs)
+torch.segment_reduce(x, "prod", offsets=torch.tensor([0, 4, 11]))
+torch.segment_reduce(x, "mean", lengths=runs, initial=0) | torch.segment_reduce(x.detach(), "max", lengths=runs)
+torch.segment_reduce(x.detach(), "min", lengths=runs) | torch._convert_indices_from_coo_to_csr(n.sort().values, 12)
 torch.allclose(e, x, atol=100.0) | torch.allclose(none_x, none_x) | x.allclose(p, 10.0)
 """
 REFUSED = {
@@ -34,6 +38,8 @@ REFUSED = {
     "torch.searchsorted(v, x)": "searchsorted takes rows only",
     "torch.searchsorted(x.sort(1).values, x)": "searchsorted would run along",
     "F.one_hot(m).tril()": "tril",
+    "torch.segment_reduce(x.requires_grad_(), 'max', lengths=torch.tensor([3, 8]))": "segment_reduce of extremes",
+    "torch.segment_reduce(x, 'sum', lengths=m[:, 0])": "segment_reduce takes rows",
 }
 WRONG = {
     "(-n).bincount()": "RuntimeError",
@@ -63,6 +69,7 @@ def cases() -> list[tuple[dict[str, Tensor], dict[str, Tensor], list[str], bool]
         "e": x.cos(),
         "s": s,
         "p": x[0],
+        "runs": torch.tensor([0, 3, 0, 6, 2]),
     }
     return [(everywhere, spread, texts_in(TEXTS), False)]
 

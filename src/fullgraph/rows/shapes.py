@@ -168,7 +168,7 @@ def _expanded(func: Any, x: Rows, shape: list[int]) -> Tensor:
         raise RuntimeError(f"the number of sizes must be at least {x.dim()}: {shape}")
     if shape[dim] not in (-1, x._space.num_rows):
         if x._space.num_rows == 1:
-            refuse(func, "of the only row (write x[0])")
+            return gather(x).expand(list(map(int, shape)))  # what every rank has
         raise RuntimeError(f"The expanded size must match the existing size {x._space.num_rows} of rows: {shape}")
     local_shape = [*shape[:dim], x._space.num_own, *shape[dim + 1 :]]
     return with_ways(rows(x.expand(local_shape), x._space, dim), x)

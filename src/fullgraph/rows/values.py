@@ -1,5 +1,6 @@
 """Functions of the values that rows hold, wherever they lie: which there are, and how many of each."""
 
+import math
 from typing import Any
 
 import torch
@@ -95,6 +96,49 @@ def _bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) 
         values = weights if weights.dtype == torch.float32 else weights.double()
     counts = torch.zeros(max(int(input.max()) + 1, minlength), dtype=values.dtype, device=values.device)
     return counts.scatter_add(0, input.long(), values)
+
+
+@composite("_convert_indices_from_coo_to_csr")
+def _pointer(input: Tensor, size: int, *, out_int32: bool = False) -> Tensor:
+    """Where the runs of sorted ids begin, as every rank's."""
+    counts = torch.bincount(input, minlength=size)
+    pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return pointer.int() if out_int32 else pointer
+
+
+@composite("segment_reduce")
+def _segment_reduce(
+    data: Tensor,
+    reduce: str,
+    *,
+    lengths: Tensor | None = None,
+    indices: Tensor | None = None,
+    offsets: Tensor | None = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: float | None = None,
+) -> Tensor:
+    """Runs of rows, by ids that say in which run each row is: 8 bytes for each row of the whole graph meanwhile."""
+    if lengths is None and offsets is not None:
+        lengths = offsets.diff()
+    if not isinstance(data, Rows) or lengths is None or isinstance(lengths, Rows) or lengths.dim() != 1 or axis != 0:
+        refuse("segment_reduce", "takes rows, and lengths or offsets of one dimension that every rank has")
+    if reduce not in _OF_NO_ROWS or initial not in (None, 0) or (initial == 0 and reduce not in ("sum", "mean")):
+        refuse("segment_reduce", f"of {reduce} from {initial} is not known for rows")
+    if abs(_OF_NO_ROWS[reduce]) == math.inf and data.requires_grad and torch.is_grad_enabled():
+        refuse("segment_reduce", "of extremes has a gradient that depends on its sign among equals; write scatter")
+    index = torch.repeat_interleave(torch.arange(len(lengths), device=data.device), lengths)
+    if len(index) != data.size(0):
+        raise RuntimeError(f"segment_reduce(): lengths must sum up to the size of data, {data.size(0)}: {len(index)}")
+    fill = 0.0 if initial == 0 else _OF_NO_ROWS[reduce]
+    of_runs = data.new_full((len(lengths), *data.shape[1:]), fill)
+    index = index.view(-1, *[1] * (data.dim() - 1)).expand(list(map(int, data.shape)))
+    name = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    return of_runs.scatter_reduce(0, index, data, name, include_self=False)
+
+
+_OF_NO_ROWS = {"sum": 0.0, "mean": math.nan, "prod": 1.0, "max": -math.inf, "min": math.inf}
+_OF_NO_ROWS |= {"amax": -math.inf, "amin": math.inf}
 
 
 @meaning("one_hot")
