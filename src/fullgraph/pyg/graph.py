@@ -14,7 +14,7 @@ from fullgraph.graph import NodeType, Relation
 from fullgraph.pyg.adjacency import Adjacency
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import Edges
-from fullgraph.rows import Space, View
+from fullgraph.rows import Rows, Space, View
 
 
 @dataclass(eq=False, frozen=True, kw_only=True)
@@ -53,8 +53,9 @@ class WholeGraph(Data):
 
     @property
     def num_nodes(self) -> Any:
-        """The number of nodes, from which tables with a row per node are made."""
-        return self._store.num_nodes
+        """The number of nodes, from which tables with a row per node are made: of ``x``, if that has other rows now."""
+        x = self._store.get("x")
+        return x.size(0) if isinstance(x, Rows) else self._store.num_nodes
 
     @num_nodes.setter
     def num_nodes(self, num_nodes: int | None) -> None:

@@ -87,7 +87,8 @@ class GivenOnly(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for x in tensors_in((args, kwargs)):
             with functions_off():
-                if x.requires_grad and id(x) not in self._given:
+                # torch says of a view of a leaf that it needs a gradient, even while none are recorded
+                if x.requires_grad and id(x if x._base is None else x._base) not in self._given:
                     raise LooksBeyondPiece("its message reads a tensor that needs a gradient and is no argument of it")
         return func(*args, **(kwargs or {}))
 

@@ -37,7 +37,7 @@ class _Unsized(Converted):
             with torch.no_grad(), _same_buffers(self):
                 super().__call__(*_tiny(args), **_tiny(kwargs))
             for parameter in self.parameters():
-                if not isinstance(parameter, Rows):
+                if not isinstance(parameter, Rows) and not is_lazy(parameter):  # some may not be used at all
                     self.view.world.broadcast(parameter.detach())
         return super().__call__(*args, **kwargs)
 
