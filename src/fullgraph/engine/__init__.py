@@ -15,7 +15,7 @@ from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_b
 from fullgraph.engine.norm import batch_norm
 from fullgraph.engine.pieces import Piece
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform, repeating
+from fullgraph.engine.randomness import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
@@ -65,7 +65,6 @@ __all__ = [
     "linear",
     "linear_sum",
     "neighbourhoods",
-    "repeating",
     "run_by_neighbourhood",
     "sum_neighbours",
     "unchanged",

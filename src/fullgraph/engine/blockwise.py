@@ -23,7 +23,7 @@ from fullgraph.comm import Returns, fetch
 from fullgraph.engine.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.pieces import Piece, flat, pieces
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import repeating
+from fullgraph.engine.replay import Replay
 from fullgraph.engine.statistics import Seeds, State, Statistic
 from fullgraph.graph.block import Block
 
@@ -68,12 +68,12 @@ class _Walker:
     message: Message
     decomposition: Decomposition
     plan: Plan
-    draws: Tensor
+    replay: Replay
     within: Callable[[], AbstractContextManager[None]]
 
     def formed(self, piece: Piece, share: Arguments) -> Tensor:
         """The messages of a piece; the same draws for each."""
-        with repeating(self.draws):
+        with self.replay.again():
             return self.message(piece, share)
 
     def visits(self, src: Sequence[Tensor], purpose: str) -> Iterator[Visit]:
@@ -131,14 +131,14 @@ def aggregate_by_block(
     Returns:
         ``[num_dst, …]``, differentiable with respect to all arguments.
     """
-    walker = _Walker(message, decomposition, plan, torch.get_rng_state(), within)
+    walker = _Walker(message, decomposition, plan, Replay.of_now(), within)
     return _ByBlock.apply(walker, arguments, *arguments.all)  # pyright: ignore[reportReturnType]
 
 
 class _ByBlock(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, walker: _Walker, arguments: Arguments, *tensors: Tensor) -> Tensor:
-        with walker.within():
+        with walker.within(), walker.replay.casting():
             return _forward(ctx, walker, arguments, tensors)
 
     @staticmethod
@@ -170,7 +170,8 @@ def _backward(ctx: Any, grad: Tensor) -> Any:
     sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
     states = None if ctx.states is None else list(ctx.states)
     if walker.decomposition.remembers and states is None:
-        states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
+        with walker.replay.casting():
+            states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
     adjoints = _adjoints(ctx, states, sums, grad)
     del states
     sums.reach(_read_by_messages(ctx, whole, adjoints, sums))
@@ -213,7 +214,7 @@ def _read_by_messages(ctx: Any, whole: Arguments, adjoints: list[State], sums: G
         return []
     piece, share = _sample(ctx.walker.plan, whole)
     shared = tuple(t.detach() for t in share.shared)  # what made it, of parameters perhaps, is another matter
-    with torch.enable_grad():
+    with torch.enable_grad(), ctx.walker.replay.casting():
         messages = flat(ctx.walker.formed(piece, Arguments(share.src, share.dst, share.edge, shared, ctx.read)))
         seeds = _seeds(ctx.walker, messages, piece, adjoints)
     if not seeds:
@@ -287,7 +288,7 @@ def _through_formula(ctx: Any, values: Values | None, sums: GradientSums, grad: 
         }
         for value in run.values():
             value.requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), walker.replay.casting():
             out = walker.decomposition.finish(run, degree[rows])
         found = torch.autograd.grad(out, [*run.values(), *parameters], grad[rows], allow_unused=True)
         for total, part in zip(grads, found, strict=False):
@@ -333,7 +334,7 @@ def _differentiate(
     def to_edges(total: Tensor, grad: Tensor) -> None:
         total.index_add_(0, piece.edge_ids, grad)
 
-    with torch.enable_grad():
+    with torch.enable_grad(), walker.replay.casting():
         share = Arguments(
             lift(rows, needs.src, piece.src, to_sources, into),
             lift(map(piece.of, whole.dst), needs.dst, piece.dst, to_destinations, totals.dst),

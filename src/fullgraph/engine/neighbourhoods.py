@@ -20,7 +20,7 @@ from fullgraph.comm import Routes, fetch_all, return_all
 from fullgraph.engine.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.halo import connect
 from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import repeating
+from fullgraph.engine.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -150,14 +150,14 @@ class _ByNeighbourhood(torch.autograd.Function):
         per_edge: bool,
         *tensors: Tensor,
     ) -> Tensor:
-        first = last = torch.get_rng_state()
-        out = None
+        replay = Replay.of_now()
+        last, out = replay.draws, None
         for run in runs:
             share = _share(run, arguments.like(tensors))
             # The first one on every rank: there one without destinations learns the shape of its output, and what the
             # layer refuses is refused on all.
             if len(run.rows) or run is runs[0]:
-                with repeating(first), within():
+                with replay.again(), within():
                     piece = layer(run, share)
                     last = torch.get_rng_state()
                 out = _put(
@@ -169,7 +169,7 @@ class _ByNeighbourhood(torch.autograd.Function):
         ctx.layer, ctx.runs, ctx.within, ctx.per_edge = layer, runs, within, per_edge
         ctx.places, ctx.read = arguments.like([None] * len(tensors)), arguments.read
         ctx.first = first_places(arguments.all)
-        ctx.draws = first
+        ctx.replay = replay
         ctx.save_for_backward(*tensors)
         assert out is not None
         return out
@@ -235,7 +235,7 @@ def _gradients(
     wanted = [t for t, n in zip(share.all, needs.all, strict=True) if n]
     found: Sequence[Tensor | None] = [None] * len(wanted)
     if wanted and (len(run.rows) or run is ctx.runs[0]):
-        with torch.enable_grad(), repeating(ctx.draws), ctx.within():
+        with torch.enable_grad(), ctx.replay.again(), ctx.within():
             out = ctx.layer(run, share)
         if out.requires_grad:
             found = torch.autograd.grad(out, wanted, grad, allow_unused=True)

@@ -5,8 +5,6 @@ and would have to be stored for backward. A hash of the row's original id needs 
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,17 +28,6 @@ def draw_key() -> int:
     whoever restores the generator's state, as ``torch.utils.checkpoint`` does, draws the same again.
     """
     return int(torch.randint(_LARGEST, ()))
-
-
-@contextmanager
-def repeating(state: Tensor) -> Iterator[None]:
-    """Draw again from ``state`` on, from ``torch.get_rng_state``; afterwards, go on as before."""
-    before = torch.get_rng_state()
-    torch.set_rng_state(state)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(before)
 
 
 def keyed_dropout(x: Tensor, p: float, key: int, row_keys: Tensor, *, overwrites: bool = False) -> Tensor:
