@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fullgraph import errors
 from fullgraph.comm.allocator import map_large_blocks
+from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.comm.spans import Transfers, span
 from fullgraph.errors import FullgraphError, InputError, PeerLost
 
@@ -167,6 +168,8 @@ def init(
 ) -> World:
     """Join the run described by torchrun's environment, or make a run of one rank where there is none.
 
+    All ranks go on with the random states of rank 0: they run one program, which may not have seeded anything.
+
     Args:
         backend: a backend that `torch.distributed` knows; default ``gloo`` for the CPU, ``nccl`` for CUDA devices,
             torch's own default for any other device.
@@ -188,7 +191,10 @@ def init(
         raise InputError(f"backend must be one of {', '.join(dist.Backend.backend_list)}: {backend!r}")
     if not dist.is_initialized():
         dist.init_process_group(backend, timeout=timeout)
-    return World(rank=dist.get_rank(), num_ranks=dist.get_world_size(), device=chosen, backend=backend)
+    world = World(rank=dist.get_rank(), num_ranks=dist.get_world_size(), device=chosen, backend=backend)
+    first, *_ = world.gather_objects(generators_state(chosen) if world.rank == 0 else None)
+    set_generators(first, chosen)
+    return world
 
 
 def _device(device: str | torch.device | None) -> torch.device:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -155,6 +156,7 @@ def _share_in_memory(given: Data | HeteroData | Graph, world: World, config: Eng
     graph = world.together(lambda: given if isinstance(given, Graph) else graph_from_pyg(given))
     counts = {relation: edges.num_edges for relation, edges in graph.edges.items()}
     world.agree("graph and settings", (dict(graph.num_nodes), counts, config))
+    world.agree("graph, in all its numbers (call fullgraph.init first, or seed what makes it)", _content(given, graph))
     if not graph.edges:
         raise GraphMismatch("the graph has no relation, so there is nothing to pass messages over")
     ranks = np.arange(world.num_ranks + 1)
@@ -183,6 +185,25 @@ def _share_in_memory(given: Data | HeteroData | Graph, world: World, config: Eng
         edges=edges,
         checksum=None,
     )
+
+
+def _content(given: Data | HeteroData | Graph, graph: Graph) -> int:
+    """A checksum of everything that ranks must have alike."""
+    parts = [(name, values) for of_kind in graph.node_arrays.values() for name, values in sorted(of_kind.items())]
+    for edges in graph.edges.values():
+        parts += [("src", edges.src), ("dst", edges.dst), *sorted(edges.arrays.items())]
+    content = 0
+    for name, values in parts:
+        content = crc32(_bytes(torch.from_numpy(values)), crc32(name.encode(), content))
+    for store in [] if isinstance(given, Graph) else given.stores:
+        for value in store.values():
+            if isinstance(value, Tensor) and value.layout == torch.strided and value.dim() < 2:  # ids, masks, numbers
+                content = crc32(_bytes(value), content)
+    return content
+
+
+def _bytes(values: Tensor) -> Any:
+    return values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
 
 
 def num_classes_of(labels: np.ndarray | None) -> int | None:

@@ -10,20 +10,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows.view import View
 
 
 def sum_over_ranks(x: Tensor, view: View) -> Tensor:
     """The sum of all ranks' ``x``, differentiable. Collective, in forward only."""
     view.check()
-    return x if view.is_alone else _Sum.apply(x, view)  # pyright: ignore[reportReturnType]
+    if view.is_alone:
+        return x
+    _check_no_transform()
+    return _Sum.apply(x, view)  # pyright: ignore[reportReturnType]
 
 
 def enter(values: list[Tensor], view: View) -> list[Tensor]:
     """Aliases of what every rank has, for use beside rows. Backward is one collective for all of them."""
     if view.is_alone or not torch.is_grad_enabled():
         return values
+    _check_no_transform()
     return list(_Enter.apply(view, *values))  # pyright: ignore[reportArgumentType]
+
+
+def _check_no_transform() -> None:
+    if torch._C._functorch.maybe_current_level() is not None:  # pyright: ignore[reportAttributeAccessIssue]
+        raise UnsupportedOperation(
+            "torch.func and torch.vmap do not reach over several ranks; write torch.autograd.grad, or what "
+            "torch.autograd.functional has: see docs/your-model.md"
+        )
 
 
 class _Sum(torch.autograd.Function):

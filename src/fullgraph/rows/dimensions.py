@@ -128,9 +128,18 @@ _TABLE = {
 }
 
 
-@meaning(" ".join(_TABLE), enters=False)
+def _into(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """All rows' result into tensors that every rank has."""
+    if any(isinstance(each, Rows) for each in tensors_in(kwargs["out"])):
+        refuse(func, "does not write results of rows into rows by out=")
+    return func(*mapped(args, gather), **mapped(kwargs, gather))
+
+
+@meaning(" ".join(_TABLE), enters=False, out=True)
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     known = _TABLE[name_of(func)]
+    if kwargs.get("out") is not None:
+        return _into(func, args, kwargs)
     if name_of(func) == "flip" and len(args) > 2:  # x.flip(0, 1)
         args = (args[0], args[1:])
     given = named(args, kwargs, known.signature)

@@ -16,7 +16,7 @@ from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import wrapped_at
 from fullgraph.rows.arguments import dims_of, named, rows_among
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import meaning, name_of, refuse
+from fullgraph.rows.table import composite, meaning, name_of, refuse
 from fullgraph.rows.tensor import local
 from fullgraph.rows.view import View
 
@@ -161,6 +161,16 @@ def _all_or_any(func: Any, asked: Reduction) -> Tensor:
     if name_of(func) == "all":
         return asked.view.min(torch.all(asked.own, asked.dims, keepdim=asked.keepdim))
     return asked.view.max(torch.any(asked.own, asked.dims, keepdim=asked.keepdim))
+
+
+@composite("_is_all_true")
+def _is_all_true(input: Tensor) -> Tensor:
+    return input.all()
+
+
+@composite("_is_any_true")
+def _is_any_true(input: Tensor) -> Tensor:
+    return input.any()
 
 
 def _count_nonzero(func: Any, asked: Reduction) -> Tensor:

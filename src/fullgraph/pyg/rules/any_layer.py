@@ -18,9 +18,9 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
+from torch_geometric.nn.encoding import PositionalEncoding, TemporalEncoding
 
 from fullgraph.engine import Arguments, Decomposition, Neighbourhood, Piece, aggregate_by_block, run_by_neighbourhood
-from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import edges_of
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.border import Aliases, GivenOnly, aliases_of, made, plain, standing_in
@@ -40,6 +40,8 @@ _CONSTANT_BUFFERS = {
     pyg.aggr.DegreeScalerAggregation,
     pyg.aggr.QuantileAggregation,
     pyg.aggr.MedianAggregation,
+    PositionalEncoding,
+    TemporalEncoding,
 }
 _CALLED_AFTERWARDS: dict[type, tuple[str, ...]] = {
     pyg.GINConv: ("nn",),
@@ -113,6 +115,17 @@ class AnyLayer(Converted, MessagePassing):
             if out is not None:
                 return out
         return super().edge_updater(edge_index, size=size, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.__dict__.get("looks_beyond"):
+            return super().__call__(*args, **kwargs)
+        state = torch.get_rng_state()
+        try:
+            return _of_all_edges(super().__call__(*args, **kwargs))
+        except _Stashed as beyond:
+            torch.set_rng_state(state)
+            self.__dict__["looks_beyond"] = str(beyond)
+            return super().__call__(*args, **kwargs)
 
     def _way(self, edge_index: Any) -> Way:
         """How it runs on this index."""
@@ -300,17 +313,43 @@ def _largest(edges: Edges) -> int:
     return int(edges.view.world.all_max(torch.cat([own, own.new_zeros(1)]).amax().view(1)))
 
 
+class _Stashed(LooksBeyondPiece):
+    """A layer reads what its methods left of some edges as if it were of all."""
+
+
 class _OfOneRun:
-    """Stands where ``message`` left a tensor as an attribute: it was there for some edges only, one run at a time."""
+    """Stands where a method left a tensor as an attribute: it was there for some edges only, one run at a time."""
 
     def __init__(self, name: str):
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        raise UnsupportedOperation(
+        raise _Stashed(
             "a layer that runs on some edges at a time keeps no tensor of all edges; ask for return_attention_weights, "
             f"or open the graph in mode 'halo', to read: {self._name}"
         )
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return next(x for x in (*args, *(kwargs or {}).values()) if isinstance(x, _OfOneRun)).anything
+
+
+def _reading(self: _OfOneRun, *args: Any) -> Any:
+    return self.anything
+
+
+_OPERATIONS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv pow rpow mod rmod matmul rmatmul neg
+    abs invert and rand or ror xor rxor eq ne lt le gt ge getitem setitem len iter contains float int bool index"""
+for _operation in _OPERATIONS.split():
+    setattr(_OfOneRun, f"__{_operation}__", _reading)
+
+
+def _of_all_edges(out: Any) -> Any:
+    """What a layer returns, unless something in it is of some edges only."""
+    for entry in out if isinstance(out, list | tuple) else (out,):
+        if isinstance(entry, _OfOneRun):
+            _reading(entry)
+    return out
 
 
 @cache
