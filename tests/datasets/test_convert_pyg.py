@@ -137,10 +137,6 @@ BAD: list[tuple[Any, str]] = [
         Data(x=torch.full((3, 2), torch.inf), edge_index=INDEX),
         "x of node type 'node' must be finite, replace NaN and infinity; row 0 has: inf",
     ),
-    (
-        Data(x=torch.ones(3, 2, dtype=torch.int64), edge_index=INDEX),
-        "x of node type 'node' must be floating with shape [num_nodes, num_features]: int64 [3, 2]",
-    ),
     ({"x": 1}, "a graph to partition is a PyG Data or HeteroData or a fullgraph Graph: dict"),
 ]
 

@@ -42,14 +42,6 @@ BAD: dict[str, tuple[Callable[[], Graph], str]] = {
         ),
         "relation ('node', 'to', 'node') has 2 sources, so it needs as many destinations: 1",
     ),
-    "features that are no floats": (
-        homogeneous(x=np.zeros((3, 2), np.int64)),
-        "x of node type 'node' must be floating with shape [num_nodes, num_features]: int64 [3, 2]",
-    ),
-    "features without columns": (
-        homogeneous(x=np.zeros(3)),
-        "x of node type 'node' must be floating with shape [num_nodes, num_features]: float64 [3]",
-    ),
     "too few features": (
         homogeneous(x=np.zeros((2, 2))),
         "x of node type 'node' must have one row for each of 3 nodes: 2 rows",

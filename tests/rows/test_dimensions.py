@@ -27,6 +27,8 @@ torch.nanquantile(gaps, q, 1) | x_t.quantile(q, 1) | x.diff() | x.diff(dim=0) | 
 x.diff(dim=0, append=e) | z.diff(dim=1) | b.diff() | (x.cumsum(0) * p).sort(0).values.pow(3)
 (x - x.median(0).values).pow(3) | (x.flip(0) * x).sum(1) | x.sort(0).values * x | none.cumsum(0) | none.sort(0)
 none.flip(0) | none.argsort(1) | none.median()
+torch.cumsum(x.detach(), 0, out=torch.empty(11, 3, dtype=torch.float64))
+torch.topk(v.detach(), 2, out=(torch.empty(2, dtype=torch.float64), torch.empty(2, dtype=torch.int64)))
 """
 REFUSED = {
     "x.tril()": "tril",
@@ -36,7 +38,7 @@ REFUSED = {
     "torch.quantile(x, v, 1)": "quantile takes rows only",
     "x.diff(prepend=x)": "diff takes rows only as its input",
     "torch.trapezoid(x)": "trapezoid is not known",
-    "torch.cumsum(x, 0, out=torch.empty(3))": "cumsum does not write",
+    "torch.cumsum(x, 0, out=torch.empty_like(x))": "cumsum does not write results of rows into rows",
 }
 WRONG = {
     "x.cumsum(2)": "IndexError",

@@ -42,10 +42,6 @@ def check_node_arrays(node_type: str, arrays: Mapping[str, np.ndarray], num_node
                 f"{array.dtype} {list(array.shape)}"
             )
         if name == "x":
-            if array.dtype.kind != "f" or array.ndim != 2:
-                raise InputError(
-                    f"{what} must be floating with shape [num_nodes, num_features]: {array.dtype} {list(array.shape)}"
-                )
             check_finite(what, array)
         if name == "y" and array.ndim > 2:
             raise InputError(f"{what} must have shape [num_nodes] or [num_nodes, num_classes]: {list(array.shape)}")

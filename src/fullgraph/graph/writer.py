@@ -195,11 +195,16 @@ def _node_entry(arrays: Mapping[str, np.ndarray], offsets: np.ndarray, feature_d
     if "x" in entries and feature_dtype is not None:
         entries["x"] = replace(entries["x"], dtype=feature_dtype)
     return NodeEntry(
-        num_features=arrays["x"].shape[1] if "x" in arrays else 0,
+        num_features=num_features_of(arrays.get("x")),
         num_classes=_num_classes(arrays["y"]) if "y" in arrays else None,
         offsets=tuple(offsets.tolist()),
         arrays=entries,
     )
+
+
+def num_features_of(x: np.ndarray | None) -> int:
+    """As PyG counts them: the last dimension of features, one of a list of numbers, none of nothing."""
+    return 0 if x is None else x.shape[-1] if x.ndim > 1 else 1
 
 
 def _array_entries(arrays: Mapping[str, np.ndarray]) -> dict[str, ArrayEntry]:

@@ -115,6 +115,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         raise InputError(
             f"training needs node features, but the graph has no array x; store x and partition again: {graph}"
         )
+    _check_matrix("x", data.x)
     dtype = getattr(torch, config.dtype)
     data.x = data.x.to(dtype)
     if config.normalize_features:
@@ -148,6 +149,11 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
     )
 
 
+def _check_matrix(what: str, x: Tensor) -> None:
+    if x.dim() != 2:
+        raise InputError(f"training needs features [num_nodes, num_features]; {what} has: {list(x.shape)}")
+
+
 def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int) -> Inputs:
     """A graph of one type has one relation; more kinds of edges in it would be taken for one, so they are refused."""
     one_type = is_homogeneous(data)
@@ -158,7 +164,10 @@ def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int
         )
     dtype = getattr(torch, config.dtype)
     kinds = [NODE] if one_type else data.node_types
-    x_dict = {kind: x.to(dtype) for kind in kinds if (x := _store(data, kind).get("x")) is not None}
+    x_dict = {kind: x for kind in kinds if (x := _store(data, kind).get("x")) is not None}
+    for kind, x in x_dict.items():
+        _check_matrix(f"x of node type {kind!r}", x)
+        x_dict[kind] = x.to(dtype)
     if config.normalize_features:
         x_dict = {kind: _sum_to_one(x) for kind, x in x_dict.items()}
     edges = {EDGE: data.edge_index} if one_type else data.edge_index_dict
