@@ -29,7 +29,10 @@ def whole(space: Space) -> Space:
     Raises:
         LooksBeyondPiece: so that the layer runs on all edges at once.
     """
-    if isinstance(space, Piece):
+    base = space
+    while isinstance(base, Times):
+        base = base.parent
+    if isinstance(base, Piece):
         raise LooksBeyondPiece("it makes other rows of the edges that it is given")
     return space
 
@@ -121,7 +124,7 @@ def reshaped(func: Any, x: Rows, shape: list[int], reshape: Any) -> Rows:
     if not found:
         return _copies_reshaped(func, x, source, target, reshape)
     dim, columns = min(found, key=lambda each: (each[1] != own, each[0] != x._dim))
-    space = x._space if columns == own else whole(base) if columns == 1 else whole(base).times(columns)
+    space = x._space if columns == own else base if columns == 1 else base.times(columns)
     out = rows(reshape(x, [*target[:dim], space.num_own, *target[dim + 1 :]]), space, dim)
     if space is x._space and [n for n in source if n != 1] == [n for n in target if n != 1]:
         with_ways(out, x)  # a view, on every rank; of others only a rank without rows may have one

@@ -287,6 +287,10 @@ class Piece(Chosen):
     def _find_positions(self) -> Tensor:
         return self.parent.positions[self.chosen]
 
+    def times(self, columns: int) -> Space:
+        """Of these rows; equal to no other's, as the piece itself."""
+        return self.remembered(("times", columns), lambda: Times(self, columns, ("times", object(), columns)))
+
     def rows_of(self, other: Space) -> Tensor | slice | None:
         """Of the space that it is a piece of, and of those that meet that one."""
         if other == self.parent:
