@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch_geometric.nn import FastRGCNConv, RGATConv, RGCNConv
+from torch_geometric.nn import FastRGCNConv, RGCNConv
 
 data = fg.open(dataset[0])
 row, col = data.edge_index
@@ -14,7 +14,7 @@ class Net(torch.nn.Module):
         super().__init__()
         self.conv1 = FastRGCNConv(6, 8, num_relations=2)
         self.conv2 = RGCNConv(8, 8, num_relations=2, num_blocks=2)
-        self.conv3 = RGATConv(8, 4, num_relations=2)
+        self.conv3 = RGCNConv(8, 4, num_relations=2, num_bases=2, root_weight=False)
 
     def forward(self, x, edge_index, edge_type):
         x = self.conv1(x, edge_index, edge_type).relu()

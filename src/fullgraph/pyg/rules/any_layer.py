@@ -18,7 +18,6 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
-from torch_geometric.nn.encoding import PositionalEncoding, TemporalEncoding
 
 from fullgraph.engine import Arguments, Decomposition, Neighbourhood, Piece, aggregate_by_block, run_by_neighbourhood
 from fullgraph.pyg.edge_rows import edges_of
@@ -40,8 +39,6 @@ _CONSTANT_BUFFERS = {
     pyg.aggr.DegreeScalerAggregation,
     pyg.aggr.QuantileAggregation,
     pyg.aggr.MedianAggregation,
-    PositionalEncoding,
-    TemporalEncoding,
 }
 _CALLED_AFTERWARDS: dict[type, tuple[str, ...]] = {
     pyg.GINConv: ("nn",),
