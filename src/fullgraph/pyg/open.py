@@ -203,6 +203,8 @@ def _content(given: Data | HeteroData | Graph, graph: Graph) -> int:
 
 
 def _bytes(values: Tensor) -> Any:
+    if not values.numel():  # of no numbers torch makes no bytes
+        return b""
     return values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy()
 
 
