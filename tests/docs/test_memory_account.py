@@ -17,6 +17,7 @@ import fullgraph as fg
 from fullgraph.bench.account import kept_numbers, numbers_at_work
 from fullgraph.config import RECOMPUTES
 from fullgraph.ops import products
+from fullgraph.rows import local
 from tests.docs.pages import ROOT, section, table_rows
 
 NUM_NODES, NUM_FEATURES, HIDDEN, CLASSES, HEADS = 211, 15, 32, 7, 4
@@ -91,13 +92,13 @@ def test_what_is_alive_after_forward_is_what_the_table_says(path, name, dropout,
         out = model(data.x, data.edge_index)
         loss = F.cross_entropy(out[data.train_mask], data.y[data.train_mask])
         del out
-        kept = alive.numbers_per_row(but={data.x.untyped_storage()._cdata})
+        kept = alive.numbers_per_row(but={local(data.x).untyped_storage()._cdata})
     assert kept == eval(numbers, {"H": HIDDEN, "C": CLASSES, "K": HEADS})
     of_formula = name.replace("GraphSAGE", "SAGE"), HIDDEN, CLASSES, HEADS
     assert kept == kept_numbers(*of_formula, dropout=dropout, recompute=recompute)
     loss.backward()
     with alive:
-        assert alive.numbers_per_row(but={data.x.untyped_storage()._cdata}) == 0, "backward frees all of it"
+        assert alive.numbers_per_row(but={local(data.x).untyped_storage()._cdata}) == 0, "backward frees all of it"
 
 
 @pytest.mark.parametrize("name", ["GraphSAGE", "GCN"])

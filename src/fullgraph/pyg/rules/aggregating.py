@@ -170,9 +170,10 @@ class _OverGivenEdges(Prunable, Aggregating):
     def _linear_and_root(self, lin: Any, root: Any, ends: Any, edge_index: Any, size: Any, **weight: Any) -> Tensor:
         """``lin`` of the aggregated rows, and ``root`` of the row itself; either order of sum and ``lin`` will do."""
         x_src, x_dst = ends
-        out = self._projected_sum(lin, x_src, edge_index, *weight.values(), bias=lin.bias, root=root, x_dst=x_dst)
-        if out is not None:
-            return out
+        if x_dst is not None:  # else `propagate` asks how many destinations there are
+            out = self._projected_sum(lin, x_src, edge_index, *weight.values(), bias=lin.bias, root=root, x_dst=x_dst)
+            if out is not None:
+                return out
         out = lin(self.propagate(edge_index, x=(x_src, x_dst), size=size, **weight))
         return out if root is None or x_dst is None else out + root(x_dst)
 

@@ -276,8 +276,10 @@ class AnyLayer(Converted, MessagePassing):
 def edges_between(edge_index: Any, kwargs: dict[str, Any], size: Any = None) -> Edges | None:
     """The edges of an index, between rows that a layer is given; None if that cannot be told, or not of ``size``."""
     spaces: list[list[Space]] = [[], []]
+    is_half = False
     for value in kwargs.values():
         ends = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
+        is_half = is_half or (ends[0] is None) != (ends[1] is None)
         for end, found in zip(ends, spaces, strict=True):
             if isinstance(end, Rows) and end._space != edge_index._space:
                 found.append(end._space)
@@ -287,11 +289,12 @@ def edges_between(edge_index: Any, kwargs: dict[str, Any], size: Any = None) -> 
         return None
     else:
         edges = edges_of(edge_index, spaces[0][0], spaces[1][0])
-    known = [found[0].num_rows if found else None for found in spaces]
-    of_src, of_dst = (n if n is not None else other for n, other in zip(size or (None, None), known, strict=True))
-    given = (of_src if of_src is not None else of_dst, of_dst if of_dst is not None else of_src)  # as PyG completes it
-    fits = all(n in (None, want.num_rows) for n, want in zip(given, (edges.src_space, edges.dst_space), strict=True))
-    return edges if fits else None
+    wanted = (edges.src_space.num_rows, edges.dst_space.num_rows)
+    if is_half and (size is None or None in size) and wanted[0] != wanted[1]:
+        return None  # PyG takes there to be as many of both
+    if size is not None and any(n not in (None, want) for n, want in zip(size, wanted, strict=True)):
+        return None
+    return edges
 
 
 def messages_in(out: Any, space: Space, node_dim: int) -> Tensor:
