@@ -69,9 +69,11 @@ class _OverOneIndex(Prunable, Attending):
 
     Attributes:
         fuses_attributes: whether attributes of edges enter its scores alone, as a number per edge and head.
+        _attend: what the layer gives for the destinations; each layer has its own.
     """
 
     fuses_attributes = False
+    _attend: Callable[[_Ends, Tensor | None], Tensor]
 
     def choice(self) -> Choice:
         if self.edge_dim is None or self.fuses_attributes:  # pyright: ignore[reportAttributeAccessIssue]
@@ -86,10 +88,6 @@ class _OverOneIndex(Prunable, Attending):
             return super().forward(x, edge_index, edge_attr, *more, **named)
         attr = None if edge_attr is None else own(edge_attr, ends.edges.space)
         return made(inside(self, self.view, lambda: self._attend(ends, attr)), ends.edges.dst_space, self)
-
-    def _attend(self, ends: _Ends, edge_attr: Tensor | None) -> Tensor:
-        """What the layer gives for the destinations."""
-        raise NotImplementedError
 
     def _ends(self, x: Any, edge_index: Any) -> _Ends | None:
         """What one fused pass would work on; None if it would not give what the layer does."""
