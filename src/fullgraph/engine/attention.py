@@ -121,7 +121,8 @@ class _Attention(torch.autograd.Function):
                 kept[number] = rows
             del rows  # before the next round is posted
         out, logsumexp = state.finish()
-        ctx.score, ctx.plan, ctx.dropout, ctx.here, ctx.kept = score, plan, dropout, here, kept
+        ctx.score, ctx.plan, ctx.dropout, ctx.kept = score, plan, dropout, kept
+        ctx.held = here if isinstance(here, HeldRows) else None  # an input's rows are forward's alone, and many
         # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
         ctx.heads = out if averages_heads else None
         ctx.save_for_backward(None if averages_heads else out, logsumexp, bias, *tensors)
@@ -165,7 +166,7 @@ class _RefetchingAttention(_Attention):
         src, dst, shared = _split(score, tensors)
         walk = plan.forward
         fetched = ctx.kept is None
-        incoming = _incoming(walk, src, ctx.here, "attention, backward") if fetched else iter(ctx.kept.items())
+        incoming = _incoming(walk, src, ctx.held, "attention, backward") if fetched else iter(ctx.kept.items())
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
         terms = EdgeTerms(bias, grad_bias, ctx.dropout and ctx.dropout.over(ctx.dropout.edge_keys))
