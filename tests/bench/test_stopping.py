@@ -23,7 +23,7 @@ def test_the_window_compares_with_the_mean_of_the_epochs_before():
 def test_the_window_does_not_stop_before_it_is_full_and_counts_the_last_epoch():
     rule = Window(length=10)
     assert _stops_at(rule, [1.0 + epoch for epoch in range(20)]) == 12
-    assert rule.test_accuracy == 0.012
+    assert rule.chosen.test_accuracy == 0.012
 
 
 def test_the_window_sees_the_penalty():
@@ -36,10 +36,10 @@ def test_patience_counts_from_the_last_epoch_that_reached_either_best():
     rule = Patience(epochs=3)
     losses = [1.0, 0.9, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0]  # epoch 5 reaches the lowest loss again
     assert _stops_at(rule, losses, [0.5, 0.7, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6]) == 8
-    assert rule.test_accuracy == 0.002  # the last epoch that reached both
+    assert rule.chosen.test_accuracy == 0.002  # the last epoch that reached both
 
 
 def test_patience_takes_the_later_of_two_equals():
     rule = Patience(epochs=2)
     assert _stops_at(rule, [1.0, 1.0, 1.1, 1.1], [0.5, 0.5, 0.4, 0.4]) == 4
-    assert rule.test_accuracy == 0.002
+    assert rule.chosen.test_accuracy == 0.002

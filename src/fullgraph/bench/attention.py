@@ -6,6 +6,7 @@ contenders are compared first.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,9 +18,8 @@ from torch_geometric import EdgeIndex
 import fullgraph as fg
 from fullgraph import ops
 from fullgraph.bench import graphs
-from fullgraph.bench.case import Request, partitioned
+from fullgraph.bench.case import Findings, case, partitioned
 from fullgraph.bench.contest import beside_best, median_seconds, peak_growth, quietly
-from fullgraph.bench.report import Report, verdict
 from fullgraph.datasets import load
 from fullgraph.engine import Additive, BothEnds, DotProduct
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
@@ -31,86 +31,64 @@ LAYERS: dict[str, Callable[[int], torch.nn.Module]] = {
     "GATv2Conv": lambda width: pyg.GATv2Conv(width, CHANNELS, heads=HEADS),
     "TransformerConv": lambda width: pyg.TransformerConv(width, CHANNELS, heads=HEADS),
 }
-WANTED = {"GATConv": 20.0, "GATv2Conv": 10.0, "TransformerConv": 10.0}
-MEMORY_WANTED = 25.0
+WANTED = {"GATConv": 20, "GATv2Conv": 10, "TransformerConv": 10}
+MEMORY_WANTED = 25
 
-LAYER_COLUMNS = (
-    "layer",
-    "fullgraph, ms",
-    "PyG's best, ms",
-    "which",
-    "ratio",
-    "fullgraph growth, MiB",
-    "PyG's growth, MiB",
-    "memory ratio",
-    "largest error",
-)
 KERNEL_COLUMNS = ("score", "sum, ms", "forward, ms", "over sum", "backward, ms", "over sum")
 
-_ABOUT = """\
-A layer is forward and backward of one training step, 100 features to {heads} heads of {channels} channels, projection
-included, in float32 on {threads} threads; median of {repeats} interleaved runs in one process. *Growth* is the rise of
-resident memory during one step; of PyG's forms the one that grows least counts. The error is the largest difference
-from PyG's plain form, of outputs over the largest output and of gradients over the largest gradient. Graph: uniform
-random, {nodes:,} nodes, {edges:,} distinct edges (with compressed rows PyG merges repeated ones).
 
-The kernels alone run on {label}, {kernel_nodes:,} nodes and {kernel_edges:,} edges: forward, and backward to sources
-and to destinations, beside `fullgraph.ops.spmm` of the same {width} columns.
-"""
+@case("Attention beside PyG")
+def run(found: Findings) -> None:
+    """A layer is forward and backward of one training step, 100 features to {heads} heads of {channels} channels,
+    projection included, in float32 on {threads} threads; median of {repeats} interleaved runs in one process. *Growth*
+    is the rise of resident memory during one step; of PyG's forms the one that grows least counts. The error is the
+    largest difference from PyG's plain form, of outputs over the largest output and of gradients over the largest
+    gradient. Graph: uniform random, {nodes:,} nodes, {edges:,} distinct edges (with compressed rows PyG merges repeated
+    ones).
 
-
-def run(request: Request) -> Report:
-    """The case ``attention``."""
-    quick = request.quick
-    repeats = 2 if quick else 5
-    graph = graphs.distinct_edges(graphs.uniform(200, 2_000) if quick else graphs.uniform(50_000, 2_500_000))
-    layers, kernels = (
-        request.table("Layers beside PyG's", LAYER_COLUMNS),
-        request.table("Kernels beside the sum", KERNEL_COLUMNS),
-    )
+    The kernels alone run on {label}, {kernel_nodes:,} nodes and {kernel_edges:,} edges: forward, and backward to
+    sources and to destinations, beside `fullgraph.ops.spmm` of the same {width} columns.
+    """
+    repeats = 2 if found.quick else 5
+    graph = graphs.distinct_edges(graphs.uniform(200, 2_000) if found.quick else graphs.uniform(50_000, 2_500_000))
+    layers = found.table("Layers beside PyG's")
+    kernels = found.table("Kernels beside the sum")
     for name in LAYERS:
-        layers.add(name, *_layer_row(name, graph, repeats))
-    source = request.graph or ("synthetic-tiny" if quick else "synthetic-large")
+        layers.add(_layer_row(name, graph, repeats))
+    source = found.request.graph or ("synthetic-tiny" if found.quick else "synthetic-large")
     large = load(source)
     for row in _kernel_rows(large, repeats):
-        kernels.add(*row)
-    worst = max(float(row[-1]) for row in layers.rows)
-    verdicts = [
-        verdict(worst <= 1e-4, f"outputs and gradients differ from PyG's by at most {worst:.1e} of the largest")
-    ]
-    if not quick:
-        for row in layers.rows:
-            wanted = WANTED[row[0]]
-            verdicts.append(verdict(float(row[4]) >= wanted, f"{row[0]} at least {wanted:.0f} × PyG's best: {row[4]}"))
-            verdicts.append(
-                verdict(float(row[7]) >= MEMORY_WANTED, f"{row[0]} at most 1/25 of PyG's growth: 1/{row[7]}")
-            )
-        additive = kernels.rows[0]
-        verdicts.append(verdict(float(additive[3]) <= 1.5, f"additive forward at most 1.5 sums: {additive[3]}"))
-        verdicts.append(verdict(float(additive[5]) <= 3, f"additive backward at most 3 sums: {additive[5]}"))
-    about = _ABOUT.format(
+        kernels.add(zip(KERNEL_COLUMNS, row, strict=True))
+    found.facts.update(
         heads=HEADS,
         channels=CHANNELS,
+        width=HEADS * CHANNELS,
         threads=torch.get_num_threads(),
         repeats=repeats,
         nodes=graph.num_nodes[NODE],
-        edges=len(graph.edges[EDGE].src),
-        label=request.label_of(source),
+        edges=graph.edges[EDGE].num_edges,
+        label=found.request.label_of(source),
         kernel_nodes=large.num_nodes[NODE],
-        kernel_edges=len(large.edges[EDGE].src),
-        width=HEADS * CHANNELS,
+        kernel_edges=large.edges[EDGE].num_edges,
     )
-    return Report(title="Attention beside PyG", about=about, verdicts=tuple(verdicts), tables=(layers, kernels))
+    worst = max(float(row[-1]) for row in layers.rows)
+    found.verdict(worst <= 1e-4, f"outputs and gradients differ from PyG's by at most {worst:.1e} of the largest")
+    for name, *_, ratio, _, _, memory, _ in layers.rows:
+        found.demand(float(ratio) >= WANTED[name], f"{name} at least {WANTED[name]} × PyG's best: {ratio}")
+        found.demand(float(memory) >= MEMORY_WANTED, f"{name} at most 1/{MEMORY_WANTED} of PyG's growth: 1/{memory}")
+    _, _, _, forward, _, backward = kernels.rows[0]
+    found.demand(float(forward) <= 1.5, f"additive forward at most 1.5 sums: {forward}")
+    found.demand(float(backward) <= 3, f"additive backward at most 3 sums: {backward}")
 
 
-def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
-    num_nodes, plain = graph.num_nodes[NODE], graphs.edge_index_of(graph)
-    rows = torch.from_numpy(graph.node_arrays[NODE]["x"])
+def _layer_row(name: str, graph: Graph, repeats: int) -> dict[str, str]:
+    whole: Any = graphs.pyg_data(graph)
+    rows, plain, num_nodes = whole.x, whole.edge_index, whole.num_nodes
     ordered = EdgeIndex(plain, sparse_size=(num_nodes, num_nodes)).sort_by("col").values.fill_cache_()  # pyright: ignore[reportCallIssue]
     compressed = graphs.adjacency(graphs.square_block(plain, num_nodes), torch.ones(plain.size(1)))
     with partitioned(graph, 1, method="contiguous") as stored:
         data = fg.open(stored.path)
-    contestants = {}
+    steps = {}
     for label, x, index in (
         ("fullgraph", data.x, data.edge_index),
         ("PyG, plain index", rows, plain),
@@ -121,55 +99,45 @@ def _layer_row(name: str, graph: Graph, repeats: int) -> tuple[str, ...]:
         layer = LAYERS[name](rows.size(1))
         if label == "fullgraph":
             fg.prepare(layer, data)
-        contestants[label] = _Step(layer, x, index)
-    error = _largest_error(contestants)
-    growth = {label: peak_growth(step) for label, step in contestants.items()}
-    seconds = median_seconds(contestants, repeats)
-    own, other, best, ratio = beside_best(seconds)
+        steps[label] = partial(_step, layer, x, index)
+    error = _largest_error(steps)
+    growth = {label: peak_growth(step) for label, step in steps.items()}
+    own, other, best, ratio = beside_best(median_seconds(steps, repeats))
     own_growth = growth.pop("fullgraph")
     least = min(growth.values())
-    return (
-        f"{1e3 * own:.1f}",
-        f"{1e3 * other:.1f}",
-        best.removeprefix("PyG, "),
-        f"{ratio:.1f}",
-        f"{own_growth / 2**20:.0f}",
-        f"{least / 2**20:.0f}",
-        f"{least / max(own_growth, 1):.1f}",
-        f"{error:.1e}",
-    )
+    return {
+        "layer": name,
+        "fullgraph, ms": f"{1e3 * own:.1f}",
+        "PyG's best, ms": f"{1e3 * other:.1f}",
+        "which": best.removeprefix("PyG, "),
+        "ratio": f"{ratio:.1f}",
+        "fullgraph growth, MiB": f"{own_growth / 2**20:.0f}",
+        "PyG's growth, MiB": f"{least / 2**20:.0f}",
+        "memory ratio": f"{least / max(own_growth, 1):.1f}",
+        "largest error": f"{error:.1e}",
+    }
 
 
-def _largest_error(contestants: "dict[str, _Step]") -> float:
+def _step(layer: torch.nn.Module, x: Any, index: Any) -> list[Tensor]:
+    """Forward and backward of one layer: its output and the gradients of all parameters."""
+    layer.zero_grad()
+    with quietly():
+        out = layer(x, index)
+        out.sum().backward()
+    return [out.detach(), *(parameter.grad for parameter in layer.parameters() if parameter.grad is not None)]
+
+
+def _largest_error(steps: dict[str, Callable[[], list[Tensor]]]) -> float:
     """Of outputs over the largest output, and of gradients over the largest gradient (some are 0 but for rounding)."""
-    out, *gradients = contestants["PyG, plain index"].values()
+    out, *gradients = steps["PyG, plain index"]()
     scale = max(float(gradient.abs().max()) for gradient in gradients)
     error = 0.0
-    for step in contestants.values():
-        got, *got_gradients = step.values()
-        error = max(error, float((got - out).abs().max() / out.abs().max()))
+    for step in steps.values():
+        got, *got_gradients = step()
+        error = max(error, float((fg.gather(got) - out).abs().max() / out.abs().max()))
         for mine, wanted in zip(got_gradients, gradients, strict=True):
             error = max(error, float((mine - wanted).abs().max()) / scale)
     return error
-
-
-class _Step:
-    """Forward and backward of one layer."""
-
-    def __init__(self, layer: torch.nn.Module, x: Any, index: Any):
-        self._layer, self._x, self._index = layer, x, index
-
-    def __call__(self) -> Tensor:
-        self._layer.zero_grad()
-        with quietly():
-            out = self._layer(self._x, self._index)
-            out.sum().backward()
-        return out
-
-    def values(self) -> list[Tensor]:
-        """The output and the gradients of all parameters."""
-        out = self()
-        return [fg.gather(out.detach()), *(p.grad.clone() for p in self._layer.parameters() if p.grad is not None)]
 
 
 def _kernel_rows(graph: Graph, repeats: int) -> Iterator[tuple[str, ...]]:

@@ -1,16 +1,21 @@
-"""What every benchmark is given and what it returns, so that the command line can run any of them by name."""
+"""What every benchmark is given and what it finds, so that the command line can run any of them by name."""
 
+import inspect
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import fullgraph as fg
-from fullgraph.bench.report import Report, Table
+from fullgraph.bench.report import Report, Table, largest_difference, verdict
 from fullgraph.datasets import load
 from fullgraph.graph import EDGE, NODE, Graph, PartitionedGraph
+
+LOSS_TOLERANCE = 1e-3
+"""Largest relative difference of losses in float32: sums in another order, then Adam's steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +36,11 @@ class Size:
     num_layers: int = 3
     epochs: int
 
-    def facts(self) -> dict[str, int]:
+    def graph(self) -> Graph:
+        """The graph, whole."""
+        return load(self.source)
+
+    def facts(self) -> dict[str, Any]:
         """What a page says of it, by the names that its text has for it: a model's is its hidden width."""
         widths = {model.lower(): width for model, width in self.hidden.items()}
         return {"layers": self.num_layers, "epochs": self.epochs, **widths}
@@ -53,27 +62,97 @@ class Request:
     label: str | None = None
     tell: Callable[[str], None] = lambda line: None
 
-    def table(self, title: str, columns: tuple[str, ...]) -> Table:
-        """An empty table, each row of which is told."""
-        return Table(title=title, columns=columns, tell=self.tell)
-
     def label_of(self, source: str) -> str:
         """What the report calls the graph of ``source``."""
         return self.label or Path(source).name
 
-    def facts(self, source: str, stored: PartitionedGraph) -> dict[str, Any]:
-        """What a page says of a partitioned graph of one type, by the names that its text has for it."""
-        return {
-            "label": self.label_of(source),
-            "nodes": stored.num_nodes(NODE),
-            "edges": stored.num_edges(EDGE),
-            "features": stored.num_features(NODE),
-            "classes": stored.num_classes,
-            "parts": stored.num_parts,
-        }
+
+@dataclass(kw_only=True)
+class Findings(Report):
+    """The report while the case runs.
+
+    Attributes:
+        request: how to run it.
+        size: what it trains, if it does.
+        facts: what its text says, by the names that it has for it.
+    """
+
+    request: Request
+    size: Any
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def quick(self) -> bool:
+        """Whether numbers mean nothing."""
+        return self.request.quick
+
+    def table(self, title: str) -> Table:
+        """A new table, each row of which is told."""
+        self.tables.append(Table(title=title, tell=self.request.tell))
+        return self.tables[-1]
+
+    def verdict(self, is_met: bool, claim: str) -> None:
+        """Note a claim that must hold on any graph."""
+        self.verdicts.append(verdict(is_met, claim))
+
+    def demand(self, is_met: bool, claim: str) -> None:
+        """Note a claim on numbers, if they mean something."""
+        if not self.quick:
+            self.verdict(is_met, claim)
+
+    def same_losses(
+        self, claim: str, pairs: Iterable[tuple[Sequence[float], Sequence[float]]], tolerance: float = LOSS_TOLERANCE
+    ) -> None:
+        """Note the claim that runs have the losses of others, given both."""
+        largest = largest_difference(pairs)
+        self.verdict(largest <= tolerance, f"{claim} up to a relative difference of {tolerance:.0e}: {largest:.1e}")
+
+    @contextmanager
+    def partitioned(self) -> Iterator[PartitionedGraph]:
+        """The graph that was asked for, or else that of the size, cut for the largest number of ranks."""
+        asked, size = self.request.graph, self.size
+        with partitioned(asked or size.graph(), size.ranks[-1]) as stored:
+            self.facts |= graph_facts(self.request.label_of(asked or size.source), stored)
+            yield stored
+
+
+def graph_facts(label: str, stored: PartitionedGraph) -> dict[str, Any]:
+    """What a page says of a partitioned graph of one type, by the names that its text has for it."""
+    return {
+        "label": label,
+        "nodes": stored.num_nodes(NODE),
+        "edges": stored.num_edges(EDGE),
+        "features": stored.num_features(NODE),
+        "classes": stored.num_classes,
+        "parts": stored.num_parts,
+    }
 
 
 Case = Callable[[Request], Report]
+
+
+def case(
+    title: str, full: Size | None = None, quick: Size | None = None
+) -> Callable[[Callable[[Findings], None]], Case]:
+    """Makes the case of a function that measures, whose docstring is the text of its page with a place for each fact.
+
+    Args:
+        title: of the page, one line.
+        full, quick: what is trained, and what in its place where numbers mean nothing.
+    """
+
+    def made(measure: Callable[[Findings], None]) -> Case:
+        @wraps(measure)
+        def run(request: Request) -> Report:
+            size = quick if request.quick else full
+            found = Findings(title=title, request=request, size=size, facts=size.facts() if size else {})
+            measure(found)
+            found.about = inspect.cleandoc(measure.__doc__ or "").format(**found.facts) + "\n"
+            return found
+
+        return run
+
+    return made
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fullgraph.comm import return_free_pages
 from fullgraph.train.memory import PeakMemory
@@ -26,10 +27,21 @@ def median_seconds(contenders: Mapping[str, Callable[[], Any]], repeats: int) ->
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def beside_best(seconds: dict[str, float], own: str = "fullgraph") -> tuple[float, float, str, float]:
+def compared(
+    contenders: Mapping[str, Callable[[], Tensor]], expected: Tensor, repeats: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each contender the largest error, over the largest expected number, and the median seconds."""
+    largest = float(expected.abs().max())
+    with quietly():
+        errors = {name: float((work().double() - expected).abs().max()) / largest for name, work in contenders.items()}
+        return errors, median_seconds(contenders, repeats)
+
+
+def beside_best(seconds: dict[str, float]) -> tuple[float, float, str, float]:
     """Our seconds, those of the fastest other contender, its name, and how many times ours they are."""
-    best = min(seconds.keys() - {own}, key=lambda name: seconds[name])
-    return seconds[own], seconds[best], best, seconds[best] / seconds[own]
+    own = seconds["fullgraph"]
+    other, best = min((taken, name) for name, taken in seconds.items() if name != "fullgraph")
+    return own, other, best, other / own
 
 
 def ms(seconds: float) -> str:

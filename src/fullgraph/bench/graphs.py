@@ -1,8 +1,11 @@
 """The graphs that kernels are measured on: one that fits the cache, one that does not, and one with hubs."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from fullgraph.bench.contest import quietly
 from fullgraph.graph import EDGE, NODE, Graph
@@ -42,6 +45,14 @@ def edge_index_of(graph: Graph) -> Tensor:
     """The edges of a graph of one type, as PyG has them: int64 ``[2, num_edges]``."""
     edges = graph.edges[EDGE]
     return torch.stack([torch.from_numpy(edges.src), torch.from_numpy(edges.dst)]).long()
+
+
+def pyg_data(graph: Graph) -> Data:
+    """A graph of one type as PyG has it, with the number of its classes, if any."""
+    arrays: dict[str, Any] = {name: torch.from_numpy(array) for name, array in graph.node_arrays[NODE].items()}
+    if "y" in arrays:
+        arrays["num_classes"] = int(arrays["y"].max()) + 1
+    return Data(edge_index=edge_index_of(graph), **arrays)
 
 
 def square_block(edge_index: Tensor, num_nodes: int) -> Block:

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 from torch_geometric.nn.models import GraphSAGE
 
 import fullgraph as fg
-from fullgraph.bench.case import Request, Size, partitioned
-from fullgraph.bench.report import Report, largest_difference, mib, verdict
+from fullgraph.bench.case import Findings, Size, case, graph_facts, partitioned
+from fullgraph.bench.report import largest_difference
 from fullgraph.bench.training import RankUse, Use, steps, watch
 from fullgraph.comm.launch import launch
 from fullgraph.datasets import load
@@ -23,32 +23,13 @@ LABELLED = 0.01
 LOSS_TOLERANCE = 1e-9
 """Largest relative difference of losses in float64 between the pruned run and the other."""
 
-COLUMNS = (
-    "ranks",
-    "run",
-    "rows computed by layer 1, 2, …",
-    "of all rows",
-    "seconds to prune",
+MEASURED = (
     "seconds per epoch",
     "CPU-seconds per epoch, all ranks",
     "peak growth, MiB",
     "sent per epoch, MiB",
     "last loss",
-    "losses in float64 differ by",
 )
-
-_ABOUT = """\
-The model is PyG's own GraphSAGE class: {layers} layers, hidden width {sage}, mean aggregation, no norm, float32;
-{epochs} epochs of forward, backward and a step of Adam. The loss is the mean over 1 % of the nodes, drawn from a seed
-without regard to edges. *Whole* computes all rows in each layer, *pruned* is `fullgraph.prune`.
-
-Rows are those of all ranks; time, memory and bytes those of the rank that has most, and of the median epoch. Peak
-growth is the high-water mark of a rank's resident memory from the moment the graph is open on: pruning, the walks'
-structure and training. Each line is a fresh set of processes on one machine, which shares its cores among the ranks.
-Losses in float64 are those of a model of hidden width {narrow} with the same settings, run for that in the same way.
-
-{graphs}
-"""
 
 
 FULL = Size(source="synthetic-large", ranks=(1, 4), hidden={"SAGE": 256, "narrow": 32}, epochs=3)
@@ -57,57 +38,53 @@ BESIDE = "ogbn-arxiv-nofeat"
 """A second graph, which is always the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What one rank used.
+@case("Pruning at 1 % labels", FULL, QUICK)
+def run(found: Findings) -> None:
+    """The model is PyG's own GraphSAGE class: {layers} layers, hidden width {sage}, mean aggregation, no norm, float32;
+    {epochs} epochs of forward, backward and a step of Adam. The loss is the mean over 1 % of the nodes, drawn from a
+    seed without regard to edges. *Whole* computes all rows in each layer, *pruned* is `fullgraph.prune`.
 
-    Attributes:
-        training: epochs.
-        growth: bytes of resident memory at the peak, above those when the graph was open.
-        rows: rows of all ranks that each layer computes.
-        seconds: that pruning took.
+    Rows are those of all ranks; time, memory and bytes those of the rank that has most, and of the median epoch. Peak
+    growth is the high-water mark of a rank's resident memory from the moment the graph is open on: pruning, the walks'
+    structure and training. Each line is a fresh set of processes on one machine, which shares its cores among the
+    ranks. Losses in float64 are those of a model of hidden width {narrow} with the same settings, run for that in the
+    same way.
+
+    {graphs}
     """
-
-    training: RankUse
-    growth: int
-    rows: tuple[int, ...]
-    seconds: float
-
-
-def run(request: Request) -> Report:
-    """The case ``pruning``."""
-    size = QUICK if request.quick else FULL
+    size, request, worst = found.size, found.request, 0.0
     first = request.graph or size.source
-    labels = {first: request.label_of(first)} | ({} if request.quick else {BESIDE: BESIDE})
-    tables, graphs, worst = [], [], 0.0
-    for source, label in labels.items():
+    graphs = []
+    for source, label in {first: request.label_of(first), **({} if found.quick else {BESIDE: BESIDE})}.items():
         graph = load(source)
         made = _with_features(graph)
         generated = "" if made is graph else " drawn from a seed"
         with partitioned(made, size.ranks[-1]) as stored:
             del graph, made
-            facts = replace(request, label=label).facts(source, stored)
             graphs.append(
                 "Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features} features{generated}, {classes} classes, "
-                "cut once by METIS into {parts} parts.".format(generated=generated, **facts)
+                "cut once by METIS into {parts} parts.".format(generated=generated, **graph_facts(label, stored))
             )
-            table = request.table(label, COLUMNS)
+            table = found.table(label)
             for num_ranks in size.ranks:
-                runs = [False, True]  # whether it prunes
-                exact = [_trained(stored.path, prunes, torch.float64, size, num_ranks) for prunes in runs]
-                difference = largest_difference(_use(exact[1]).beside(_use(exact[0])))
+                exact = [_trained(stored.path, prunes, torch.float64, size, num_ranks)[0] for prunes in (False, True)]
+                difference = largest_difference(exact[0].beside(exact[1:]))
                 worst = max(worst, difference)
-                for prunes in runs:
-                    ranks = _trained(stored.path, prunes, torch.float32, size, num_ranks)
-                    table.add(num_ranks, *_cells(prunes, ranks, facts["nodes"], difference))
-        tables.append(table)
+                for prunes in (False, True):
+                    use, rows, seconds = _trained(stored.path, prunes, torch.float32, size, num_ranks)
+                    row = {
+                        "ranks": num_ranks,
+                        "run": "pruned" if prunes else "whole",
+                        "rows computed by layer 1, 2, …": " / ".join(f"{count:,}" for count in rows),
+                        "of all rows": " / ".join(f"{count / stored.num_nodes(NODE):.1%}" for count in rows),
+                        "seconds to prune": f"{seconds:.2f}" if prunes else "–",
+                        **use.cells(*MEASURED),
+                        "losses in float64 differ by": f"{difference:.1e}" if prunes else "–",
+                    }
+                    table.add(row)
+    found.facts["graphs"] = "\n\n".join(graphs)
     claim = f"pruned runs have the losses of the others up to a relative difference of {LOSS_TOLERANCE:.0e} in float64"
-    return Report(
-        title="Pruning at 1 % labels",
-        about=_ABOUT.format(graphs="\n\n".join(graphs), **size.facts()),
-        verdicts=(verdict(worst <= LOSS_TOLERANCE, f"{claim}: {worst:.1e}"),),
-        tables=tuple(tables),
-    )
+    found.verdict(worst <= LOSS_TOLERANCE, f"{claim}: {worst:.1e}")
 
 
 def _with_features(graph: fg.Graph) -> fg.Graph:
@@ -119,13 +96,16 @@ def _with_features(graph: fg.Graph) -> fg.Graph:
     return replace(graph, node_arrays={NODE: {**arrays, "x": x}})
 
 
-def _trained(path: Path, prunes: bool, dtype: torch.dtype, size: Size, num_ranks: int) -> list[Run]:
-    """By rank; in float64 the narrow model."""
-    return launch(train_rank, path, prunes, dtype, size, num_ranks=num_ranks)
+def _trained(
+    path: Path, prunes: bool, dtype: torch.dtype, size: Size, num_ranks: int
+) -> tuple[Use, tuple[int, ...], float]:
+    """What training used, the rows of all ranks that each layer computed, and the seconds that pruning took."""
+    uses, rows, seconds = zip(*launch(train_rank, path, prunes, dtype, size, num_ranks=num_ranks), strict=True)
+    return Use(uses), rows[0], max(seconds)
 
 
-def train_rank(path: Path, prunes: bool, dtype: torch.dtype, size: Size) -> Run:
-    """Train on this rank's share of the partitioned graph at ``path``."""
+def train_rank(path: Path, prunes: bool, dtype: torch.dtype, size: Size) -> tuple[RankUse, tuple[int, ...], float]:
+    """Train on this rank's share of the partitioned graph at ``path``; in float64 the narrow model."""
     with closing(fg.init()) as world:
         data: Any = fg.open(path, world)
         num_features, num_classes = data.num_features, data.num_classes
@@ -142,10 +122,7 @@ def train_rank(path: Path, prunes: bool, dtype: torch.dtype, size: Size) -> Run:
         model = GraphSAGE(num_features, hidden, size.num_layers, num_classes).to(dtype)
         step = steps(model, (graph.x, graph.edge_index), mask, graph.y)
         fg.prepare(model, graph)
-        before = memory.growth()
-        training = watch(step, size.epochs, world)
-        growth = max(before, training.before + training.growth - memory.start)
-        return Run(training=training, growth=growth, rows=rows, seconds=seconds)
+        return watch(step, size.epochs, world, memory), rows, seconds
 
 
 def labelled(data: Any) -> torch.Tensor:
@@ -153,23 +130,3 @@ def labelled(data: Any) -> torch.Tensor:
     num_nodes = int(data.num_nodes)
     chosen = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(0))[: max(1, int(LABELLED * num_nodes))]
     return torch.isin(torch.arange(data.num_nodes), chosen)
-
-
-def _use(ranks: list[Run]) -> Use:
-    return Use([rank.training for rank in ranks])
-
-
-def _cells(prunes: bool, ranks: list[Run], num_nodes: int, difference: float) -> tuple[str, ...]:
-    rows, use = ranks[0].rows, _use(ranks)
-    return (
-        "pruned" if prunes else "whole",
-        " / ".join(f"{count:,}" for count in rows),
-        " / ".join(f"{count / num_nodes:.1%}" for count in rows),
-        f"{max(rank.seconds for rank in ranks):.2f}" if prunes else "–",
-        f"{use.seconds:.2f}",
-        f"{use.cpu_seconds:.2f}",
-        mib(max(rank.growth for rank in ranks)),
-        mib(use.sent),
-        use.last_loss,
-        f"{difference:.1e}" if prunes else "–",
-    )

@@ -3,34 +3,36 @@
 A number without these cannot be compared with anything, so no case writes a table by itself.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fullgraph.bench.machine import commit, hardware, today, versions
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Table:
     """One table, which grows by a row whenever something was measured.
 
     Attributes:
         title: what it shows, one line.
-        columns: their headings, with units.
+        columns: their headings, with units; those of the first row.
         rows: cells as they are printed, one per column.
         tell: told a line for each row that is added.
     """
 
     title: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] = ()
     rows: list[tuple[str, ...]] = field(default_factory=list)
     tell: Callable[[str], None] = lambda line: None
 
-    def add(self, *cells: object) -> None:
-        """A new last row."""
-        row = tuple(map(str, cells))
-        self.tell(", ".join(f"{column} {cell}" for column, cell in zip(self.columns, row, strict=True)))
-        self.rows.append(row)
+    def add(self, row: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
+        """A new last row, of cells with their headings."""
+        headings, cells = zip(*(row.items() if isinstance(row, Mapping) else row), strict=True)
+        self.columns = self.columns or headings
+        assert headings == self.columns, "all rows have the same headings"
+        self.rows.append(tuple(map(str, cells)))
+        self.tell(", ".join(f"{heading} {cell}" for heading, cell in zip(headings, self.rows[-1], strict=True)))
 
     def to_markdown(self) -> str:
         """The table as GitHub renders it, its title in front."""
@@ -38,7 +40,7 @@ class Table:
         return f"## {self.title}\n\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Report:
     """What a case found out.
 
@@ -50,9 +52,9 @@ class Report:
     """
 
     title: str
-    about: str
-    verdicts: tuple[str, ...]
-    tables: tuple[Table, ...]
+    about: str = ""
+    verdicts: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def to_markdown(self, command: str) -> str:
         """The page that is kept with the code.
@@ -81,18 +83,6 @@ def verdict(is_met: bool, claim: str) -> str:
 def mib(num_bytes: float) -> str:
     """Bytes as a cell in MiB."""
     return f"{num_bytes / 2**20:,.1f}"
-
-
-LOSS_TOLERANCE = 1e-3
-"""Largest relative difference of losses in float32: sums in another order, then Adam's steps."""
-
-
-def same_losses(
-    claim: str, pairs: Iterable[tuple[Sequence[float], Sequence[float]]], tolerance: float = LOSS_TOLERANCE
-) -> str:
-    """The verdict on a claim that runs have the losses of others, given both."""
-    largest = largest_difference(pairs)
-    return verdict(largest <= tolerance, f"{claim} up to a relative difference of {tolerance:.0e}: {largest:.1e}")
 
 
 def largest_difference(pairs: Iterable[tuple[Sequence[float], Sequence[float]]]) -> float:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fullgraph.errors import InputError
 
 _CLONE_NEWNET = 0x40000000  # sched.h
+_SWITCH = "10.77.0.254"  # where the namespaces find this machine
 _DEVICE = "shaped0"  # the end of the link inside a rank's namespace
 
 
@@ -24,18 +25,9 @@ class Network:
 
     Attributes:
         name: of this network, at most 8 letters; part of the names of namespaces and devices.
-        num_ranks: how many links.
-        rate: of a link in each direction, as ``tc`` writes it, ``1gbit``.
     """
 
     name: str
-    num_ranks: int
-    rate: str
-
-    @property
-    def switch_address(self) -> str:
-        """Where the namespaces find this machine."""
-        return "10.77.0.254"
 
     def enter(self, rank: int) -> None:
         """Move the calling thread, and all that it starts from now on, to the namespace of ``rank``."""
@@ -43,24 +35,27 @@ class Network:
         with Path(f"/run/netns/{self.name}-{rank}").open() as namespace:
             if libc.setns(namespace.fileno(), _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), f"cannot enter network namespace {self.name}-{rank}")
-        os.environ.update(MASTER_ADDR=self.switch_address, GLOO_SOCKET_IFNAME=_DEVICE)
+        os.environ.update(MASTER_ADDR=_SWITCH, GLOO_SOCKET_IFNAME=_DEVICE)
 
 
 @contextmanager
 def network(num_ranks: int, rate: str) -> Iterator[Network]:
     """Make the links of ``num_ranks`` ranks; all is removed in the end.
 
+    Args:
+        rate: of a link in each direction, as ``tc`` writes it, ``1gbit``.
+
     Raises:
         InputError: if this is not permitted here, with what is needed.
     """
-    made = Network(f"fg{os.getpid() % 1_000_000}", num_ranks, rate)
+    made = Network(f"fg{os.getpid() % 1_000_000}")
     bucket = f"root tbf rate {rate} burst 256kb latency 20ms"
     for command in ("ip", "tc"):
         if shutil.which(command) is None:
             raise InputError(f"shaped links need Linux with iproute2 installed; there is no command: {command}")
     try:
         _run(f"ip link add {made.name} type bridge")
-        _run(f"ip addr add {made.switch_address}/24 dev {made.name}")
+        _run(f"ip addr add {_SWITCH}/24 dev {made.name}")
         _run(f"ip link set {made.name} up")
         for rank in range(num_ranks):
             inside, port = f"{made.name}-{rank}", f"{made.name}p{rank}"

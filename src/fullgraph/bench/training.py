@@ -1,11 +1,11 @@
 """Trains a few epochs on one rank and watches: what the cases that measure training have in common."""
 
-import resource
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ from torch_geometric.nn.models import GAT, GCN, GraphSAGE
 
 import fullgraph as fg
 from fullgraph.bench.case import Size
+from fullgraph.bench.report import mib
 from fullgraph.comm.launch import launch
 from fullgraph.train.memory import PeakMemory
 
 HEADS = 4
-MODELS: dict[str, Callable[[int, int, int, int], torch.nn.Module]] = {
-    "SAGE": lambda features, hidden, layers, classes: GraphSAGE(features, hidden, layers, classes, norm="batch_norm"),
-    "GCN": lambda features, hidden, layers, classes: GCN(features, hidden, layers, classes, norm="batch_norm"),
-    "GAT": lambda features, hidden, layers, classes: GAT(
-        features, hidden, layers, classes, heads=HEADS, norm="batch_norm"
-    ),
+MODELS: dict[str, Callable[..., torch.nn.Module]] = {
+    "SAGE": partial(GraphSAGE, norm="batch_norm"),
+    "GCN": partial(GCN, norm="batch_norm"),
+    "GAT": partial(GAT, heads=HEADS, norm="batch_norm"),
 }
 """PyG's own classes with batch norm: features, hidden width (of all heads), layers, classes."""
 
@@ -36,23 +35,18 @@ class RankUse:
 
     Attributes:
         growth: bytes of resident memory at the peak, above ``before``.
-        before: bytes of resident memory just before the first epoch.
-        seconds: per epoch.
-        cpu_seconds: of all threads of the process, per epoch.
-        waited: seconds spent waiting for other ranks, per epoch.
-        sent: bytes of rows per epoch.
-        losses: per epoch, the same on every rank.
+        before: bytes of resident memory when watching began, just before the first epoch unless said otherwise.
         threads: of this process.
+        losses: per epoch, the same on every rank.
+        counted: per epoch, ``seconds``, ``cpu_seconds`` of all threads of the process, seconds ``waited`` for other
+            ranks, bytes of rows ``sent``, and what else was to be counted.
     """
 
     growth: int
     before: int
-    seconds: list[float]
-    cpu_seconds: list[float]
-    waited: list[float]
-    sent: list[int]
-    losses: list[float]
     threads: int
+    losses: list[float]
+    counted: dict[str, list[float]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Use:
         ranks: what each used.
     """
 
-    ranks: list[RankUse]
+    ranks: Sequence[RankUse]
 
     @property
     def growth(self) -> int:
@@ -71,28 +65,32 @@ class Use:
         return max(rank.growth for rank in self.ranks)
 
     @property
-    def seconds(self) -> float:
-        """Of the slowest rank of each epoch."""
-        return statistics.median(max(epoch) for epoch in zip(*(rank.seconds for rank in self.ranks), strict=True))
-
-    @property
-    def cpu_seconds(self) -> float:
-        """Of all ranks together."""
-        return statistics.median(sum(epoch) for epoch in zip(*(rank.cpu_seconds for rank in self.ranks), strict=True))
-
-    @property
     def sent(self) -> int:
         """Bytes."""
-        return max(statistics.median_low(rank.sent) for rank in self.ranks)
+        return int(max(statistics.median_low(rank.counted["sent"]) for rank in self.ranks))
 
-    @property
-    def last_loss(self) -> str:
-        """As a cell."""
-        return f"{self.ranks[0].losses[-1]:.6f}"
+    def epoch(self, counter: str, of_ranks: Callable[..., float]) -> float:
+        """What the median epoch took, of all ranks together or of the slowest."""
+        return statistics.median(map(of_ranks, zip(*(rank.counted[counter] for rank in self.ranks), strict=True)))
 
-    def beside(self, other: "Use") -> list[tuple[list[float], list[float]]]:
-        """Each rank's losses with those of another run."""
-        return [(rank.losses, other.ranks[0].losses) for rank in self.ranks]
+    def cells(self, *headings: str) -> dict[str, str]:
+        """The numbers as tables have them, by these headings."""
+        waiting = max(sum(rank.counted["waited"]) / sum(rank.counted["seconds"]) for rank in self.ranks)
+        cells = {
+            "threads each": f"{self.ranks[0].threads}",
+            "seconds per epoch": f"{self.epoch('seconds', max):.2f}",
+            "CPU-seconds per epoch, all ranks": f"{self.epoch('cpu_seconds', sum):.2f}",
+            "waiting, share": "—" if len(self.ranks) == 1 else f"{100 * waiting:.0f} %",
+            "peak growth, MiB": mib(self.growth),
+            "resident before, MiB": mib(max(rank.before for rank in self.ranks)),
+            "sent per epoch, MiB": mib(self.sent),
+            "last loss": f"{self.ranks[0].losses[-1]:.6f}",
+        }
+        return {heading: cells[heading] for heading in headings}
+
+    def beside(self, others: Iterable["Use"]) -> list[tuple[list[float], list[float]]]:
+        """The losses of each rank in other runs, with those of this one."""
+        return [(rank.losses, self.ranks[0].losses) for use in others for rank in use.ranks]
 
 
 def train(path: Path, settings: Mapping[str, Any], model_name: str, size: Size, *, num_ranks: int) -> Use:
@@ -129,20 +127,34 @@ def steps(model: torch.nn.Module, inputs: tuple[Any, ...], mask: Tensor, y: Tens
     return step
 
 
-def watch(step: Callable[[], float], epochs: int, world: fg.World) -> RankUse:
-    """Take ``epochs`` steps, each of which returns its loss."""
-    found: dict[str, list[Any]] = {"seconds": [], "cpu_seconds": [], "waited": [], "sent": [], "losses": []}
-    traffic, memory = world.traffic, PeakMemory(world.device)
+def watch(
+    step: Callable[[], float],
+    epochs: int,
+    world: fg.World,
+    memory: PeakMemory | None = None,
+    /,
+    **more: Callable[[], float],
+) -> RankUse:
+    """Take ``epochs`` steps, each of which returns its loss.
+
+    Args:
+        memory: what has watched memory so far, if its growth is to count too.
+        more: counters to read before and after each step, by name.
+    """
+    traffic, memory = world.traffic, memory or PeakMemory(world.device)
+    counters = {
+        "seconds": time.perf_counter,
+        "cpu_seconds": time.process_time,
+        "waited": lambda: traffic.waited_seconds,
+        "sent": lambda: traffic.rows_bytes,
+        **more,
+    }
+    losses: list[float] = []
+    counted: dict[str, list[float]] = {name: [] for name in counters}
     for _ in range(epochs):
-        before = (time.perf_counter(), _cpu_seconds(), traffic.waited_seconds, traffic.rows_bytes)
-        loss = step()
-        after = (time.perf_counter(), _cpu_seconds(), traffic.waited_seconds, traffic.rows_bytes)
-        for values, start, stop in zip(found.values(), before, after, strict=False):
-            values.append(stop - start)
-        found["losses"].append(loss)
-    return RankUse(growth=memory.growth(), before=memory.start, threads=torch.get_num_threads(), **found)
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+        before = [count() for count in counters.values()]
+        losses.append(step())
+        for values, count, start in zip(counted.values(), counters.values(), before, strict=True):
+            values.append(count() - start)
+    threads = torch.get_num_threads()
+    return RankUse(growth=memory.growth(), before=memory.start, threads=threads, losses=losses, counted=counted)

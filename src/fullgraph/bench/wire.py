@@ -3,9 +3,9 @@
 import math
 import statistics
 
-from fullgraph.bench.accuracy import NUM_RANKS, Outcome, mean_std, train_rank
-from fullgraph.bench.case import Request, Size, partitioned
-from fullgraph.bench.report import Report, mib, verdict
+from fullgraph.bench.accuracy import NUM_RANKS, mean_std, percent
+from fullgraph.bench.case import Findings, Size, case, partitioned
+from fullgraph.bench.experiment import Outcome, train_rank
 from fullgraph.bench.training import HEADS, train
 from fullgraph.comm.launch import launch
 from fullgraph.config import WIRE_DTYPES, WireDtype
@@ -23,85 +23,55 @@ FULL = Size(source="synthetic-small", ranks=(NUM_RANKS,), hidden={"SAGE": 256, "
 QUICK = Size(source="synthetic-tiny", ranks=(NUM_RANKS,), hidden={"SAGE": 256, "GAT": 128}, epochs=2)
 """Of the training whose bytes are measured."""
 
-ACCURACY_COLUMNS = (
-    "data set",
-    "model",
-    "rows travel as",
-    "test accuracy, %: mean ± std",
-    "difference from float32",
-    "standard error of it",
-    "epochs, median",
-    "sent per epoch, KiB",
-)
-BYTES_COLUMNS = ("model", "rows travel as", "sent per epoch, MiB", "of float32", "last loss")
 
-_ABOUT = """\
-Accuracy: {model} with the hyperparameters and the stopping rule of the case `accuracy`, {ranks} ranks, {seeds} seeds,
-the public split of each graph. The difference is that of the means; its standard error comes from both deviations.
-Bytes are rows and gradients of rows that the first rank sends in an epoch of training and its evaluation. A layer whose
-rows are fewer than 16 numbers wide, as the second one is here, sends them whole.
+@case("Rows that travel narrower", FULL, QUICK)
+def run(found: Findings) -> None:
+    """Accuracy: {model} with the hyperparameters and the stopping rule of the case `accuracy`, {ranks} ranks, {seeds}
+    seeds, the public split of each graph. The difference is that of the means; its standard error comes from both
+    deviations. Bytes are rows and gradients of rows that the first rank sends in an epoch of training and its
+    evaluation. A layer whose rows are fewer than 16 numbers wide, as the second one is here, sends them whole.
 
-Bytes of wide rows: PyG's own GraphSAGE of hidden width {sage} and GAT of {heads} heads, {gat} columns together, 3
-layers, batch norm, {epochs} epochs on {ranks} ranks. Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features}
-features, {classes} classes, cut once by METIS into {parts} parts.
-"""
-
-
-def run(request: Request) -> Report:
-    """The case ``wire``; quick: two seeds of a few epochs on the digits."""
-    sources = ("digits",) if request.quick else ("cora", "citeseer")
-    seeds = range(2) if request.quick else range(10)
-    max_epochs, size = (3, QUICK) if request.quick else (None, FULL)
-    verdicts = []
-    accuracy = request.table("Accuracy", ACCURACY_COLUMNS)
+    Bytes of wide rows: PyG's own GraphSAGE of hidden width {sage} and GAT of {heads} heads, {gat} columns together, 3
+    layers, batch norm, {epochs} epochs on {ranks} ranks. Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features}
+    features, {classes} classes, cut once by METIS into {parts} parts.
+    """
+    sources = ("digits",) if found.quick else ("cora", "citeseer")
+    seeds, max_epochs = (range(2), 3) if found.quick else (range(10), None)
+    found.facts.update(model=MODEL, ranks=NUM_RANKS, seeds=len(seeds), heads=HEADS)
+    accuracy = found.table("Accuracy")
     for name in sources:
-        whole: list[Outcome] = []
+        whole: list[float] = []
         with partitioned(name, NUM_RANKS) as stored:
             for wire_dtype in WIRE_DTYPES:
                 arguments = (stored.path, MODEL, seeds, max_epochs, wire_dtype)
-                outcomes = launch(train_rank, *arguments, num_ranks=NUM_RANKS)[0]
-                whole = whole or outcomes
-                accuracy.add(name, MODEL, wire_dtype, *_cells(outcomes, whole))
-                if wire_dtype == "bfloat16" and not request.quick:
-                    verdicts.append(_within_noise(name, outcomes, whole))
-    source = request.graph or size.source
-    wide = request.table("Bytes of wide rows", BYTES_COLUMNS)
-    with partitioned(source, NUM_RANKS) as stored:
-        for model, width in size.hidden.items():
+                outcomes: list[Outcome] = launch(train_rank, *arguments, num_ranks=NUM_RANKS)[0]
+                reached, epochs = percent(outcomes), [len(each.losses) for each in outcomes]
+                whole = whole or reached
+                off = statistics.fmean(reached) - statistics.fmean(whole)
+                error = math.sqrt(sum(statistics.variance(each) / len(each) for each in (reached, whole)))  # Welch
+                row = {
+                    "data set": name,
+                    "model": MODEL,
+                    "rows travel as": wire_dtype,
+                    "test accuracy, %: mean ± std": mean_std(reached),
+                    "difference from float32": "–" if reached is whole else f"{off:+.2f}",
+                    "standard error of it": "–" if reached is whole else f"{error:.2f}",
+                    "epochs, median": f"{statistics.median(epochs):.0f}",
+                    "sent per epoch, KiB": f"{sum(each.rows_bytes for each in outcomes) / sum(epochs) / 2**10:,.1f}",
+                }
+                accuracy.add(row)
+                if wire_dtype == "bfloat16":
+                    claim = f"{MODEL} on {name} as bfloat16 within {NOISE:.0f} standard errors of float32"
+                    found.demand(abs(off) <= NOISE * error, f"{claim}: {off:+.2f} of {error:.2f}")
+    wide = found.table("Bytes of wide rows")
+    with found.partitioned() as stored:
+        for model, width in found.size.hidden.items():
             sent: dict[WireDtype, int] = {}
             for wire_dtype in WIRE_DTYPES:
-                use = train(stored.path, {"wire_dtype": wire_dtype}, model, size, num_ranks=NUM_RANKS)
-                sent[wire_dtype] = max(rank.sent[-1] for rank in use.ranks)
-                share = sent[wire_dtype] / sent["float32"]
-                wide.add(model, wire_dtype, mib(sent[wire_dtype]), f"{share:.3f}", use.last_loss)
+                use = train(stored.path, {"wire_dtype": wire_dtype}, model, found.size, num_ranks=NUM_RANKS)
+                sent[wire_dtype] = use.sent
+                row = {"model": model, "rows travel as": wire_dtype, **use.cells("sent per epoch, MiB")}
+                wide.add(row | {"of float32": f"{use.sent / sent['float32']:.3f}"} | use.cells("last loss"))
             half = sent["bfloat16"] / sent["float32"]
-            claim = f"{model} of width {width} sends at most {NARROW_HALF} of the bytes as bfloat16: {half:.3f}"
-            verdicts.append(verdict(half <= NARROW_HALF, claim))
-    about = _ABOUT.format(
-        model=MODEL, ranks=NUM_RANKS, seeds=len(seeds), heads=HEADS, **size.facts(), **request.facts(source, stored)
-    )
-    return Report(title="Rows that travel narrower", about=about, verdicts=tuple(verdicts), tables=(accuracy, wide))
-
-
-def _cells(outcomes: list[Outcome], whole: list[Outcome]) -> tuple[str, ...]:
-    off, error = _difference(outcomes, whole)
-    return (
-        mean_std(outcomes),
-        "–" if outcomes is whole else f"{off:+.2f}",
-        "–" if outcomes is whole else f"{error:.2f}",
-        f"{statistics.median(each.num_epochs for each in outcomes):.0f}",
-        f"{sum(each.rows_bytes for each in outcomes) / sum(each.num_epochs for each in outcomes) / 2**10:,.1f}",
-    )
-
-
-def _within_noise(source: str, outcomes: list[Outcome], whole: list[Outcome]) -> str:
-    off, error = _difference(outcomes, whole)
-    claim = f"{MODEL} on {source} as bfloat16 within {NOISE:.0f} standard errors of float32: {off:+.2f} of {error:.2f}"
-    return verdict(abs(off) <= NOISE * error, claim)
-
-
-def _difference(outcomes: list[Outcome], whole: list[Outcome]) -> tuple[float, float]:
-    """How far the mean accuracies lie apart, and the standard error of that (Welch), both in points."""
-    accuracies = [[100 * each.test_accuracy for each in side] for side in (outcomes, whole)]
-    error = math.sqrt(sum(statistics.variance(values) / len(values) for values in accuracies))
-    return statistics.fmean(accuracies[0]) - statistics.fmean(accuracies[1]), error
+            claim = f"{model} of width {width} sends at most {NARROW_HALF} of the bytes as bfloat16"
+            found.verdict(half <= NARROW_HALF, f"{claim}: {half:.3f}")
