@@ -47,17 +47,12 @@ class EngineConfig:
     held_mib: int = 64
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InputError(f"mode must be one of {', '.join(MODES)}: {self.mode!r}")
-        if self.wire_dtype not in WIRE_DTYPES:
-            raise InputError(f"wire_dtype must be one of {', '.join(WIRE_DTYPES)}: {self.wire_dtype!r}")
-        if self.recompute not in RECOMPUTES:
-            raise InputError(f"recompute must be one of {', '.join(RECOMPUTES)}: {self.recompute!r}")
-        if self.prefetch < 0:
-            raise InputError(f"prefetch must be 0 or more rounds: {self.prefetch}")
-        if self.held_mib < 0:
-            raise InputError(f"held_mib must be 0 or more MiB: {self.held_mib}")
-        if self.round_rows < 1:
-            raise InputError(f"round_rows must be at least 1 row: {self.round_rows}")
-        if self.chunk_edges < 1:
-            raise InputError(f"chunk_edges must be at least 1 edge: {self.chunk_edges}")
+        for name, choices in (("mode", MODES), ("wire_dtype", WIRE_DTYPES), ("recompute", RECOMPUTES)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}: {getattr(self, name)!r}")
+        for name, unit in (("prefetch", "rounds"), ("held_mib", "MiB")):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be 0 or more {unit}: {getattr(self, name)}")
+        for name, unit in (("round_rows", "row"), ("chunk_edges", "edge")):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1 {unit}: {getattr(self, name)}")

@@ -1,13 +1,13 @@
 """``fullgraph predict``: a trained model's predictions for every node of a graph."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich import print
 
-from fullgraph.cli.source import partitioned
-from fullgraph.comm import init
+from fullgraph.cli.source import join, partitioned
 from fullgraph.comm.launch import launch
 from fullgraph.predict import predict as predict_graph
 
@@ -29,8 +29,5 @@ def predict(
 
 
 def _predict_rank(graph: Path, run: Path, out: Path, backend: str, device: str) -> None:
-    world = init(backend=None if backend == "auto" else backend, device=None if device == "auto" else device)
-    try:
+    with closing(join(backend, device)) as world:
         predict_graph(graph, run, out, world)
-    finally:
-        world.close()

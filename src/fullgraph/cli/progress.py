@@ -3,10 +3,10 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from fullgraph.train import EpochMetrics, TrainConfig
+from fullgraph.train import EpochMetrics, TrainConfig, Watcher
 
 
-class ProgressBar:
+class ProgressBar(Watcher):
     """Shows the epoch, the loss, the last accuracies and the time left, on stderr."""
 
     def __init__(self) -> None:

@@ -1,9 +1,10 @@
-"""Turns what the user names, a data set or a partitioned graph, into a partitioned graph on disk."""
+"""Turns what the user names into what commands work on: a partitioned graph on disk, and a place among the ranks."""
 
 import hashlib
 import os
 from pathlib import Path
 
+from fullgraph.comm import World, init
 from fullgraph.datasets import load
 from fullgraph.pyg.partition import partition
 
@@ -41,3 +42,8 @@ def _key(source: str) -> str:
     else:
         identity = f"{source} {os.environ.get('FULLGRAPH_DATA', '')}"
     return hashlib.sha256(identity.encode()).hexdigest()[:10]
+
+
+def join(backend: str, device: str) -> World:
+    """This process in the run; ``auto`` stands for not given."""
+    return init(backend=None if backend == "auto" else backend, device=None if device == "auto" else device)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,8 @@ from rich.table import Table
 
 from fullgraph.cli.options import with_train_options
 from fullgraph.cli.progress import ProgressBar
-from fullgraph.cli.source import partitioned
-from fullgraph.comm import World, init
+from fullgraph.cli.source import join, partitioned
+from fullgraph.comm import World
 from fullgraph.comm.launch import launch
 from fullgraph.errors import InputError, PeerLost
 from fullgraph.train import Summary, TrainConfig, files
@@ -45,16 +46,30 @@ def train(
         raise InputError("--resume needs the --run folder to go on with; the folder given: none")
     config = _config({name: value for name, value in options.items() if value is not None}, run if resume else None)
     run = run or Path("runs") / f"{Path(source).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+    def graph(ranks: int) -> Path:
+        return partitioned(source, num_parts=num_parts or ranks, method=method, seed=partition_seed)
+
     if "WORLD_SIZE" in os.environ:
-        _train_as_started(source, run, config, resume, trace, num_ranks, num_parts, method, partition_seed)
+        with closing(join(config.backend, config.device)) as world:
+            if num_ranks not in (None, world.num_ranks):
+                raise InputError(
+                    f"this process is one of {world.num_ranks} ranks that a launcher started, which "
+                    f"--num-ranks cannot change; leave it out: {num_ranks}"
+                )
+            path = world.together(lambda: graph(world.num_ranks) if world.rank == 0 else None)
+            path, folder, trace = world.gather_objects((path, run, trace))[0]
+            summary = _train_in(world, path, folder, config, resume, trace)
+            if world.rank == 0:
+                _show(summary, folder, trace)
         return
     num_ranks = 1 if num_ranks is None else num_ranks
     if num_ranks < 1:
         raise InputError(f"--num-ranks must be at least 1: {num_ranks}")
-    graph = partitioned(source, num_parts=num_parts or num_ranks, method=method, seed=partition_seed)
+    path = graph(num_ranks)
     again = f"to go on from the last checkpoint: fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
     try:
-        summary = launch(_train_rank, graph, run, config, resume, trace, num_ranks=num_ranks)[0]
+        summary = launch(_train_rank, path, run, config, resume, trace, num_ranks=num_ranks)[0]
     except PeerLost as error:
         raise PeerLost(f"{error}\n{again}") from None
     except KeyboardInterrupt:
@@ -74,51 +89,8 @@ def _config(given: dict[str, Any], resumed: Path | None) -> TrainConfig:
 
 
 def _train_rank(graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:
-    world = _join(config)
-    try:
+    with closing(join(config.backend, config.device)) as world:
         return _train_in(world, graph, run, config, resume, trace)
-    finally:
-        world.close()
-
-
-def _train_as_started(
-    source: str,
-    run: Path,
-    config: TrainConfig,
-    resume: bool,
-    trace: Path | None,
-    num_ranks: int | None,
-    num_parts: int | None,
-    method: str,
-    partition_seed: int,
-) -> None:
-    world = _join(config)
-    try:
-        if num_ranks not in (None, world.num_ranks):
-            raise InputError(
-                f"this process is one of {world.num_ranks} ranks that a launcher started, which "
-                f"--num-ranks cannot change; leave it out: {num_ranks}"
-            )
-        parts = num_parts or world.num_ranks
-
-        def graph_of_rank_zero() -> Path | None:
-            if world.rank != 0:
-                return None
-            return partitioned(source, num_parts=parts, method=method, seed=partition_seed)
-
-        graph, run, trace = world.gather_objects((world.together(graph_of_rank_zero), run, trace))[0]
-        summary = _train_in(world, graph, run, config, resume, trace)
-        if world.rank == 0:
-            _show(summary, run, trace)
-    finally:
-        world.close()
-
-
-def _join(config: TrainConfig) -> World:
-    return init(
-        backend=None if config.backend == "auto" else config.backend,
-        device=None if config.device == "auto" else config.device,
-    )
 
 
 def _train_in(world: World, graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:

@@ -53,9 +53,8 @@ class Checkpoint:
 
 def save(checkpoint: Checkpoint, run: Path) -> None:
     """Write the run's checkpoint in place of the one before."""
-    fields = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
     with replacing(run / files.CHECKPOINT) as file:
-        torch.save({"version": VERSION, **fields, "config": asdict(checkpoint.config)}, file)
+        torch.save({"version": VERSION, **vars(checkpoint), "config": asdict(checkpoint.config)}, file)
 
 
 def load(run: Path) -> Checkpoint:

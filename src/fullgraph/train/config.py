@@ -15,31 +15,25 @@ from fullgraph.config import EngineConfig
 from fullgraph.errors import InputError
 from fullgraph.pyg.prune import PRUNED_NORMS
 
-MODELS = ("gcn", "sage", "gin", "gat", "rgcn", "hgt")
 TYPED_MODELS = ("rgcn", "hgt")
-NORMS = ("none", "batch")
-JUMPS = ("none", "last", "cat", "max")
-ACTIVATIONS = ("relu", "elu", "leaky_relu", "gelu", "tanh")
-SCHEDULES = ("constant", "cosine", "step")
-DTYPES = ("float32", "float64")
-
-RESUME_MAY_CHANGE = frozenset(
-    {
-        "epochs",
-        "patience",
-        "mode",
-        "prefetch",
-        "round_rows",
-        "chunk_edges",
-        "recompute",
-        "held_mib",
-        "stream",
-        "prune",
-        "checkpoint_every",
-        "backend",
-        "device",
-    }
-)
+CHOICES = {
+    "model": ("gcn", "sage", "gin", "gat", *TYPED_MODELS),
+    "activation": ("relu", "elu", "leaky_relu", "gelu", "tanh"),
+    "norm": ("none", "batch"),
+    "jump": ("none", "last", "cat", "max"),
+    "schedule": ("constant", "cosine", "step"),
+    "dtype": ("float32", "float64"),
+    "pruned_norm": PRUNED_NORMS,
+}
+LEAST = {
+    **dict.fromkeys(("hidden", "num_layers", "heads", "epochs", "eval_every", "step_epochs"), 1),
+    **dict.fromkeys(("split", "patience", "checkpoint_every", "seed", "weight_decay"), 0),
+}
+ONE_TYPE_ONLY = ("norm", "jump", "input_dropout", "stream", "prune")
+"""Fields that the models of several node types have no use for."""
+ENGINE = frozenset(each.name for each in fields(EngineConfig))
+RESUME_MAY_CHANGE = frozenset({"epochs", "patience", "checkpoint_every", "stream", "prune", "backend", "device"})
+RESUME_MAY_CHANGE |= ENGINE - {"wire_dtype"}
 """Fields that a resumed run may give anew: none of them changes what one epoch computes."""
 
 
@@ -104,17 +98,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for each in fields(self):
             _check_type(each.name, each.type, getattr(self, each.name))
-        _one_of("model", self.model, MODELS)
-        _one_of("activation", self.activation, ACTIVATIONS)
-        _one_of("norm", self.norm, NORMS)
-        _one_of("jump", self.jump, JUMPS)
-        _one_of("schedule", self.schedule, SCHEDULES)
-        _one_of("dtype", self.dtype, DTYPES)
-        _one_of("pruned_norm", self.pruned_norm, PRUNED_NORMS)
-        for name in ("hidden", "num_layers", "heads", "epochs", "eval_every", "step_epochs"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("split", "patience", "checkpoint_every", "seed", "weight_decay"):
-            _at_least(name, getattr(self, name), 0)
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} must be one of {', '.join(choices)}: {getattr(self, name)!r}")
+        for name, least in LEAST.items():
+            if not getattr(self, name) >= least:
+                raise InputError(f"{name} must be at least {least}: {getattr(self, name)}")
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1: {getattr(self, name)}")
@@ -140,14 +129,8 @@ class TrainConfig:
             if self.target != "auto":
                 raise InputError(f"target is for the models {' and '.join(TYPED_MODELS)}; leave it out: {self.target}")
             return
-        for name, unused in (
-            ("norm", "none"),
-            ("jump", "none"),
-            ("input_dropout", 0.0),
-            ("stream", False),
-            ("prune", False),
-        ):
-            if getattr(self, name) != unused:
+        for name in ONE_TYPE_ONLY:
+            if getattr(self, name) != self.__dataclass_fields__[name].default:
                 raise InputError(
                     f"{name} is for graphs of one type, but the model is {self.model}; leave it out: "
                     f"{getattr(self, name)}"
@@ -170,15 +153,7 @@ class TrainConfig:
     @property
     def engine(self) -> EngineConfig:
         """How the engine walks."""
-        return EngineConfig(
-            mode=self.mode,  # pyright: ignore[reportArgumentType]
-            prefetch=self.prefetch,
-            round_rows=self.round_rows,
-            chunk_edges=self.chunk_edges,
-            wire_dtype=self.wire_dtype,  # pyright: ignore[reportArgumentType]
-            recompute=self.recompute,  # pyright: ignore[reportArgumentType]
-            held_mib=self.held_mib,
-        )
+        return EngineConfig(**{name: getattr(self, name) for name in ENGINE})
 
     def to_json(self) -> str:
         """The config as an indented JSON object with one key per field."""
@@ -220,14 +195,13 @@ class TrainConfig:
         Raises:
             InputError: naming the first field that would make the resumed run another run.
         """
-        fixed = {each.name for each in fields(self)} - RESUME_MAY_CHANGE
-        if self.schedule == "cosine":
-            fixed.add("epochs")  # the cosine ends at the last epoch, so its length changes every step
-        for each in fields(self):
-            before, now = getattr(earlier, each.name), getattr(self, each.name)
-            if each.name in fixed and before != now:
+        # a cosine ends at the last epoch, so its length changes every step
+        may_change = RESUME_MAY_CHANGE - ({"epochs"} if self.schedule == "cosine" else set())
+        for name, now in asdict(self).items():
+            before = getattr(earlier, name)
+            if name not in may_change and before != now:
                 raise InputError(
-                    f"the run was begun with {each.name} {before!r} and cannot be resumed with another; "
+                    f"the run was begun with {name} {before!r} and cannot be resumed with another; "
                     f"leave the option out, or start a new run with its own --run folder: {now!r}"
                 )
 
@@ -236,13 +210,3 @@ def _check_type(name: str, expected: Any, value: Any) -> None:
     accepted = (float, int) if expected is float else expected
     if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
         raise InputError(f"{name} must be {'an' if expected is int else 'a'} {expected.__name__}: {value!r}")
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} must be one of {', '.join(choices)}: {value!r}")
-
-
-def _at_least(name: str, value: float, least: int) -> None:
-    if not value >= least:
-        raise InputError(f"{name} must be at least {least}: {value}")

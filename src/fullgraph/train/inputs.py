@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,42 +56,27 @@ class Inputs:
         return self.model(*self.arguments, **self.edge_arguments)
 
 
-def with_target(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> TrainConfig:
-    """The config with the type to classify in place of ``auto``, for the models of several types.
+def with_target(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> tuple[TrainConfig, int]:
+    """The config with the type to classify in place of ``auto``, for the models of several types, and its classes.
 
     Raises:
-        InputError: if the graph has no such type, or several or none could be meant.
+        InputError: if the graph has no such type or classes, or several or none could be meant.
     """
-    if config.model not in TYPED_MODELS:
-        return config
-    types = stored.manifest.node_types
-    if config.target != "auto":
-        if config.target not in types:
+    num_classes, types = stored.num_classes, stored.manifest.node_types
+    if config.model in TYPED_MODELS:
+        labelled = [kind for kind, entry in types.items() if entry.num_classes is not None]
+        if config.target == "auto" and len(labelled) > 1:
+            raise InputError(
+                f"several node types have classes, say which to learn with --target: {', '.join(labelled)}"
+            )
+        if config.target == "auto" and labelled:
+            config = replace(config, target=labelled[0])
+        elif config.target not in ("auto", *types):
             raise InputError(f"target must be a node type of the graph, {', '.join(types)}: {config.target!r}")
-        return config
-    labelled = [kind for kind, entry in types.items() if entry.num_classes is not None]
-    if len(labelled) > 1:
-        raise InputError(f"several node types have classes, say which to learn with --target: {', '.join(labelled)}")
-    if not labelled:
-        raise _no_classes(graph)
-    return replace(config, target=labelled[0])
-
-
-def num_classes_of(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> int:
-    """The classes to tell apart.
-
-    Raises:
-        InputError: if the nodes in question have none.
-    """
-    typed = config.model in TYPED_MODELS
-    num_classes = stored.manifest.node_types[config.target].num_classes if typed else stored.num_classes
+        num_classes = types[config.target].num_classes if config.target in labelled else None
     if num_classes is None:
-        raise _no_classes(graph)
-    return num_classes
-
-
-def _no_classes(graph: Path) -> InputError:
-    return InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
+        raise InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
+    return config, num_classes
 
 
 def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: int) -> Inputs:
@@ -104,98 +90,66 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         InputError: the graph lacks features, or has a feature or split the config asks for and it does not have.
     """
     data = open_graph(graph, world, stream=("x",) if config.stream else (), **asdict(config.engine))
-    if config.model in TYPED_MODELS:
-        return _typed_inputs(data, config, world, num_classes)
-    if not is_homogeneous(data):
+    one_type, typed = is_homogeneous(data), config.model in TYPED_MODELS
+    if not (one_type or typed):
         raise GraphMismatch(
             f"the graph has {len(data.node_types)} node types and {len(data.edge_types)} relations, and {config.model} "
             f"is for graphs of one type; give --model {' or '.join(TYPED_MODELS)}: {graph}"
         )
-    if data.x is None:
+    if not typed and data.x is None:
         raise InputError(
             f"training needs node features, but the graph has no array x; store x and partition again: {graph}"
         )
-    _check_matrix("x", data.x)
-    dtype = getattr(torch, config.dtype)
-    data.x = data.x.to(dtype)
-    if config.normalize_features:
-        data.x = _sum_to_one(data.x)
-    edge_attr = _rows(data, "edge_attr", dtype)
-    edge_dim = edge_attr.shape[1] if edge_attr is not None and config.model == "gat" else None
-    model = build_model(
-        config.model,
-        data.num_features,
-        num_classes,
-        hidden=config.hidden,
-        num_layers=config.num_layers,
-        seed=config.seed,
-        heads=config.heads,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-        activation=config.activation,
-        norm={"none": None, "batch": "batch_norm"}[config.norm],
-        jump=None if config.jump == "none" else config.jump,
-        edge_dim=edge_dim,
-    )
-    return Inputs(
-        data=data,
-        target=NODE,
-        num_features=data.num_features,
-        masks=_masks(data, config.split),
-        model=model.to(device=world.device, dtype=dtype),
-        arguments=(data.x, data.edge_index),
-        edge_arguments=edge_arguments(model, lambda name: _rows(data, name, dtype)),
-        edge_dim=edge_dim,
-    )
-
-
-def _check_matrix(what: str, x: Tensor) -> None:
-    if x.dim() != 2:
-        raise InputError(f"training needs features [num_nodes, num_features]; {what} has: {list(x.shape)}")
-
-
-def _typed_inputs(data: Any, config: TrainConfig, world: World, num_classes: int) -> Inputs:
-    """A graph of one type has one relation; more kinds of edges in it would be taken for one, so they are refused."""
-    one_type = is_homogeneous(data)
-    if one_type and "edge_type" in data:
+    if typed and one_type and "edge_type" in data:  # of the one relation, for which it would be taken
         raise InputError(
             f"{config.model} takes kinds of edges as relations between node types, but the graph has them as an array "
             "edge_type; leave that array out, or train in Python with RGCNConv, see docs/heterogeneous.md"
         )
     dtype = getattr(torch, config.dtype)
-    kinds = [NODE] if one_type else data.node_types
-    x_dict = {kind: x for kind in kinds if (x := _store(data, kind).get("x")) is not None}
+    stores = {kind: _store(data, kind) for kind in ([NODE] if one_type else data.node_types)}
+    x_dict = {kind: store.x for kind, store in stores.items() if store.get("x") is not None}
     for kind, x in x_dict.items():
-        _check_matrix(f"x of node type {kind!r}", x)
-        x_dict[kind] = x.to(dtype)
-    if config.normalize_features:
-        x_dict = {kind: _sum_to_one(x) for kind, x in x_dict.items()}
-    edges = {EDGE: data.edge_index} if one_type else data.edge_index_dict
+        if x.dim() != 2:
+            what = f"x of node type {kind!r}" if typed else "x"
+            raise InputError(f"training needs features [num_nodes, num_features]; {what} has: {list(x.shape)}")
+        x = x.to(dtype)
+        x_dict[kind] = x / x.sum(dim=-1, keepdim=True).clamp(min=1) if config.normalize_features else x
+        stores[kind].x = x_dict[kind]
     widths = {kind: x.shape[1] for kind, x in x_dict.items()}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = Typed(
-            widths,
-            {kind: _store(data, kind).num_nodes for kind in kinds},
-            LAYERS[config.model],
-            (kinds, list(edges)),
-            config.target,
+    options = {name: getattr(config, name) for name in ("hidden", "num_layers", "heads", "dropout", "activation")}
+    edge_dim, edge_arrays = None, {}
+    if typed:
+        edges = {EDGE: data.edge_index} if one_type else data.edge_index_dict
+        num_nodes, relations = {kind: store.num_nodes for kind, store in stores.items()}, (list(stores), list(edges))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            model = Typed(widths, num_nodes, LAYERS[config.model], relations, config.target, num_classes, **options)
+        arguments = (x_dict, edges)
+    else:
+        edge_attr = _edge_rows(data, dtype, "edge_attr")
+        edge_dim = edge_attr.shape[1] if edge_attr is not None and config.model == "gat" else None
+        model = build_model(
+            config.model,
+            widths[NODE],
             num_classes,
-            hidden=config.hidden,
-            num_layers=config.num_layers,
-            heads=config.heads,
-            dropout=config.dropout,
-            activation=config.activation,
+            seed=config.seed,
+            input_dropout=config.input_dropout,
+            norm={"none": None, "batch": "batch_norm"}[config.norm],
+            jump=None if config.jump == "none" else config.jump,
+            edge_dim=edge_dim,
+            **options,
         )
+        arguments, edge_arrays = (data.x, data.edge_index), edge_arguments(model, partial(_edge_rows, data, dtype))
+    target = config.target if typed else NODE
     return Inputs(
         data=data,
-        target=config.target,
-        num_features={kind: widths.get(kind, 0) for kind in kinds},
-        masks=_masks(_store(data, config.target), config.split),
+        target=target,
+        num_features={kind: widths.get(kind, 0) for kind in stores} if typed else widths[NODE],
+        masks=_masks(stores[target], config.split),
         model=model.to(device=world.device, dtype=dtype),
-        arguments=(x_dict, edges),
-        edge_arguments={},
-        edge_dim=None,
+        arguments=arguments,
+        edge_arguments=edge_arrays,
+        edge_dim=edge_dim,
     )
 
 
@@ -235,11 +189,7 @@ def check_trainable(inputs: Inputs, *, patience: int) -> None:
             )
 
 
-def _sum_to_one(rows: Tensor) -> Tensor:
-    return rows / rows.sum(dim=-1, keepdim=True).clamp(min=1)
-
-
-def _rows(data: Any, name: str, dtype: torch.dtype) -> Tensor | None:
+def _edge_rows(data: Any, dtype: torch.dtype, name: str) -> Tensor | None:
     values = data.get(name)
     if values is None:
         return None

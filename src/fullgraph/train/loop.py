@@ -26,7 +26,7 @@ from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
 from fullgraph.train.checkpoint import Checkpoint
 from fullgraph.train.config import TrainConfig
-from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, num_classes_of, trained_inputs, with_target
+from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, trained_inputs, with_target
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
 from fullgraph.train.schedule import SCHEDULES
@@ -83,13 +83,12 @@ def train(
         world.agree(f"training option {each.name}", getattr(config, each.name))
     world.agree("trace", trace)
     stored = world.together(lambda: PartitionedGraph.open(graph))
-    config = with_target(config, stored, graph)
+    config, num_classes = with_target(config, stored, graph)
     earlier = checkpoints.load_everywhere(run, world) if resume else None
     if earlier is not None:
         config.refuse_resume_from(earlier.config)
         checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
 
-    num_classes = num_classes_of(config, stored, graph)
     inputs = load_inputs(graph, config, world, num_classes=num_classes)
     check_trainable(inputs, patience=config.patience)
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -159,15 +158,8 @@ def train(
         for watcher in told:
             watcher.end()
 
-    summary = summarize(
-        config=config,
-        num_ranks=world.num_ranks,
-        num_parts=stored.num_parts,
-        graph_checksum=stored.checksum,
-        trained=trained,
-        best=best.metrics or trained[-1],
-        peak_memory_bytes_per_rank=world.gather_objects(memory.growth()),
-    )
+    peaks = world.gather_objects(memory.growth())
+    summary = summarize(config, stored, trained, best.metrics or trained[-1], peaks)
     if world.rank == 0:
         write_summary(summary, run)
     return summary

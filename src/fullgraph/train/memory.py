@@ -6,6 +6,7 @@ all-time high is the best there is. On an accelerator torch's allocator counts.
 
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -23,8 +24,9 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cpu":
-            self.start = _resident_bytes()
-            _reset_resident_peak()
+            self.start = _resident_bytes("VmRSS")
+            with suppress(OSError):  # not Linux, or not allowed in this container: the peak is the all-time high
+                Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
         else:
             torch.accelerator.reset_peak_memory_stats(device)
             self.start = torch.accelerator.memory_allocated(device)
@@ -32,33 +34,16 @@ class PeakMemory:
     def growth(self) -> int:
         """Bytes, never negative."""
         if self._device.type == "cpu":
-            return max(0, _peak_resident_bytes() - self.start)
+            return max(0, _resident_bytes("VmHWM") - self.start)
         return max(0, torch.accelerator.max_memory_allocated(self._device) - self.start)
 
 
-def _reset_resident_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
-    except OSError:
-        return  # not Linux, or not allowed in this container: the peak is the process's all-time high
-
-
-def _resident_bytes() -> int:
-    return _status_bytes("VmRSS") or _all_time_peak()
-
-
-def _peak_resident_bytes() -> int:
-    return _status_bytes("VmHWM") or _all_time_peak()
-
-
-def _all_time_peak() -> int:
+def _resident_bytes(key: str) -> int:
+    """What the kernel says of this process under ``key``; where it says nothing, the all-time high."""
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        for line in lines:
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _status_bytes(key: str) -> int | None:
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), None)

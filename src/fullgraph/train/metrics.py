@@ -7,7 +7,6 @@ import json
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from fullgraph.replacing import replace_text
 from fullgraph.train import files
@@ -54,23 +53,20 @@ class EpochMetrics(Evaluation):
     eval_bytes_sent: list[int]
 
 
-class Watcher(Protocol):
+class Watcher:
     """Told about a run as it goes, on rank 0."""
 
     def begin(self, config: TrainConfig, done: int) -> None:
         """Training starts; ``done`` epochs were trained before (0 unless resumed)."""
-        ...
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch is over."""
-        ...
 
     def end(self) -> None:
         """Training is over, also after an error."""
-        ...
 
 
-class MetricsFile:
+class MetricsFile(Watcher):
     """Writes ``metrics.jsonl``: one JSON object per epoch, on disk as soon as the epoch is over."""
 
     def __init__(self, run: Path) -> None:
@@ -85,11 +81,8 @@ class MetricsFile:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(metrics)) + "\n")
 
-    def end(self) -> None:
-        return
 
-
-class TensorBoard:
+class TensorBoard(Watcher):
     """Writes TensorBoard events into the run folder."""
 
     def __init__(self, run: Path) -> None:

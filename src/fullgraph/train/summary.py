@@ -5,12 +5,14 @@ import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fullgraph.graph import PartitionedGraph
 from fullgraph.replacing import replace_text
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
 from fullgraph.train.metrics import EpochMetrics
 
 VERSION = 1
+JUDGED = ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy", "val_loss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,40 +55,30 @@ class Summary:
 
 
 def summarize(
-    *,
-    config: TrainConfig,
-    num_ranks: int,
-    num_parts: int,
-    graph_checksum: str,
-    trained: list[EpochMetrics],
-    best: EpochMetrics,
-    peak_memory_bytes_per_rank: list[int],
+    config: TrainConfig, stored: PartitionedGraph, trained: list[EpochMetrics], best: EpochMetrics, peaks: list[int]
 ) -> Summary:
     """Put a run's numbers together.
 
     Args:
         trained: the epochs that this process trained, at least one.
         best: the epoch that the final numbers come from.
+        peaks: the growth of each rank's memory.
     """
     evaluations = [metrics.eval_bytes_sent for metrics in trained if metrics.eval_seconds > 0]
     return Summary(
         model=config.model,
         mode=config.mode,
-        num_ranks=num_ranks,
-        num_parts=num_parts,
-        graph_checksum=graph_checksum,
+        num_ranks=len(peaks),
+        num_parts=stored.num_parts,
+        graph_checksum=stored.checksum,
         epochs=trained[-1].epoch,
         best_epoch=best.epoch,
-        train_loss=best.train_loss,
-        train_accuracy=best.train_accuracy,
-        val_accuracy=best.val_accuracy,
-        test_accuracy=best.test_accuracy,
-        val_loss=best.val_loss,
+        **{name: getattr(best, name) for name in JUDGED},
         last_train_loss=trained[-1].train_loss,
         epoch_seconds_median=statistics.median(metrics.seconds for metrics in trained),
-        peak_memory_bytes_per_rank=peak_memory_bytes_per_rank,
+        peak_memory_bytes_per_rank=peaks,
         bytes_sent_per_epoch_per_rank=_median_per_rank([metrics.bytes_sent for metrics in trained]),
-        bytes_sent_per_evaluation_per_rank=_median_per_rank(evaluations) or [0] * num_ranks,
+        bytes_sent_per_evaluation_per_rank=_median_per_rank(evaluations) or [0] * len(peaks),
         bytes_reduced_per_epoch_per_rank=_median_per_rank([metrics.bytes_reduced for metrics in trained]),
     )
 
