@@ -35,10 +35,7 @@ def graph_from_pyg(data: Data | HeteroData) -> Graph:
         for store in data.node_stores:
             num_nodes[store._key] = _num_nodes(store)
             node_arrays[store._key] = _node_arrays(store.items(), num_nodes[store._key])
-        edges = {}
-        for store in data.edge_stores:
-            found = _edges(store.items(), f"relation {store._key}")
-            edges[store._key] = found
+        edges = {store._key: _edges(store.items(), f"relation {store._key}") for store in data.edge_stores}
         return Graph(num_nodes=num_nodes, node_arrays=node_arrays, edges=edges)
     if not isinstance(data, Data):
         raise InputError(

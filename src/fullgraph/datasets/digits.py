@@ -24,13 +24,10 @@ def digits() -> Graph:
     joined[np.arange(len(pixels))[:, None], nearest] = True
     dst, src = np.nonzero(joined | joined.T)
     y = np.asarray(y).astype(np.int64)
-    masks = class_split(y, seed=0)
     return Graph.homogeneous(
         np.stack([src, dst]),
         num_nodes=len(pixels),
         x=(pixels / 16).astype(np.float32),
         y=y,
-        train_mask=masks["train_mask"],
-        val_mask=masks["val_mask"],
-        test_mask=masks["test_mask"],
+        **class_split(y, seed=0),  # pyright: ignore[reportArgumentType]
     )

@@ -7,14 +7,15 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
 from torch_geometric.datasets import Amazon, Coauthor, Flickr, KarateClub, Planetoid, Reddit
+from torch_geometric.utils import index_to_mask
 
 from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.datasets.pt import PYG_CLASSES
@@ -47,13 +48,10 @@ def pyg_graph(name: str, root: Path) -> Graph:
     Raises:
         DatasetUnavailable: when it is not there and cannot be downloaded.
     """
-    if name == "karate":
-        return _karate()
     host, loader = _PYG[name]
     data = _fetched(name, root, host, loader)[0]
     if "train_mask" not in data:
-        for key, mask in class_split(data.y.numpy(), seed=0).items():
-            data[key] = torch.from_numpy(mask)
+        data.update({key: torch.from_numpy(mask) for key, mask in class_split(data.y.numpy(), seed=0).items()})
     return graph_from_pyg(data)
 
 
@@ -77,20 +75,27 @@ def ogb_graph(name: str, root: Path) -> Graph:
     labels = torch.where(labels.isnan(), -1, labels) if labels.is_floating_point() else labels
     data.y = labels.long()
     for key, part in (("train_mask", "train"), ("val_mask", "valid"), ("test_mask", "test")):
-        data[key] = torch.zeros(data.num_nodes, dtype=torch.bool)
-        data[key][torch.as_tensor(split[part])] = True
+        data[key] = index_to_mask(torch.as_tensor(split[part]), data.num_nodes)
     return graph_from_pyg(data)
 
 
-def _karate() -> Graph:
-    data = KarateClub()[0]
-    assert isinstance(data, Data)
-    assert isinstance(data.y, torch.Tensor)
+def karate_graph(root: Path) -> Graph:
+    """Zachary's karate club, which PyG has without a download, with a seeded validation and test split."""
+    data: Any = KarateClub()[0]
     others = np.random.default_rng(0).permutation(np.flatnonzero(~data.train_mask.numpy()))
     for key, rows in (("val_mask", others[:10]), ("test_mask", others[10:])):
-        data[key] = torch.zeros(len(data.y), dtype=torch.bool)
-        data[key][torch.from_numpy(rows)] = True
+        data[key] = index_to_mask(torch.from_numpy(rows), data.num_nodes)
     return graph_from_pyg(data)
+
+
+FETCHED: Final[Mapping[str, Callable[..., Graph]]] = {
+    "karate": karate_graph,
+    **{name: partial(pyg_graph, name) for name in _PYG},
+    "ogbn-arxiv": partial(ogb_graph, "ogbn-arxiv"),
+    "ogbn-products": partial(ogb_graph, "ogbn-products"),
+    "ogbn-papers100m": partial(ogb_graph, "ogbn-papers100M"),
+}
+"""By name, what the library that publishes it fetches; the folder is where that may keep its files."""
 
 
 def _fetched(name: str, root: Path, host: str, loader: Callable[[str], Any]) -> Any:

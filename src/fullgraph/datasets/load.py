@@ -8,7 +8,7 @@ from typing import Final
 
 from fullgraph.datasets.clean import planetoid_graph, undirected_graph
 from fullgraph.datasets.digits import digits
-from fullgraph.datasets.download import ogb_graph, pyg_graph
+from fullgraph.datasets.download import FETCHED
 from fullgraph.datasets.npz import read_npz
 from fullgraph.datasets.pt import read_pt
 from fullgraph.datasets.synthetic import SIZES, synthetic
@@ -27,33 +27,12 @@ _BUILT: Final[Mapping[str, Callable[[], Graph]]] = {
     "digits": digits,
     **{name: partial(synthetic, size) for name, size in SIZES.items()},
 }
-# fetched by the library that publishes them; the folder is where it may keep its files
-_FETCHED: Final[Mapping[str, Callable[[Path], Graph]]] = {
-    "karate": partial(pyg_graph, "karate"),
-    "cora": partial(pyg_graph, "cora"),
-    "citeseer": partial(pyg_graph, "citeseer"),
-    "pubmed": partial(pyg_graph, "pubmed"),
-    "amazon-computers": partial(pyg_graph, "amazon-computers"),
-    "amazon-photo": partial(pyg_graph, "amazon-photo"),
-    "coauthor-cs": partial(pyg_graph, "coauthor-cs"),
-    "coauthor-physics": partial(pyg_graph, "coauthor-physics"),
-    "flickr": partial(pyg_graph, "flickr"),
-    "reddit": partial(pyg_graph, "reddit"),
-    "ogbn-arxiv": partial(ogb_graph, "ogbn-arxiv"),
-    "ogbn-products": partial(ogb_graph, "ogbn-products"),
-    "ogbn-papers100m": partial(ogb_graph, "ogbn-papers100M"),
-}
 # what PyG's loaders do to the published files, for the same files as .npz
 _CLEANED: Final[Mapping[str, Callable[[Graph], Graph]]] = {
-    "cora": planetoid_graph,
-    "citeseer": planetoid_graph,
-    "pubmed": planetoid_graph,
-    "amazon-computers": undirected_graph,
-    "amazon-photo": undirected_graph,
-    "coauthor-cs": undirected_graph,
-    "coauthor-physics": undirected_graph,
+    **dict.fromkeys(("cora", "citeseer", "pubmed"), planetoid_graph),
+    **dict.fromkeys(("amazon-computers", "amazon-photo", "coauthor-cs", "coauthor-physics"), undirected_graph),
 }
-NAMES: Final = (*_BUILT, *_FETCHED)
+NAMES: Final = (*_BUILT, *FETCHED)
 
 
 def load(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = None) -> Graph:
@@ -84,8 +63,8 @@ def load(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = N
         return _CLEANED[name](graph) if name in _CLEANED else graph
     if name in _BUILT:
         return _BUILT[name]()
-    if name in _FETCHED:
-        return _FETCHED[name](Path(root) if root is not None else Path.home() / ".cache" / "fullgraph" / "datasets")
+    if name in FETCHED:
+        return FETCHED[name](Path(root) if root is not None else Path.home() / ".cache" / "fullgraph" / "datasets")
     raise InputError(
         f"no data set of this name: give one of {', '.join(NAMES)}, a NAME whose NAME.npz is in the folder "
         f"FULLGRAPH_DATA, or a path that ends in {', '.join(READERS)}: {str(source)!r}"

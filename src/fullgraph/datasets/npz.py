@@ -1,18 +1,18 @@
 """Reads graphs stored as .npz, the layout of docs/format.md; no pickle is ever loaded."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
 from fullgraph.errors import GraphFormatError, InputError
-from fullgraph.graph.check import ids_as_int64
+from fullgraph.graph.check import MASKS, ids_as_int64
 from fullgraph.graph.graph import Edges, Graph
 
 _SPLITS = ("train", "val", "test")
-_MASKS = ("train_mask", "val_mask", "test_mask")
 _SPARSE = ("x_data", "x_indptr", "x_indices", "x_shape")
 _STRUCTURE = ("edge_index", "triples", "num_nodes", "num_entities", "num_relations", "node_types", "target")
 _LABELS = ("y", "node_type", "edge_type")  # whole numbers that models index with: always int64
@@ -34,15 +34,20 @@ def read_npz(path: Path) -> Graph:
     try:
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                raise GraphFormatError(f"the file is a single array, not an .npz: {path}")
-            stored = {key: content[key] for key in content.files}
+            stored = None if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, GraphFormatError):
-            raise
         raise GraphFormatError(f"the file is no .npz of plain arrays ({error}): {path}") from error
-    try:
+    if stored is None:
+        raise GraphFormatError(f"the file is a single array, not an .npz: {path}")
+    with naming(path):
         return graph_from_arrays(stored)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Errors in a graph that was read from a file name the file."""
+    try:
+        yield
     except GraphFormatError as error:
         raise GraphFormatError(f"{error}: {path}") from error
     except InputError as error:
@@ -79,7 +84,7 @@ def _homogeneous(stored: Mapping[str, np.ndarray]) -> Graph:
     num_nodes = _num_nodes(given, rest, [edge_index])
     for key, array in list(rest.items()):
         whose_edge = key.startswith("edge_") or num_edges != num_nodes
-        if _has_rows(array, num_edges) and whose_edge and key not in ("x", "y", *_MASKS, *_SPARSE):
+        if _has_rows(array, num_edges) and whose_edge and key not in ("x", "y", *MASKS, *_SPARSE):
             edge_arrays[key] = _tidy(key, rest.pop(key))
     arrays = _node_arrays(rest, num_nodes)
     return Graph.homogeneous(edge_index, num_nodes=num_nodes, edge_arrays=edge_arrays, **arrays)
@@ -148,7 +153,7 @@ def _node_arrays(stored: Mapping[str, np.ndarray], num_nodes: int) -> dict[str, 
             arrays[key.replace("_idx", "_mask")] = _mask(key, array, num_nodes)
         elif key.removesuffix("_masks") in _SPLITS and array.shape[1:] == (num_nodes,):
             arrays[key] = np.ascontiguousarray(array.T)  # stored [num_splits, num_nodes]
-        elif key in ("x", "y", *_MASKS) or (_has_rows(array, num_nodes) and key not in _SPARSE):
+        elif key in ("x", "y", *MASKS) or (_has_rows(array, num_nodes) and key not in _SPARSE):
             arrays[key] = _tidy(key, array)
     return arrays
 

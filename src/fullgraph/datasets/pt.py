@@ -10,7 +10,8 @@ from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
 from fullgraph.datasets.convert_pyg import graph_from_pyg
-from fullgraph.errors import GraphFormatError, InputError
+from fullgraph.datasets.npz import naming
+from fullgraph.errors import GraphFormatError
 from fullgraph.graph.graph import Graph
 
 PYG_CLASSES = [DataEdgeAttr, DataTensorAttr, BaseStorage, EdgeStorage, GlobalStorage, NodeStorage]
@@ -42,10 +43,8 @@ def read_pt(path: Path) -> Graph:
         content = HeteroData.from_dict(content) if _is_heterogeneous(content) else Data.from_dict(content)
     if not isinstance(content, Data | HeteroData):
         raise GraphFormatError(f"the file must hold a PyG Data or HeteroData, not {type(content).__name__}: {path}")
-    try:
+    with naming(path):
         return graph_from_pyg(content)
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
 
 
 def _is_heterogeneous(content: dict[object, object]) -> bool:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from fullgraph.datasets.npz import graph_from_arrays
-from fullgraph.errors import GraphFormatError, InputError
+from fullgraph.datasets.npz import graph_from_arrays, naming
+from fullgraph.errors import GraphFormatError
 from fullgraph.graph.graph import Graph
 
 
@@ -49,9 +49,5 @@ def read_table(path: Path) -> Graph:
             stored[name] = np.load(file, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise GraphFormatError(f"the file is no .npy of plain numbers ({error}): {file}") from error
-    try:
+    with naming(path):
         return graph_from_arrays(stored)
-    except GraphFormatError as error:
-        raise GraphFormatError(f"{error}: {path}") from error
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error
