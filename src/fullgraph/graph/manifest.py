@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from fullgraph.errors import GraphFormatError
 from fullgraph.graph.check import DTYPES
@@ -119,75 +119,59 @@ def manifest_from_text(text: str, path: str) -> Manifest:
             f"the graph has format version {content.get('format_version')!r} but this fullgraph reads version "
             f"{VERSION}; partition it again with this fullgraph, or install the one that wrote it: {path}"
         )
+    if content.get("checksum") != ALGORITHM:
+        raise GraphFormatError(f"the manifest must use checksum {ALGORITHM!r}, not {content.get('checksum')!r}: {path}")
     try:
-        manifest = _parse(content, path)
+        return _checked(_parse(content))
+    except GraphFormatError as error:
+        reason = error
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, GraphFormatError):
-            raise
         reason = f"has no {error}" if isinstance(error, KeyError) else f"has a wrong entry ({error})"
-        raise GraphFormatError(f"the manifest {reason}; partition the graph again: {path}") from error
-    _check(manifest, path)
-    return manifest
+    raise GraphFormatError(f"the manifest {reason}; partition the graph again: {path}")
 
 
-def _parse(content: dict[str, Any], path: str) -> Manifest:
-    if content["checksum"] != ALGORITHM:
-        raise GraphFormatError(f"the manifest must use checksum {ALGORITHM!r}, not {content['checksum']!r}: {path}")
+def _parse(content: dict[str, Any]) -> Manifest:
     num_parts = int(content["num_parts"])
     numbers = [entry["part"] for entry in content["parts"]]
     twice = sorted({part for part in numbers if numbers.count(part) > 1})
     if twice:
-        raise GraphFormatError(f"the manifest lists part {twice[0]} more than once; partition the graph again: {path}")
+        raise GraphFormatError(f"lists part {twice[0]} more than once")
     missing = sorted(set(range(num_parts)) - set(numbers))
     if missing:
-        raise GraphFormatError(
-            f"the manifest says {num_parts} parts but does not list part {missing[0]}; "
-            f"partition the graph again: {path}"
-        )
+        raise GraphFormatError(f"says {num_parts} parts but does not list part {missing[0]}")
     if sorted(numbers) != list(range(num_parts)):
-        raise GraphFormatError(
-            f"the manifest says {num_parts} parts but lists part {max(numbers)}; partition the graph again: {path}"
-        )
+        raise GraphFormatError(f"says {num_parts} parts but lists part {max(numbers)}")
     parts = sorted(content["parts"], key=lambda entry: entry["part"])
     return Manifest(
         method=str(content["method"]),
         seed=int(content["seed"]),
-        node_types={
-            str(entry["name"]): NodeEntry(
-                num_features=int(entry["num_features"]),
-                num_classes=None if entry["num_classes"] is None else int(entry["num_classes"]),
-                offsets=tuple(int(offset) for offset in entry["offsets"]),
-                arrays=_parse_arrays(entry["arrays"]),
-            )
-            for entry in content["node_types"]
-        },
+        node_types={str(entry["name"]): _read(NodeEntry, entry) for entry in content["node_types"]},
         relations={
-            (str(entry["source"]), str(entry["name"]), str(entry["destination"])): RelationEntry(
-                num_edges=tuple(int(count) for count in entry["num_edges"]), arrays=_parse_arrays(entry["arrays"])
-            )
+            (str(entry["source"]), str(entry["name"]), str(entry["destination"])): _read(RelationEntry, entry)
             for entry in content["relations"]
         },
-        files=tuple(
-            {
-                str(name): FileEntry(num_bytes=int(file["num_bytes"]), checksum=str(file["checksum"]))
-                for name, file in entry["files"].items()
-            }
-            for entry in parts
-        ),
+        files=tuple(_read(Mapping[str, FileEntry], entry["files"]) for entry in parts),
     )
 
 
-def _parse_arrays(arrays: dict[str, Any]) -> dict[str, ArrayEntry]:
-    return {
-        str(name): ArrayEntry(dtype=str(entry["dtype"]), row_shape=tuple(int(size) for size in entry["row_shape"]))
-        for name, entry in arrays.items()
-    }
+def _read(kind: Any, value: Any) -> Any:
+    """A value of a type of this file, from what `asdict` and JSON made of it."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**{each.name: _read(each.type, value[each.name]) for each in fields(kind)})
+    inner = get_args(kind)
+    if get_origin(kind) is Mapping:
+        return {str(key): _read(inner[1], each) for key, each in value.items()}
+    if get_origin(kind) is tuple:
+        return tuple(_read(inner[0], each) for each in value)
+    if type(None) in inner:
+        return None if value is None else _read(inner[0], value)
+    return kind(value)
 
 
-def _check(manifest: Manifest, path: str) -> None:
+def _checked(manifest: Manifest) -> Manifest:
     def demand(fine: bool, what: str) -> None:
         if not fine:
-            raise GraphFormatError(f"the manifest contradicts itself: {what}; partition the graph again: {path}")
+            raise GraphFormatError(f"contradicts itself: {what}")
 
     demand(manifest.num_parts > 0, "it has no part")
     demand(bool(manifest.node_types), "it has no node type")
@@ -204,3 +188,4 @@ def _check(manifest: Manifest, path: str) -> None:
         demand(min(entry.num_edges) >= 0, f"relation {relation} counts fewer than 0 edges")
         for end in (relation[0], relation[2]):
             demand(end in manifest.node_types, f"relation {relation} joins an unknown node type")
+    return manifest

@@ -56,21 +56,18 @@ def write_partitioned(
     _check_target(path, overwrite)
     if feature_dtype is not None and feature_dtype not in FEATURE_DTYPES:
         raise InputError(f"feature_dtype must be one of {', '.join(FEATURE_DTYPES)}: {feature_dtype!r}")
-    offsets = {t: _part_offsets(graph, part_of_node, t, num_parts) for t in graph.num_nodes}
-    empty = np.flatnonzero(sum(np.diff(offset) for offset in offsets.values()) == 0)
-    if len(empty):
-        raise InputError(
-            f"every part must own a node, ask for fewer parts or move a node there; empty part: {empty[0]}"
-        )
-    node_order = {t: _node_order(graph, part_of_node, t, order) for t in graph.num_nodes}
+    offsets = _part_offsets(graph, part_of_node, num_parts)
+    if order is None:
+        order = {t: np.argsort(part_of_node[t], kind="stable") for t in graph.num_nodes}
+    for node_type, ids in order.items():
+        assert np.array_equal(np.sort(ids), np.arange(graph.num_nodes[node_type])), "order is no permutation"
+        assert (np.diff(part_of_node[node_type][ids].astype(np.int64)) >= 0).all(), "order is not grouped by part"
 
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent / f".{path.name}.writing-{secrets.token_hex(4)}"
     try:
         folder.mkdir()
-        manifest = _write_arrays(
-            graph, offsets, node_order, folder, method=method, seed=seed, feature_dtype=feature_dtype
-        )
+        manifest = _write_arrays(graph, offsets, order, folder, method, seed, feature_dtype)
         _write_text(folder / MANIFEST, manifest.to_text())
         for subfolder, _, _ in os.walk(folder, topdown=False):
             flush_folder(Path(subfolder))
@@ -89,35 +86,29 @@ def _check_target(path: Path, overwrite: bool) -> None:
 
 
 def _part_offsets(
-    graph: Graph, part_of_node: Mapping[NodeType, np.ndarray], node_type: NodeType, num_parts: int
-) -> np.ndarray:
-    if node_type not in part_of_node:
-        raise InputError(f"part_of_node must say the part of every node; it lacks the node type: {node_type!r}")
-    parts = part_of_node[node_type]
-    if parts.dtype.kind not in "iu" or parts.shape != (graph.num_nodes[node_type],):
+    graph: Graph, part_of_node: Mapping[NodeType, np.ndarray], num_parts: int
+) -> dict[NodeType, np.ndarray]:
+    offsets, sizes = {}, np.zeros(num_parts, np.int64)
+    for node_type, num_nodes in graph.num_nodes.items():
+        if node_type not in part_of_node:
+            raise InputError(f"part_of_node must say the part of every node; it lacks the node type: {node_type!r}")
+        parts = part_of_node[node_type]
+        if parts.dtype.kind not in "iu" or parts.shape != (num_nodes,):
+            raise InputError(
+                f"part_of_node of node type {node_type!r} must hold one whole number for each of {num_nodes} nodes: "
+                f"{parts.dtype} {list(parts.shape)}"
+            )
+        if len(parts) and (parts.min() < 0 or parts.max() >= num_parts):
+            outside = parts[(parts < 0) | (parts >= num_parts)][0]
+            raise InputError(f"parts of node type {node_type!r} must be from 0 to {num_parts - 1}: {outside}")
+        of_type = np.bincount(parts, minlength=num_parts)
+        offsets[node_type] = np.concatenate([[0], np.cumsum(of_type)]).astype(np.int64)
+        sizes += of_type
+    if not sizes.all():
         raise InputError(
-            f"part_of_node of node type {node_type!r} must hold one whole number for each of "
-            f"{graph.num_nodes[node_type]} nodes: {parts.dtype} {list(parts.shape)}"
+            f"every part must own a node, ask for fewer parts or move a node there; empty part: {np.argmin(sizes)}"
         )
-    if len(parts) and (parts.min() < 0 or parts.max() >= num_parts):
-        outside = parts[(parts < 0) | (parts >= num_parts)][0]
-        raise InputError(f"parts of node type {node_type!r} must be from 0 to {num_parts - 1}: {outside}")
-    return np.concatenate([[0], np.cumsum(np.bincount(parts, minlength=num_parts))]).astype(np.int64)
-
-
-def _node_order(
-    graph: Graph,
-    part_of_node: Mapping[NodeType, np.ndarray],
-    node_type: NodeType,
-    order: Mapping[NodeType, np.ndarray] | None,
-) -> np.ndarray:
-    parts = part_of_node[node_type]
-    if order is None:
-        return np.argsort(parts, kind="stable")
-    ids = order[node_type]
-    assert np.array_equal(np.sort(ids), np.arange(graph.num_nodes[node_type])), "order is no permutation"
-    assert (np.diff(parts[ids].astype(np.int64)) >= 0).all(), "order is not grouped by part"
-    return ids
+    return offsets
 
 
 def _write_arrays(
@@ -125,7 +116,6 @@ def _write_arrays(
     offsets: Mapping[NodeType, np.ndarray],
     node_order: Mapping[NodeType, np.ndarray],
     folder: Path,
-    *,
     method: str,
     seed: int,
     feature_dtype: str | None,
