@@ -1,6 +1,5 @@
 """Trains what a paper trained, by the paper's own rules, on this rank's share of a graph or on a whole one."""
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn import Module
+from torch.optim import Optimizer
 
 import fullgraph as fg
 from fullgraph.bench.graphs import pyg_data
@@ -46,21 +46,29 @@ def train_rank(
     torch.set_num_threads(1)
     with closing(fg.init()) as world:
         data = fg.open(path, world, wire_dtype=wire_dtype)
-        return [_train(RECIPES[name], data, seed, max_epochs, world) for seed in seeds]
+        inputs = _inputs(RECIPES[name], data)
+        return [_train(RECIPES[name], data, inputs, seed, max_epochs, world) for seed in seeds]
 
 
 def train_plain(source: str, name: str, seeds: range, max_epochs: int | None = None) -> list[Outcome]:
     """The same in PyG alone, on the whole graph of a data set."""
     torch.set_num_threads(1)
     data = pyg_data(load(source))
-    return [_train(RECIPES[name], data, seed, max_epochs, None) for seed in seeds]
+    inputs = _inputs(RECIPES[name], data)
+    return [_train(RECIPES[name], data, inputs, seed, max_epochs, None) for seed in seeds]
 
 
-def _train(recipe: Recipe, data: Any, seed: int, max_epochs: int | None, world: fg.World | None) -> Outcome:
+def _inputs(recipe: Recipe, data: Any) -> tuple[Any, ...]:
     for store in data.node_stores:
         if "x" in store:
             store.x = store.x.to(recipe.dtype)
-    rows, inputs = data if recipe.target is None else data[recipe.target], recipe.inputs(data)
+    return recipe.inputs(data)
+
+
+def _train(
+    recipe: Recipe, data: Any, inputs: tuple[Any, ...], seed: int, max_epochs: int | None, world: fg.World | None
+) -> Outcome:
+    rows = data if recipe.target is None else data[recipe.target]
     train, val = _masks(rows, recipe.held_out)
     torch.manual_seed(seed)
     model = recipe.model(data).to(recipe.dtype)
@@ -77,7 +85,7 @@ def _train(recipe: Recipe, data: Any, seed: int, max_epochs: int | None, world: 
         optimizer.step()
         losses.append(loss.item())
         if val is not None or len(losses) == max_epochs:
-            is_over = stopping.is_over(_scores(model, lambda: model(*inputs), rows, val, optimizer))
+            is_over = stopping.is_over(_scores(model, inputs, rows, val, optimizer))
     assert stopping.chosen is not None
     sent = 0 if world is None else world.traffic.rows_bytes - before
     return Outcome(scores=stopping.chosen, losses=losses, rows_bytes=sent)
@@ -92,11 +100,9 @@ def _masks(rows: Any, held_out: float) -> tuple[Tensor, Tensor | None]:
 
 
 @torch.no_grad()
-def _scores(
-    model: Module, forward: Callable[[], Tensor], rows: Any, val: Tensor | None, optimizer: torch.optim.Optimizer
-) -> Scores:
+def _scores(model: Module, inputs: tuple[Any, ...], rows: Any, val: Tensor | None, optimizer: Optimizer) -> Scores:
     model.eval()
-    out, classes = forward(), rows.num_classes
+    out, classes = model(*inputs), rows.num_classes
     is_right = out.argmax(1) == rows.y
     decays = ((group["weight_decay"] / 2, p) for group in optimizer.param_groups for p in group["params"])
     cells = (classes * rows.y + out.argmax(1))[rows.test_mask]

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 Post = Callable[[list[Any]], list[Any]]
@@ -32,7 +34,7 @@ class Late:
     def __call__(self, operations: list[Any]) -> list[Any]:
         posted: Future[list[Any]] = Future()
         self._waiting.put((time.monotonic() + self._seconds, operations, posted))
-        return [_LateWork(self, posted)]
+        return [SimpleNamespace(wait=partial(self._wait, posted))]
 
     def _serve(self) -> None:
         while True:
@@ -44,13 +46,8 @@ class Late:
                 posted.set_exception(error)
             del operations, posted  # rows, which belong to whoever waits for them
 
-
-class _LateWork:
-    def __init__(self, exchange: Late, posted: Future[list[Any]]):
-        self._exchange, self._posted = exchange, posted
-
-    def wait(self) -> None:
+    def _wait(self, posted: Future[list[Any]]) -> None:
         start = time.perf_counter()
-        for work in self._posted.result():
+        for work in posted.result():
             work.wait()
-        self._exchange.waited_seconds += time.perf_counter() - start
+        self.waited_seconds += time.perf_counter() - start

@@ -16,9 +16,8 @@ import torch
 import fullgraph as fg
 from fullgraph.bench.case import Findings, Size, case
 from fullgraph.bench.late import Late
-from fullgraph.bench.report import mib
 from fullgraph.bench.shaped import Network, network
-from fullgraph.bench.training import HEADS, RankUse, steps_of, watch
+from fullgraph.bench.training import HEADS, RankUse, Use, steps_of, take_turns
 from fullgraph.comm import Routes, fetch_all
 from fullgraph.comm.launch import launch
 
@@ -65,35 +64,28 @@ def run(found: Findings) -> None:
             with network(num_ranks, RATE) as links:
                 measured = launch(_train_rank, links, stored.path, model, size, num_ranks=num_ranks)
             slowest[num_ranks] = min(slowest[num_ranks], *(speed for speed, _ in measured))
-            ranks = [turns for _, turns in measured]
-            for_rows = {prefetch: _mean(ranks, prefetch, "for_rows") for prefetch in PREFETCHES}
-            hideable = min(for_rows[0], _mean(ranks, 0, "computed"))
-            hidden = {prefetch: (for_rows[0] - for_rows[prefetch]) / hideable for prefetch in PREFETCHES}
-            for prefetch in PREFETCHES:
-                epochs = list(zip(*(turns[prefetch] for turns in ranks), strict=True))
-                seconds = statistics.median(max(turn.counted["seconds"][0] for turn in epoch) for epoch in epochs)
-                waited = _mean(ranks, prefetch, "waited")
+            uses = {prefetch: Use([watched[prefetch] for _, watched in measured]) for prefetch in PREFETCHES}
+            for_rows = {prefetch: _mean(use, "for_rows") for prefetch, use in uses.items()}
+            hideable = min(for_rows[0], _mean(uses[0], "computed"))
+            hidden = {prefetch: (for_rows[0] - waited) / hideable for prefetch, waited in for_rows.items()}
+            for prefetch, use in uses.items():
+                waited = _mean(use, "waited")
                 row = {
                     "model": model,
                     "ranks": num_ranks,
                     "prefetch": prefetch,
-                    "seconds per epoch": f"{seconds:.2f}",
+                    **use.cells("seconds per epoch"),
                     "waited, seconds": f"{waited:.2f}",
-                    "share": f"{100 * waited / seconds:.0f} %",
+                    "share": f"{100 * waited / use.epoch('seconds', max):.0f} %",
                     "of it for rows, seconds": f"{for_rows[prefetch]:.2f}",
                     "can be hidden, seconds": f"{hideable:.2f}",
                     "hidden of it": f"{100 * hidden[prefetch]:.0f} %" if prefetch else "–",
-                    "sent per epoch, MiB": mib(max(turn.counted["sent"][0] for turn in epochs[-1])),
-                    "last loss": f"{epochs[-1][0].losses[0]:.6f}",
+                    **use.cells("sent per epoch, MiB", "last loss"),
                 }
                 table.add(row)
-            losses = [[[turn.losses[0] for turn in turns[prefetch]] for prefetch in PREFETCHES] for turns in ranks]
             # With more rounds in flight a walk is cut into more of them, and sums are formed in another order.
-            found.same_losses(
-                f"{model} on {num_ranks} ranks: every prefetch computes the same losses",
-                [(of_prefetch, of_rank[0]) for of_rank in losses for of_prefetch in of_rank],
-                LOSS_TOLERANCE,
-            )
+            claim = f"{model} on {num_ranks} ranks: every prefetch computes the same losses"
+            found.same_losses(claim, uses[0].beside(uses.values()), LOSS_TOLERANCE)
             default = fg.EngineConfig().prefetch
             claim = f"{model} on {num_ranks} ranks: prefetch {default} hides at least half of what can be hidden"
             found.demand(hidden[default] >= LEAST_HIDDEN, f"{claim}: {100 * hidden[default]:.0f} %")
@@ -105,26 +97,27 @@ def run(found: Findings) -> None:
     )
 
 
-def _train_rank(links: Network, path: Path, model_name: str, size: Size) -> tuple[float, dict[int, list[RankUse]]]:
-    """Bits per second over the link, by themselves; and per ``prefetch`` the epochs after the first."""
+def _train_rank(links: Network, path: Path, model_name: str, size: Size) -> tuple[float, dict[int, RankUse]]:
+    """Bits per second over the link, by themselves; and what each ``prefetch`` used in the epochs after the first."""
     links.enter(int(os.environ["RANK"]))
     torch.set_num_threads(1)
     with closing(fg.init()) as joined:
         late, traffic = Late(joined.post, LATENCY), joined.traffic
         world = replace(joined, post=late)
-        counters = {
-            "for_rows": lambda: late.waited_seconds,
-            "computed": lambda: traffic.walked_seconds - late.waited_seconds,
-        }
         speed = _speed(world)
         opened = {prefetch: fg.open(path, world, prefetch=prefetch) for prefetch in PREFETCHES}
         hidden, num_layers = size.hidden[model_name], size.num_layers
         steps = {prefetch: steps_of(model_name, data, hidden, num_layers) for prefetch, data in opened.items()}
-        turns = [
-            {prefetch: watch(step, 1, world, **counters) for prefetch, step in steps.items()}
-            for _ in range(size.epochs + 1)
-        ]
-        return speed, {prefetch: [turn[prefetch] for turn in turns[1:]] for prefetch in PREFETCHES}
+        for step in steps.values():
+            step()
+        watched = take_turns(
+            steps,
+            size.epochs,
+            world,
+            for_rows=lambda: late.waited_seconds,
+            computed=lambda: traffic.walked_seconds - late.waited_seconds,
+        )
+        return speed, watched
 
 
 def _speed(world: fg.World) -> float:
@@ -140,6 +133,6 @@ def _speed(world: fg.World) -> float:
     return rows.numel() * 32 / statistics.median(seconds)
 
 
-def _mean(ranks: list[dict[int, list[RankUse]]], prefetch: int, counter: str) -> float:
+def _mean(use: Use, counter: str) -> float:
     """Of the median epoch, in the mean over ranks."""
-    return statistics.fmean(statistics.median(turn.counted[counter][0] for turn in turns[prefetch]) for turns in ranks)
+    return statistics.fmean(statistics.median(rank.counted[counter]) for rank in use.ranks)

@@ -1,6 +1,5 @@
 """Which machine, software and commit a measurement comes from, in one line each."""
 
-import datetime
 import os
 import platform
 import subprocess
@@ -8,11 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 _SOURCE = Path(__file__).parents[3]
-
-
-def today() -> str:
-    """The date in UTC, ``2026-01-31``."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def hardware() -> str:

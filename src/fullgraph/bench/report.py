@@ -3,11 +3,12 @@
 A number without these cannot be compared with anything, so no case writes a table by itself.
 """
 
+import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fullgraph.bench.machine import commit, hardware, today, versions
+from fullgraph.bench.machine import commit, hardware, versions
 
 
 @dataclass(kw_only=True)
@@ -63,7 +64,7 @@ class Report:
             command: what repeats the measurement.
         """
         facts = (
-            f"- Date: {today()}",
+            f"- Date: {datetime.datetime.now(datetime.UTC).date()}",
             f"- Machine: {hardware()}",
             f"- Software: {versions()}",
             f"- Commit: {commit()}",

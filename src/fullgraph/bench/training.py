@@ -127,15 +127,20 @@ def steps(model: torch.nn.Module, inputs: tuple[Any, ...], mask: Tensor, y: Tens
     return step
 
 
-def watch(
-    step: Callable[[], float],
+def watch(step: Callable[[], float], epochs: int, world: fg.World, memory: PeakMemory | None = None) -> RankUse:
+    """Take ``epochs`` steps, each of which returns its loss; ``memory`` as `take_turns` has it."""
+    return take_turns({"": step}, epochs, world, memory)[""]
+
+
+def take_turns(
+    steps: Mapping[Any, Callable[[], float]],
     epochs: int,
     world: fg.World,
     memory: PeakMemory | None = None,
     /,
     **more: Callable[[], float],
-) -> RankUse:
-    """Take ``epochs`` steps, each of which returns its loss.
+) -> dict[Any, RankUse]:
+    """Take ``epochs`` of each of the steps in turn, and watch each by its key.
 
     Args:
         memory: what has watched memory so far, if its growth is to count too.
@@ -149,12 +154,13 @@ def watch(
         "sent": lambda: traffic.rows_bytes,
         **more,
     }
-    losses: list[float] = []
-    counted: dict[str, list[float]] = {name: [] for name in counters}
+    losses: dict[Any, list[float]] = {key: [] for key in steps}
+    counted: dict[Any, dict[str, list[float]]] = {key: {name: [] for name in counters} for key in steps}
     for _ in range(epochs):
-        before = [count() for count in counters.values()]
-        losses.append(step())
-        for values, count, start in zip(counted.values(), counters.values(), before, strict=True):
-            values.append(count() - start)
-    threads = torch.get_num_threads()
-    return RankUse(growth=memory.growth(), before=memory.start, threads=threads, losses=losses, counted=counted)
+        for key, step in steps.items():
+            before = [count() for count in counters.values()]
+            losses[key].append(step())
+            for values, count, start in zip(counted[key].values(), counters.values(), before, strict=True):
+                values.append(count() - start)
+    used = {"growth": memory.growth(), "before": memory.start, "threads": torch.get_num_threads()}
+    return {key: RankUse(**used, losses=losses[key], counted=counted[key]) for key in steps}

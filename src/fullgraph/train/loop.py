@@ -5,7 +5,7 @@ Nothing is printed here; `Watcher`s on rank 0 are told after each epoch.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 
 from fullgraph.comm import trace as traces
 from fullgraph.comm.spans import span
@@ -29,9 +30,14 @@ from fullgraph.train.config import TrainConfig
 from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, trained_inputs, with_target
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
-from fullgraph.train.schedule import SCHEDULES
 from fullgraph.train.states import own_model_state, own_optimizer_state, whole_state
 from fullgraph.train.summary import Summary, summarize, write_summary
+
+SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainConfig], LRScheduler]] = {
+    "constant": lambda optimizer, config: ConstantLR(optimizer, factor=1.0),
+    "cosine": lambda optimizer, config: CosineAnnealingLR(optimizer, T_max=config.epochs),
+    "step": lambda optimizer, config: StepLR(optimizer, step_size=config.step_epochs, gamma=config.step_factor),
+}
 
 TRACED_EPOCH = 3
 """Which epoch is traced: the first ones build what all others use."""
@@ -182,7 +188,7 @@ def _epoch(
     trained_on: Inputs,
     inputs: Inputs,
     optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    scheduler: LRScheduler,
     config: TrainConfig,
     world: World,
 ) -> EpochMetrics:
