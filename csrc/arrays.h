@@ -22,7 +22,8 @@ using Out = nb::ndarray<T, nb::ndim<rank>, nb::c_contig, nb::device::cpu>;
 
 using Indptr = In<std::int64_t, 1>;
 using Indices = In<std::int32_t, 1>;
-using EdgeIds = std::optional<In<std::int64_t, 1>>;
+using EdgeIds = std::optional<In<std::int32_t, 1>>;
+using EdgeKeys = std::optional<In<std::int64_t, 1>>;
 
 template <class Array>
 auto data_or_null(const std::optional<Array>& array) {

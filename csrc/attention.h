@@ -186,7 +186,8 @@ FULLGRAPH_INLINE void fill_keep(const Edges<T>& edges, const Chunk& chunk, std::
 template <class T>
 struct EdgeArguments {
     std::optional<In<T, 2>> bias;
-    EdgeIds edge_ids, edge_keys;  // edge_keys: none without dropout
+    EdgeIds edge_ids;
+    EdgeKeys edge_keys;  // none without dropout
     std::uint64_t key, threshold;
     double keep_scale;
 };

@@ -15,7 +15,7 @@ template <class T>
 void gatv2_to_destination(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T, 2> att, In<T, 2> logsumexp,
                           In<T, 3> grad, In<T, 2> delta, Out<T, 3> grad_x_dst, Out<T, 2> grad_att,
                           std::optional<Out<T, 2>> grad_bias, double negative_slope, std::optional<In<T, 2>> bias,
-                          EdgeIds edge_ids, EdgeIds edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale,
+                          EdgeIds edge_ids, EdgeKeys edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale,
                           int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), grad_x_dst.data()};
@@ -27,7 +27,7 @@ void gatv2_to_destination(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 
 template <class T>
 void dot_to_destination(Indptr indptr, Indices indices, In<T, 3> key_rows, In<T, 3> value, In<T, 3> query, In<T, 2> logsumexp,
                         In<T, 3> grad, In<T, 2> delta, Out<T, 3> grad_query, std::optional<Out<T, 2>> grad_bias, double scale,
-                        std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeIds edge_keys, std::uint64_t key,
+                        std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeKeys edge_keys, std::uint64_t key,
                         std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{query.data(), key_rows.data(), static_cast<T>(scale), grad_query.data()};

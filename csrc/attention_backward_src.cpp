@@ -48,7 +48,7 @@ template <class T>
 void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In<T, 2> score_dst, In<T, 2> logsumexp,
               In<T, 3> grad, In<T, 2> delta, Out<T, 3> grad_x, Out<T, 2> grad_score_src, Out<T, 2> grad_score_dst,
               std::optional<Out<T, 2>> grad_bias, double negative_slope, std::optional<In<T, 2>> bias, EdgeIds edge_ids,
-              EdgeIds edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
+              EdgeKeys edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x);
     const Additive<T> score{score_src.data(), score_dst.data(), static_cast<T>(negative_slope), grad_score_src.data()};
     const auto num_columns = static_cast<std::int64_t>(grad.shape(0));
@@ -62,7 +62,7 @@ void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In
 template <class T>
 void gatv2_to_source(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T, 2> att, In<T, 2> logsumexp,
                      In<T, 3> grad, In<T, 2> delta, Out<T, 3> grad_x_src, double negative_slope,
-                     std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeIds edge_keys, std::uint64_t key,
+                     std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeKeys edge_keys, std::uint64_t key,
                      std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_src.data(), x_dst.data(), att.data(), static_cast<T>(negative_slope), grad_x_src.data()};
@@ -75,7 +75,7 @@ void gatv2_to_source(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_
 template <class T>
 void dot_to_source(Indptr indptr, Indices indices, In<T, 3> key_rows, In<T, 3> value, In<T, 3> query, In<T, 2> logsumexp,
                    In<T, 3> grad, In<T, 2> delta, Out<T, 3> grad_key, Out<T, 3> grad_value, double scale,
-                   std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeIds edge_keys, std::uint64_t key,
+                   std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeKeys edge_keys, std::uint64_t key,
                    std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{key_rows.data(), query.data(), static_cast<T>(scale), grad_key.data()};

@@ -230,7 +230,7 @@ void run_all(const Edges<T>& edges, const Score<T>& score, const HeadRows<T>& me
 template <class T>
 void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In<T, 2> score_dst, Out<T, 2> maximum,
               Out<T, 2> total, Out<T, 3> acc, double negative_slope, std::optional<In<T, 2>> bias, EdgeIds edge_ids,
-              EdgeIds edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
+              EdgeKeys edge_keys, std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x);
     const Additive<T> score{score_dst.data(), score_src.data(), static_cast<T>(negative_slope), nullptr};
     run_all(edges, score, head_rows(x), maximum.data(), total.data(), acc.data(), num_threads);
@@ -238,7 +238,7 @@ void additive(Indptr indptr, Indices indices, In<T, 3> x, In<T, 2> score_src, In
 
 template <class T>
 void gatv2(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T, 2> att, Out<T, 2> maximum, Out<T, 2> total,
-           Out<T, 3> acc, double negative_slope, std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeIds edge_keys,
+           Out<T, 3> acc, double negative_slope, std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeKeys edge_keys,
            std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, x_src);
     const Gatv2<T> score{x_dst.data(), x_src.data(), att.data(), static_cast<T>(negative_slope), nullptr};
@@ -247,7 +247,7 @@ void gatv2(Indptr indptr, Indices indices, In<T, 3> x_src, In<T, 3> x_dst, In<T,
 
 template <class T>
 void scaled_dot(Indptr indptr, Indices indices, In<T, 3> query, In<T, 3> key_rows, In<T, 3> value, Out<T, 2> maximum,
-                Out<T, 2> total, Out<T, 3> acc, double scale, std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeIds edge_keys,
+                Out<T, 2> total, Out<T, 3> acc, double scale, std::optional<In<T, 2>> bias, EdgeIds edge_ids, EdgeKeys edge_keys,
                 std::uint64_t key, std::uint64_t threshold, double keep_scale, int num_threads) {
     const Edges<T> edges = edges_of<T>(indptr, indices, {bias, edge_ids, edge_keys, key, threshold, keep_scale}, value);
     const ScaledDot<T> score{query.data(), key_rows.data(), static_cast<T>(scale), nullptr};

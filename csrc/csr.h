@@ -13,7 +13,7 @@ namespace fullgraph {
 struct Csr {
     const std::int64_t* indptr;    // [num_rows + 1]
     const std::int32_t* indices;   // [num_entries], columns
-    const std::int64_t* edge_ids;  // [num_entries] or null: entry e is edge e
+    const std::int32_t* edge_ids;  // [num_entries] or null: entry e is edge e
     std::int64_t num_rows;
 
     std::int64_t edge(std::int64_t entry) const { return edge_ids ? edge_ids[entry] : entry; }

@@ -132,7 +132,7 @@ def evaluations(world: fg.World, path: str) -> list[bool]:
 
     for gradients in (False, False, True, False):
         forward(data.x, gradients=gradients)
-    held = data.edge_index.walked.with_self_loops.plan.constants
+    held = data.edge_index.walked.with_self_loops.plan.memo
     known = len(held._entries)
     for _ in range(2):
         forward(data.x + 1, gradients=True)

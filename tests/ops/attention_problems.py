@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fullgraph import ops
-from fullgraph.ops import reference_attention as twins
+from tests.ops import twins
 from tests.ops.blocks import DrawnBlock
 
 SLOPE = 0.2

@@ -33,7 +33,7 @@ class DrawnBlock:
         return DrawnBlock(
             indptr=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
             indices=rows[order].int(),
-            edge_ids=order if self.edge_ids is None else self.edge_ids[order],
+            edge_ids=order.int() if self.edge_ids is None else self.edge_ids[order],
             num_columns=self.num_rows,
             num_edges=self.num_edges,
             seed=self.seed,
@@ -42,7 +42,7 @@ class DrawnBlock:
     def split(self) -> "tuple[DrawnBlock, DrawnBlock]":
         """Two blocks over the same rows and columns with every other entry each, edge ids kept."""
         rows = torch.repeat_interleave(torch.arange(self.num_rows), self.indptr.diff())
-        ids = torch.arange(self.indices.numel()) if self.edge_ids is None else self.edge_ids
+        ids = torch.arange(self.indices.numel(), dtype=torch.int32) if self.edge_ids is None else self.edge_ids
         halves = []
         for parity in (0, 1):
             chosen = torch.arange(self.indices.numel()) % 2 == parity
@@ -85,7 +85,7 @@ def block_of(degrees: list[int], num_columns: int, seed: int, *, named: bool) ->
     return DrawnBlock(
         indptr=torch.tensor([0, *degrees], dtype=torch.int64).cumsum(0),
         indices=torch.randint(0, max(num_columns, 1), (num_entries,), generator=generator, dtype=torch.int32),
-        edge_ids=torch.randperm(num_edges, generator=generator)[:num_entries].contiguous() if named else None,
+        edge_ids=torch.randperm(num_edges, generator=generator)[:num_entries].int() if named else None,
         num_columns=num_columns,
         num_edges=num_edges,
         seed=seed,

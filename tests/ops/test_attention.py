@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fullgraph import ops
 from fullgraph.errors import InputError
-from fullgraph.ops import reference_attention as twins
+from tests.ops import twins
 from tests.ops.attention_problems import SCORES, SLOPE, Additive, Gatv2, Problem, ScaledDot
 from tests.ops.blocks import DrawnBlock, block_of, blocks, hub_block
 from tests.ops.laws import assert_close, assert_thread_count_does_not_matter

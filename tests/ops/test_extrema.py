@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fullgraph import ops
-from fullgraph.ops import reference
+from fullgraph.ops.reference import rows_of
+from tests.ops import twins
 from tests.ops.blocks import DrawnBlock, blocks, hub_block, wide, widths
 from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
 
@@ -32,7 +33,7 @@ def test_equals_its_twin(block: DrawnBlock, width: int, largest: bool, nan: bool
     got, want = start(block, width, dtype, largest=largest), start(block, width, dtype, largest=largest)
     for half in block.split():
         ops.extremum(*half.csr(), x, *got, largest=largest)
-        reference.extremum(*half.csr(), x, *want, largest=largest)
+        twins.extremum(*half.csr(), x, *want, largest=largest)
     assert_close(got, want)
     assert torch.equal(got[1] == 0, (block.indptr.diff() == 0).unsqueeze(1).expand_as(got[1]))
 
@@ -61,10 +62,10 @@ def test_gradient_equals_its_twin_and_autograd(
     block_t, share = block.transposed(), grad / count.clamp(min=1)
     got, twin = torch.zeros_like(x), torch.zeros_like(x)
     ops.extremum_backward(*block_t.csr(), x, value, share, got)
-    reference.extremum_backward(*block_t.csr(), x, value, share, twin)
+    twins.extremum_backward(*block_t.csr(), x, value, share, twin)
     assert_close((got,), (twin,))
 
-    rows = reference.rows_of(block.indptr).unsqueeze(1).expand(-1, width)
+    rows = rows_of(block.indptr).unsqueeze(1).expand(-1, width)
     initial, _ = start(block, width, dtype, largest=largest)
     reduced = initial.scatter_reduce(
         0, rows, x[block.indices.long()], "amax" if largest else "amin", include_self=False
@@ -81,7 +82,7 @@ def test_a_hub_in_segments_equals_the_twin(dtype: torch.dtype, largest: bool) ->
     x[3, 5] = torch.nan
     got, want = start(block, 37, dtype, largest=largest), start(block, 37, dtype, largest=largest)
     ops.extremum(*block.csr(), x, *got, largest=largest)
-    reference.extremum(*block.csr(), x, *want, largest=largest)
+    twins.extremum(*block.csr(), x, *want, largest=largest)
     assert_close(got, want)
 
 
@@ -93,7 +94,7 @@ def test_the_gradient_of_a_hub_in_segments_equals_the_twin() -> None:
     x = with_ties(values(block.num_rows, 37))
     got, want = torch.zeros_like(x), torch.zeros_like(x)
     ops.extremum_backward(*block.csr(), x, value, grad, got)
-    reference.extremum_backward(*block.csr(), x, value, grad, want)
+    twins.extremum_backward(*block.csr(), x, value, grad, want)
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fullgraph import ops
 from fullgraph.errors import InputError
-from fullgraph.ops import reference
+from tests.ops import twins
 from tests.ops.blocks import DrawnBlock, block_of, blocks, heads, hub_block, wide, widths
 from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
 
@@ -31,7 +31,7 @@ def test_spmm_equals_its_twin(
     got, want = start.clone(), start.clone()
     options = {"weight": weight, "edge_ids": block.edge_ids, "overwrites": overwrites}
     ops.spmm(*block.csr(), x, got, **options)
-    reference.spmm(*block.csr(), x, want, **options)
+    twins.spmm(*block.csr(), x, want, **options)
     assert_close((got,), (want,))
 
 
@@ -43,7 +43,7 @@ def test_sddmm_equals_its_twin(block: DrawnBlock, width: int, num_heads: int, dt
     got = values(block.num_edges, num_heads)
     want = got.clone()
     ops.sddmm(*block.csr(), left, right, got, edge_ids=block.edge_ids)
-    reference.sddmm(*block.csr(), left, right, want, edge_ids=block.edge_ids)
+    twins.sddmm(*block.csr(), left, right, want, edge_ids=block.edge_ids)
     assert_close((got,), (want,))
 
 
@@ -54,7 +54,7 @@ def test_gradients_are_the_ops_themselves(block: DrawnBlock, width: int, num_hea
     weight = values(block.num_edges, num_heads).requires_grad_()
     grad = values(block.num_rows, num_heads * width)
     out = torch.zeros_like(grad)
-    reference.spmm(*block.csr(), x, out, weight=weight, edge_ids=block.edge_ids)
+    twins.spmm(*block.csr(), x, out, weight=weight, edge_ids=block.edge_ids)
     want_x, want_weight = torch.autograd.grad((out * grad).sum() + 0 * (x.sum() + weight.sum()), (x, weight))
 
     got_x, got_weight, block_t = torch.zeros_like(x), torch.zeros_like(weight), block.transposed()
@@ -114,8 +114,8 @@ def test_a_hub_in_segments_equals_the_twin(width: int, dtype: torch.dtype) -> No
     ops.spmm(*block.csr(), x, out, weight=weight, edge_ids=block.edge_ids)
     ops.sddmm(*block.csr(), grad, x, dots, edge_ids=block.edge_ids)
     exact, exact_dots = out.double().zero_(), dots.double().zero_()
-    reference.spmm(*block.csr(), x.double(), exact, weight=weight.double(), edge_ids=block.edge_ids)
-    reference.sddmm(*block.csr(), grad.double(), x.double(), exact_dots, edge_ids=block.edge_ids)
+    twins.spmm(*block.csr(), x.double(), exact, weight=weight.double(), edge_ids=block.edge_ids)
+    twins.sddmm(*block.csr(), grad.double(), x.double(), exact_dots, edge_ids=block.edge_ids)
     assert_close((out, dots), (exact.to(dtype), exact_dots.to(dtype)))
 
 
@@ -129,7 +129,7 @@ def test_columns_in_tiles_equal_the_twin() -> None:
     for begin in range(0, 310, 31):
         columns = slice(begin, begin + 31)
         part = exact[:, columns].contiguous()
-        reference.spmm(*block.csr(), x[:, columns].contiguous(), part)
+        twins.spmm(*block.csr(), x[:, columns].contiguous(), part)
         exact[:, columns] = part
     torch.testing.assert_close(out, exact, rtol=1e-9, atol=1e-9)
 
@@ -146,13 +146,13 @@ def test_bfloat16_rows_are_summed_in_float32(block: DrawnBlock, width: int, num_
         ops.spmm(*block.csr(), x, out, weight=weight, edge_ids=block.edge_ids)
     for out in (exact, exact_narrow):
         double = None if weight is None else weight.double()
-        reference.spmm(*block.csr(), x.double(), out, weight=double, edge_ids=block.edge_ids)
+        twins.spmm(*block.csr(), x.double(), out, weight=double, edge_ids=block.edge_ids)
     assert_close((wide_out,), (exact.float(),))
     torch.testing.assert_close(
         narrow_out.double(), exact_narrow, rtol=2**-8, atol=1e-4
     )  # half a unit in the last place
     twin = start.bfloat16()
-    reference.spmm(*block.csr(), x, twin, weight=weight, edge_ids=block.edge_ids)
+    twins.spmm(*block.csr(), x, twin, weight=weight, edge_ids=block.edge_ids)
     torch.testing.assert_close(narrow_out, twin, rtol=2**-7, atol=1e-4)
 
 
@@ -235,8 +235,8 @@ def test_what_does_not_fit_is_named() -> None:
         ),
         (
             (indptr, indices, x, out),
-            {"edge_ids": torch.arange(4)},
-            "edge_ids must be a contiguous torch.int64 tensor of shape [5] on cpu: torch.int64 [4] on cpu",
+            {"edge_ids": torch.arange(4).int()},
+            "edge_ids must be a contiguous torch.int32 tensor of shape [5] on cpu: torch.int32 [4] on cpu",
         ),
     ]
     for arguments, options, message in cases:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fullgraph import ops
-from fullgraph.ops import native, reference
-from fullgraph.ops import reference_attention as twins
+from fullgraph.ops import native
+from tests.ops import twins
 from tests.ops.attention_problems import SCORES
 from tests.ops.blocks import block_of
 from tests.ops.laws import assert_close
@@ -39,7 +39,7 @@ def check(register_bytes: int) -> None:
             for options in ({}, {"weight": weight, "edge_ids": block.edge_ids}):
                 got, want = torch.zeros(len(DEGREES), width), torch.zeros(len(DEGREES), width)
                 ops.spmm(*block.csr(), x, got, **options)
-                reference.spmm(*block.csr(), x, want, **options)
+                twins.spmm(*block.csr(), x, want, **options)
                 torch.testing.assert_close(got, want, rtol=2e-5, atol=2e-5)
     for score in SCORES:
         for channels in CHANNELS:

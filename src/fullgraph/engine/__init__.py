@@ -7,7 +7,6 @@ from fullgraph.engine.blockwise import Decomposition, Values, aggregate_by_block
 from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.halo import Halo, with_halo, without_halo
 from fullgraph.engine.held import HeldRows, held_rows
-from fullgraph.engine.identity import Identity, could_be_constant
 from fullgraph.engine.input_rows import InputRows, input_rows
 from fullgraph.engine.linear import is_differentiable_again, linear
 from fullgraph.engine.linear_sums import linear_sum
@@ -20,11 +19,9 @@ from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
 from fullgraph.engine.streamed import Source, StreamedRows
-from fullgraph.engine.structure import STRUCTURE
 from fullgraph.engine.walk import Walk
 
 __all__ = [
-    "STRUCTURE",
     "Additive",
     "Arguments",
     "BothEnds",
@@ -34,7 +31,6 @@ __all__ = [
     "Extremum",
     "Halo",
     "HeldRows",
-    "Identity",
     "InputRows",
     "Neighbourhood",
     "Piece",
@@ -52,7 +48,6 @@ __all__ = [
     "aggregate_by_block",
     "attend",
     "batch_norm",
-    "could_be_constant",
     "draw_key",
     "extremum_neighbours",
     "hashed",

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
-from fullgraph.comm import Returns, fetch
+from fullgraph.comm import fetch
 from fullgraph.engine.halo import with_halo, without_halo
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.streamed import StreamedRows
-from fullgraph.engine.summing import Summing, WalkWeights
-from fullgraph.engine.walk import Walk
+from fullgraph.engine.summing import WalkWeights
+from fullgraph.engine.walk import Grads, Walk, keeping
 from fullgraph.graph.block import Block
 
 Reduction = Literal["sum", "mean"]
@@ -30,7 +30,7 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
     """``out[i] = sum of weight[e] * x[j] over edges e = (j, i)``; 0 for rows without in-edges. Collective.
 
     Rows and weights without gradients that come again unchanged get the result of the time before, so it may not be
-    changed in place (`engine.constants`).
+    changed in place (`engine.memo`).
 
     Args:
         x: float ``[num_own, …]``, rows of this rank's sources; of `StreamedRows` the sum stays on disk too.
@@ -43,7 +43,7 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
     """
     if isinstance(x, StreamedRows):
         return x.then(lambda rows: walked_sum(rows, plan, weight, reduction), plan.num_dst)
-    return plan.constants.once(lambda: walked_sum(x, plan, weight, reduction), reduction, x, weight)
+    return plan.memo.once(lambda: walked_sum(x, plan, weight, reduction), reduction, x, weight)
 
 
 def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
@@ -68,21 +68,20 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
 
 def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, *, packs: bool = False) -> Tensor:
     """Sum ``x`` ``[n, F]`` along one direction of `Summing`; ``packs`` and ``purpose`` are as in `fetch`."""
-    incoming = fetch(walk.routes, (x,), packs=packs, weight=weights.sent, purpose=purpose)
     out = x.new_empty((walk.local.num_rows, x.shape[1]))
-    _add(walk.local, x, out, weights.local, overwrites=True)
-    for number, (rows,) in incoming:
-        block = walk.blocks[number]
-        if block is not None:
-            _add(block, rows, out, weights.received)
-        del rows  # before the next round is posted
+
+    def add(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
+        is_own = block is walk.local
+        _add(block, rows[0], out, weights.local if is_own else weights.received, overwrites=is_own)
+
+    walk.visit(add, (x,), fetch(walk.routes, (x,), packs=packs, weight=weights.sent, purpose=purpose))
     return out
 
 
 def summed_back(grad: Tensor, plan: Plan, weight: Tensor | None) -> Tensor:
     """The adjoint of the sum, for weights without a gradient: ``[num_dst, F]`` to ``[num_own, F]``. Collective."""
     has_halo = plan.halo.config.mode == "halo"
-    summing: Summing = plan.extended.summing if has_halo else plan.summing
+    summing = (plan.extended if has_halo else plan).summing(weighted=weight is not None)
     back = _walk(summing.backward, grad.contiguous(), summing.weights(weight).turned, "sum, backward")
     return without_halo(back, plan.halo) if has_halo else back
 
@@ -98,8 +97,8 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
         ctx.plan, ctx.weight = plan, weight
-        weights = plan.summing.weights(weight)
-        return _walk(plan.summing.forward, x.contiguous(), weights, "sum, forward", packs=True)
+        summing = plan.summing(weighted=weight is not None)
+        return _walk(summing.forward, x.contiguous(), summing.weights(weight), "sum, forward", packs=True)
 
     @staticmethod
     @once_differentiable
@@ -113,49 +112,32 @@ class _WeightedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
         x, walk = x.contiguous(), plan.forward
-        ctx.plan, ctx.kept = plan, {}
+        ctx.plan, ctx.kept = plan, {} if plan.halo.config.mode == "keep" else None
         ctx.save_for_backward(x, weight)
         incoming = fetch(walk.routes, (x,), packs=True, purpose="sum with trained weights, forward")
         out = x.new_empty((plan.num_dst, x.shape[1]))
-        _add(walk.local, x, out, weight, overwrites=True)
-        for number, (rows,) in incoming:
-            block = walk.blocks[number]
-            if block is not None:
-                _add(block, rows, out, weight)
-            if plan.halo.config.mode == "keep":
-                ctx.kept[number] = (rows,)
-            del rows
+
+        def add(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
+            _add(block, rows[0], out, weight, overwrites=block is walk.local)
+
+        walk.visit(add, (x,), keeping(incoming, ctx.kept))
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        plan: Plan = ctx.plan
         x, weight = ctx.saved_tensors
-        grad, walk = grads[0].contiguous(), plan.forward
-        incoming = (
-            iter(ctx.kept.items())
-            if plan.halo.config.mode == "keep"
-            else fetch(walk.routes, (x,), packs=True, purpose="sum with trained weights, backward")
-        )
-        grad_x, grad_weight = torch.zeros_like(x), torch.zeros_like(weight)
-        returns = Returns(walk.routes, (grad_x,)) if ctx.needs_input_grad[0] else None
-        _weighted_backward(walk.local, x, weight, grad, grad_x, grad_weight)
-        for number, (rows,) in incoming:
-            grad_rows, block = torch.zeros_like(rows), walk.blocks[number]
-            if block is not None:
-                _weighted_backward(block, rows, weight, grad, grad_rows, grad_weight)
-            if returns is not None:
-                returns.post(number, (grad_rows,))
-            del rows, grad_rows
-        if returns is not None:
-            returns.finish()
-        return (grad_x if returns is not None else None), grad_weight, None
+        grad, walk = grads[0].contiguous(), ctx.plan.forward
+        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        grad_weight = torch.zeros_like(weight)
+        per_head = grad_weight.view(len(weight), prod(weight.shape[1:]))
 
+        def add(block: Block, rows: tuple[Tensor, ...], found: Grads) -> None:
+            if found[0] is not None:
+                _add(block.transposed, grad, found[0], weight)
+            ops.sddmm(block.indptr, block.indices, grad, rows[0], per_head, edge_ids=block.edge_ids)
 
-def _weighted_backward(
-    block: Block, x: Tensor, weight: Tensor, grad: Tensor, grad_x: Tensor, grad_weight: Tensor
-) -> None:
-    _add(block.transposed, grad, grad_x, weight)
-    per_head = grad_weight.view(len(grad_weight), prod(grad_weight.shape[1:]))
-    ops.sddmm(block.indptr, block.indices, grad, x, per_head, edge_ids=block.edge_ids)
+        purpose = "sum with trained weights, backward"
+        again = fetch(walk.routes, (x,), packs=True, purpose=purpose) if ctx.kept is None else ctx.kept.items()
+        walk.visit(add, (x,), again, (grad_x,))
+        return grad_x, grad_weight, None

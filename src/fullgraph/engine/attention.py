@@ -7,23 +7,23 @@ the gradients of the destination's own tensors travel back. Where a score needs 
 which lives with the destination, source rows are fetched again and their gradients returned.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
-from fullgraph.comm import Returns, fetch
+from fullgraph.comm import fetch
 from fullgraph.engine.halo import with_halo
 from fullgraph.engine.held import HeldRows
 from fullgraph.engine.input_rows import InputRows
 from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
-from fullgraph.engine.walk import Walk
+from fullgraph.engine.walk import Grads, Rounds, keeping
+from fullgraph.graph.block import Block
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,51 +82,63 @@ def attend(
     if plan.halo.config.mode == "halo":
         src = tuple(with_halo(t, plan.halo) for t in src) if held is None else held.extend(src)
         plan, here, held = plan.extended, None, None
-    settings = (score, plan, dropout, bias, averages_heads)
     if score.reverses and bias is None:
-        return _ReversingAttention.apply(*settings, here, False, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
-    keeps = plan.halo.config.mode == "keep" and held is None
-    return _RefetchingAttention.apply(*settings, held, keeps, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+        function, keeps = _ReversingAttention, False
+    else:
+        function, here, keeps = _RefetchingAttention, held, plan.halo.config.mode == "keep" and held is None
+    call = _Call(score, plan, dropout, averages_heads, here, keeps)
+    return function.apply(call, bias, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What `attend` was asked, but for what may need a gradient, and whether rows of other ranks are kept."""
+
+    score: Score
+    plan: Plan
+    dropout: EdgeDropout | None
+    averages_heads: bool
+    here: HeldRows | InputRows | None
+    keeps: bool
+
+    def terms(self, bias: Tensor | None = None, grad_bias: Tensor | None = None) -> EdgeTerms:
+        """Of the plan's edges."""
+        return EdgeTerms(bias, grad_bias, self.dropout and self.dropout.over(self.dropout.edge_keys))
+
+    def terms_at_sources(self) -> EdgeTerms:
+        """Of the edges from this rank's rows to other ranks. Collective the first time."""
+        dropout = self.dropout
+        return EdgeTerms(None, None, dropout and dropout.over(self.plan.edge_values_at_sources(dropout.edge_keys)))
+
+    def rounds(self, src: tuple[Tensor, ...], purpose: str) -> Rounds:
+        """Source tensors of other ranks' rows."""
+        routes = self.plan.forward.routes
+        return fetch(routes, src, purpose=purpose) if self.here is None else self.here.rounds(routes)
 
 
 class _Attention(torch.autograd.Function):
     """Forward, whatever backward does."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        score: Score,
-        plan: Plan,
-        dropout: EdgeDropout | None,
-        bias: Tensor | None,
-        averages_heads: bool,
-        here: HeldRows | InputRows | None,
-        keeps: bool,
-        *tensors: Tensor,
-    ) -> Tensor:
+    def forward(ctx: Any, call: _Call, bias: Tensor | None, *tensors: Tensor) -> Tensor:
         tensors = tuple(t.contiguous() for t in tensors)
         bias = None if bias is None else bias.contiguous()
-        src, dst, shared = _split(score, tensors)
-        terms = EdgeTerms(bias, None, dropout and dropout.over(dropout.edge_keys))
-        state = OnlineSoftmax(plan.num_dst, score.values(src))
-        walk = plan.forward
-        incoming = _incoming(walk, src, here, "attention, forward")
-        score.forward(walk.local, src, dst, shared, state, terms)
-        kept: dict[int, tuple[Tensor, ...]] | None = {} if keeps else None
-        for number, rows in incoming:
-            block = walk.blocks[number]
-            if block is not None:
-                score.forward(block, rows, dst, shared, state, terms)
-            if kept is not None:
-                kept[number] = rows
-            del rows  # before the next round is posted
+        src, dst, shared = _split(call.score, tensors)
+        terms = call.terms(bias)
+        state = OnlineSoftmax(call.plan.num_dst, call.score.values(src))
+        incoming, ctx.kept = call.rounds(src, "attention, forward"), {} if call.keeps else None
+
+        def absorb(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
+            call.score.forward(block, rows, dst, shared, state, terms)
+
+        call.plan.forward.visit(absorb, src, keeping(incoming, ctx.kept))
         out, logsumexp = state.finish()
-        ctx.score, ctx.plan, ctx.dropout, ctx.kept = score, plan, dropout, kept
-        ctx.held = here if isinstance(here, HeldRows) else None  # an input's rows are forward's alone, and many
+        is_held = isinstance(call.here, HeldRows)  # an input's rows are forward's alone, and many
+        ctx.call = call if is_held else replace(call, here=None)
         # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
-        ctx.heads = out if averages_heads else None
-        ctx.save_for_backward(None if averages_heads else out, logsumexp, bias, *tensors)
-        return out.mean(1) if averages_heads else out
+        ctx.heads = out if call.averages_heads else None
+        ctx.save_for_backward(None if call.averages_heads else out, logsumexp, bias, *tensors)
+        return out.mean(1) if call.averages_heads else out
 
 
 class _ReversingAttention(_Attention):
@@ -135,24 +147,20 @@ class _ReversingAttention(_Attention):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        score, plan, dropout = ctx.score, ctx.plan, ctx.dropout
+        call: _Call = ctx.call
         outcome, _, *tensors = _outcome_and_rest(ctx, grads)
-        src, dst, _ = _split(score, tensors)
-        walk = plan.backward
-        incoming = fetch(walk.routes, (*outcome, *dst), purpose="attention, backward")
+        src, dst, _ = _split(call.score, tensors)
+        walk = call.plan.backward
         grads_src, grads_dst = _zeros(src), _zeros(dst)
-        here = EdgeTerms(None, None, dropout and dropout.over(dropout.edge_keys))
-        score.backward(walk.local, src, dst, (), outcome, grads_src, grads_dst, here)
-        there = EdgeTerms(None, None, dropout and dropout.over(plan.edge_values_at_sources(dropout.edge_keys)))
-        returns = Returns(walk.routes, grads_dst)
-        for number, (lse, grad, delta, *told) in incoming:
-            block, home, known = walk.blocks[number], _zeros(told), Outcome(lse, grad, delta)
-            if block is not None:
-                score.backward(block, src, told, (), known, grads_src, home, there)
-            returns.post(number, home)
-            del lse, grad, delta, told, known, home
-        returns.finish()
-        return *[None] * 7, *grads_src, *grads_dst
+        here, there = call.terms(), call.terms_at_sources()
+
+        def add(block: Block, known: tuple[Tensor, ...], found: Grads) -> None:
+            outcome, dst, terms = Outcome(*known[:3]), known[3:], here if block is walk.local else there
+            call.score.backward(block, src, dst, (), outcome, grads_src, cast(Any, found), terms)
+
+        own = (*outcome, *dst)
+        walk.visit(add, own, fetch(walk.routes, own, purpose="attention, backward"), grads_dst)
+        return None, None, *grads_src, *grads_dst
 
 
 class _RefetchingAttention(_Attention):
@@ -161,31 +169,19 @@ class _RefetchingAttention(_Attention):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        score, plan = ctx.score, ctx.plan
+        call: _Call = ctx.call
         outcome, bias, *tensors = _outcome_and_rest(ctx, grads)
-        src, dst, shared = _split(score, tensors)
-        walk = plan.forward
-        fetched = ctx.kept is None
-        incoming = _incoming(walk, src, ctx.held, "attention, backward") if fetched else iter(ctx.kept.items())
+        src, dst, shared = _split(call.score, tensors)
         grad_bias = None if bias is None else torch.zeros_like(bias)
         grads_src, grads_here = _zeros(src), _zeros((*dst, *shared))
-        terms = EdgeTerms(bias, grad_bias, ctx.dropout and ctx.dropout.over(ctx.dropout.edge_keys))
-        score.backward(walk.local.transposed, src, dst, shared, outcome, grads_src, grads_here, terms)
-        returns = Returns(walk.routes, grads_src)
-        for number, rows in incoming:
-            block, home = walk.blocks[number], _zeros(rows)
-            if block is not None:
-                score.backward(block.transposed, rows, dst, shared, outcome, home, grads_here, terms)
-            returns.post(number, home)
-            del rows, home
-        returns.finish()
-        return None, None, None, grad_bias, None, None, None, *grads_src, *grads_here
+        terms = call.terms(bias, grad_bias)
 
+        def add(block: Block, rows: tuple[Tensor, ...], found: Grads) -> None:
+            call.score.backward(block.transposed, rows, dst, shared, outcome, cast(Any, found), grads_here, terms)
 
-def _incoming(
-    walk: Walk, src: tuple[Tensor, ...], here: HeldRows | InputRows | None, purpose: str
-) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
-    return fetch(walk.routes, src, purpose=purpose) if here is None else here.rounds(walk.routes)
+        again = call.rounds(src, "attention, backward") if ctx.kept is None else ctx.kept.items()
+        call.plan.forward.visit(add, src, again, grads_src)
+        return None, grad_bias, *grads_src, *grads_here
 
 
 def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -9,7 +9,7 @@ Where backward needs what the statistics became (all but sums), mode ``sar`` wal
 they would be several rows per destination and layer. Mode ``keep`` keeps them, and the rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -19,17 +19,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fullgraph.comm import Returns, fetch
+from fullgraph.comm import fetch
 from fullgraph.engine.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.pieces import Piece, flat, pieces
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.replay import Replay
 from fullgraph.engine.statistics import Seeds, State, Statistic
+from fullgraph.engine.walk import Grads, Rounds, keeping
 from fullgraph.graph.block import Block
 
 Message = Callable[[Piece, Arguments], Tensor]
 Values = Mapping[Statistic, Tensor]
-Visit = tuple[int | None, Block | None, tuple[Tensor, ...]]
 
 # Rows that are finished at a time: what an aggregation computes in between is several times as wide as its output.
 _FINISHED_ROWS = 4096
@@ -76,31 +76,28 @@ class _Walker:
         with self.replay.again():
             return self.message(piece, share)
 
-    def visits(self, src: Sequence[Tensor], purpose: str) -> Iterator[Visit]:
-        """Own rows and then each round's: its number, its block and its rows."""
-        walk = self.plan.forward
+    def incoming(self, src: Sequence[Tensor], purpose: str) -> Rounds:
+        """The rows of other ranks, round by round."""
         exact = any(statistic.compares for statistic in self.decomposition.statistics)
-        incoming = fetch(walk.routes, src, exact=exact, packs=True, purpose=purpose)
-        yield None, walk.local, tuple(src)
-        for number, rows in incoming:
-            yield number, walk.blocks[number], rows
-            del rows
+        return fetch(self.plan.forward.routes, src, exact=exact, packs=True, purpose=purpose)
 
-    def pieces(self, block: Block | None) -> Iterable[Piece]:
+    def pieces(self, block: Block) -> Iterable[Piece]:
         """Of at most as many edges as the run's setting says."""
-        return () if block is None else pieces(block, self.plan.halo.config.chunk_edges)
+        return pieces(block, self.plan.halo.config.chunk_edges)
 
-    def states(self, visits: Iterable[Visit], whole: Arguments, like: Tensor) -> list[State]:
+    def states(self, incoming: Rounds, whole: Arguments, like: Tensor) -> list[State]:
         """All statistics over one walk; ``like``: messages of no edges."""
         statistics = self.decomposition.statistics
         states = [statistic.start(flat(like), self.plan.num_dst) for statistic in statistics]
-        for _, block, rows in visits:
+
+        def absorb(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
             for piece in self.pieces(block):
                 messages = flat(self.formed(piece, _share(piece, rows, whole)))
                 for statistic, state in zip(statistics, states, strict=True):
                     statistic.absorb(messages, piece, state)
                 del messages
-            del rows
+
+        self.plan.forward.visit(absorb, whole.src, incoming)
         return states
 
     def values(self, states: Sequence[State], like: Tensor) -> dict[Statistic, Tensor]:
@@ -151,16 +148,14 @@ class _ByBlock(torch.autograd.Function):
 def _forward(ctx: Any, walker: _Walker, arguments: Arguments, tensors: tuple[Tensor, ...]) -> Tensor:
     whole = arguments.like(tensors)
     like = walker.message(*_sample(walker.plan, whole))[:0]  # and a rank without edges has drawn as others have
-    ctx.kept, visits = None, walker.visits(whole.src, "messages, forward")
-    if walker.plan.halo.config.mode == "keep":
-        ctx.kept = visits = list(visits)
-    states = walker.states(visits, whole, like)
+    ctx.kept = {} if walker.plan.halo.config.mode == "keep" else None
+    states = walker.states(keeping(walker.incoming(whole.src, "messages, forward"), ctx.kept), whole, like)
     ctx.states = states if ctx.kept is not None and walker.decomposition.remembers else None
     ctx.walker, ctx.like, ctx.read = walker, like, arguments.read
     ctx.places, ctx.first = arguments.like([None] * len(tensors)), first_places(arguments.all)
     ctx.save_for_backward(*tensors)
     values = walker.values(states, like)
-    del states, visits
+    del states
     return _finished(walker, values)
 
 
@@ -171,19 +166,18 @@ def _backward(ctx: Any, grad: Tensor) -> Any:
     states = None if ctx.states is None else list(ctx.states)
     if walker.decomposition.remembers and states is None:
         with walker.replay.casting():
-            states = walker.states(walker.visits(whole.src, "statistics again, backward"), whole, ctx.like)
+            states = walker.states(walker.incoming(whole.src, "statistics again, backward"), whole, ctx.like)
     adjoints = _adjoints(ctx, states, sums, grad)
     del states
     sums.reach(_read_by_messages(ctx, whole, adjoints, sums))
-    returns = Returns(walker.plan.forward.routes, _needed(sums.totals.src, sums.needs.src))
-    for number, block, rows in ctx.kept or walker.visits(whole.src, "messages, backward"):
-        into = sums.totals.src if number is None else _zeros(rows, sums.needs.src)
+
+    def differentiate(block: Block, rows: tuple[Tensor, ...], found: Grads) -> None:
         for piece in walker.pieces(block):
-            _differentiate(ctx, piece, rows, into, whole, adjoints, sums)
-        if number is not None:
-            returns.post(number, _needed(into, sums.needs.src))
-        del rows, into
-    returns.finish()
+            _differentiate(ctx, piece, rows, found, whole, adjoints, sums)
+
+    again = walker.incoming(whole.src, "messages, backward") if ctx.kept is None else ctx.kept.items()
+    grads = [total if need else None for total, need in zip(sums.totals.src, sums.needs.src, strict=True)]
+    walker.plan.forward.visit(differentiate, whole.src, again, grads)
     return None, None, *sums.result()
 
 
@@ -229,11 +223,6 @@ def _seeds(walker: _Walker, messages: Tensor, piece: Piece, adjoints: list[State
     for statistic, adjoint in zip(walker.decomposition.statistics, adjoints, strict=True):
         seeds += [(out, grad) for out, grad in statistic.seeds(messages, piece, adjoint) if out.requires_grad]
     return seeds
-
-
-def _zeros(tensors: Sequence[Tensor], needs: Sequence[bool]) -> tuple[Tensor, ...]:
-    """Zeros of the same shapes where needed."""
-    return tuple(t.new_zeros(t.shape) if need else t for t, need in zip(tensors, needs, strict=True))
 
 
 def _needed(tensors: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
@@ -302,7 +291,7 @@ def _differentiate(
     ctx: Any,
     piece: Piece,
     rows: Sequence[Tensor],
-    into: Sequence[Tensor],
+    into: Grads,
     whole: Arguments,
     adjoints: list[State],
     sums: GradientSums,
@@ -318,7 +307,7 @@ def _differentiate(
         needed: Sequence[bool],
         places: Tensor,
         add: Callable[[Tensor, Tensor], Any],
-        sums: Sequence[Tensor],
+        sums: Sequence[Any],
     ) -> tuple[Any, ...]:
         return tuple(
             _Lift.apply(anchor, t.detach(), places, partial(add, total)) if need else t.index_select(0, places)

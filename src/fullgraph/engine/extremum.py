@@ -17,6 +17,7 @@ from fullgraph import ops
 from fullgraph.comm import fetch
 from fullgraph.engine.halo import with_halo
 from fullgraph.engine.plan import Plan
+from fullgraph.engine.walk import Grads
 from fullgraph.graph.block import Block
 
 
@@ -32,7 +33,7 @@ def extremum_neighbours(x: Tensor, plan: Plan, *, largest: bool) -> Tensor:
         ``[num_dst, …]``, differentiable; not to be changed in place, as it is remembered where ``x`` is constant.
     """
     kind = "max" if largest else "min"
-    return plan.constants.once(lambda: _walked_extremum(x, plan, largest), kind, x)
+    return plan.memo.once(lambda: _walked_extremum(x, plan, largest), kind, x)
 
 
 def _walked_extremum(x: Tensor, plan: Plan, largest: bool) -> Tensor:
@@ -49,12 +50,11 @@ class _Extremum(torch.autograd.Function):
         x, walk = x.contiguous(), plan.forward
         incoming = fetch(walk.routes, (x,), exact=True, packs=True, purpose="extremum, forward")
         value, count = nothing_seen(x, plan.num_dst, largest)
-        _absorb(walk.local, x, value, count, largest)
-        for number, (rows,) in incoming:
-            block = walk.blocks[number]
-            if block is not None:
-                _absorb(block, rows, value, count, largest)
-            del rows
+
+        def absorb(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
+            ops.extremum(block.indptr, block.indices, rows[0], value, count, largest=largest)
+
+        walk.visit(absorb, (x,), incoming)
         value.masked_fill_(count == 0, 0)
         ctx.plan = plan
         ctx.save_for_backward(x, value, count)
@@ -67,12 +67,11 @@ class _Extremum(torch.autograd.Function):
         walk, share = ctx.plan.backward, shares_of_ties(grads[0], value, count)
         incoming = fetch(walk.routes, (value, share), exact=True, purpose="extremum, backward")
         grad_x = torch.zeros_like(x)
-        _give(walk.local, x, value, share, grad_x)
-        for number, (values, shares) in incoming:
-            block = walk.blocks[number]
-            if block is not None:
-                _give(block, x, values, shares, grad_x)
-            del values, shares
+
+        def give(block: Block, results: tuple[Tensor, ...], _: Grads) -> None:
+            ops.extremum_backward(block.indptr, block.indices, x, results[0], results[1], grad_x)
+
+        walk.visit(give, (value, share), incoming)
         return grad_x, None, None
 
 
@@ -80,14 +79,6 @@ def nothing_seen(x: Tensor, num_rows: int, largest: bool) -> tuple[Tensor, Tenso
     """Extremum and count of ties, ``[num_rows, F]`` each, before any row of ``x``'s kind ``[n, F]`` is absorbed."""
     value = x.new_full((num_rows, x.shape[1]), -torch.inf if largest else torch.inf)
     return value, torch.zeros(value.shape, dtype=torch.int32, device=x.device)
-
-
-def _absorb(block: Block, x: Tensor, value: Tensor, count: Tensor, largest: bool) -> None:
-    ops.extremum(block.indptr, block.indices, x, value, count, largest=largest)
-
-
-def _give(block_t: Block, x: Tensor, value: Tensor, share: Tensor, grad_x: Tensor) -> None:
-    ops.extremum_backward(block_t.indptr, block_t.indices, x, value, share, grad_x)
 
 
 def shares_of_ties(grad: Tensor, value: Tensor, count: Tensor) -> Tensor:

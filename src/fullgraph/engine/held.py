@@ -15,8 +15,7 @@ from torch import Tensor
 
 from fullgraph.comm import Routes, fetch_all
 from fullgraph.comm.spans import span
-from fullgraph.engine.constants import Standing
-from fullgraph.engine.identity import could_be_constant
+from fullgraph.engine.memo import Standing, could_be_constant
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.streamed import StreamedRows
 
@@ -63,10 +62,10 @@ def held_rows(x: Tensor, plan: Plan, sources: Sources, num_columns: int) -> Held
     most = (halo.world.num_ranks - 1) * halo.routes.longest * x.size(1) * x.element_size()
     if most > halo.config.held_mib * 2**20:
         return None
-    standing = plan.constants.standing("halo", x)
+    standing = plan.memo.standing("halo", x)
     # New rows may never come again. Then to send them pays only if they are narrower, and evaluation, where the input
     # of any layer looks constant, fetches its rounds.
     if standing == Standing.NEW and (not torch.is_grad_enabled() or x.size(1) > num_columns):
         return None
-    rows = plan.constants.once(lambda: fetch_all(halo.routes, x, packs=True), "halo", x, standing=standing)
+    rows = plan.memo.once(lambda: fetch_all(halo.routes, x, packs=True), "halo", x, standing=standing)
     return HeldRows(rows, sources)

@@ -3,7 +3,7 @@
 ``sum of W x[j] = W sum of x[j]``, so the order is free. Before, rows of the layer's output travel forward and, as
 gradients, backward; after, rows of its input. Where both are as wide, the input travels forward, since after a ReLU
 half of it is zeros, which need not (`comm.wire`). Rows that never change are summed first and once
-(`engine.constants`): then nothing travels from the second epoch on. Where they are much wider than the layer's output,
+(`engine.memo`): then nothing travels from the second epoch on. Where they are much wider than the layer's output,
 that is so within a budget only: their sum needs as much memory as they do.
 
 Often a layer adds a linear layer of the row itself, and a bias. All of it is one operation here, which takes some rows
@@ -22,8 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.engine.aggregate import Reduction, sum_neighbours, summed_back, walked_sum
-from fullgraph.engine.constants import Standing
-from fullgraph.engine.identity import could_be_constant
+from fullgraph.engine.memo import Standing, could_be_constant
 from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.recompute import Recipes, Step, rows_at
@@ -81,17 +80,17 @@ def _sum_and_matrix(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None
     if isinstance(x, StreamedRows):  # their sum would be as wide as what shall not be held, so it waits for a matrix
         return F.linear(sum_neighbours(x, plan, weight, reduction=reduction), matrix)
     width_out, width_in = matrix.shape
-    constants = plan.constants
+    memo = plan.memo
     if could_be_constant(x, weight):
         # Projected rows have gradients, which travel too; these rows have none.
         is_narrow = width_in <= (2 if torch.is_grad_enabled() and matrix.requires_grad else 1) * width_out
         budget = plan.halo.config.held_mib * 2**20
         fits = is_narrow or plan.num_dst * width_in * x.element_size() <= budget
-        standing = constants.standing(reduction, x, weight, known_here=fits)
+        standing = memo.standing(reduction, x, weight, known_here=fits)
         # New rows may never come again.
         if standing != Standing.NEW or is_narrow:
             compute = partial(walked_sum, x, plan, weight, reduction)
-            return F.linear(constants.once(compute, reduction, x, weight, standing=standing), matrix)
+            return F.linear(memo.once(compute, reduction, x, weight, standing=standing), matrix)
     elif width_in < width_out:
         return F.linear(walked_sum(x, plan, weight, reduction), matrix)
     return walked_sum(F.linear(x, matrix), plan, weight, reduction)

@@ -6,7 +6,7 @@ code work on it, and free everything; backward fetches again and runs the code a
 travels once per run that needs it, where a walk would send it once: the price of not knowing what the layer does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
@@ -106,7 +106,7 @@ def neighbourhoods(plan: Plan, chunk_edges: int, places: Tensor) -> list[Neighbo
 def _edge_ids(edge_ids: Tensor | None, chosen: slice, device: torch.device) -> Tensor:
     if edge_ids is None:
         return torch.arange(chosen.start, chosen.stop, device=device)
-    return edge_ids[chosen]
+    return edge_ids[chosen].long()
 
 
 Layer = Callable[[Neighbourhood, Arguments], Tensor]
@@ -136,40 +136,47 @@ def run_by_neighbourhood(
         ``[num_dst, …]`` or, per edge, ``[num_edges, …]`` in the order of `Neighbourhood.edge_ids` of one run after
         another; differentiable with respect to all arguments.
     """
-    return _ByNeighbourhood.apply(layer, runs, arguments, within, per_edge, *arguments.all)  # pyright: ignore[reportReturnType]
+    job = _Job(layer, runs, within, per_edge, Replay.of_now())
+    return _ByNeighbourhood.apply(job, arguments, *arguments.all)  # pyright: ignore[reportReturnType]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What `run_by_neighbourhood` was asked, but for the arguments."""
+
+    layer: Layer
+    runs: Sequence[Neighbourhood]
+    within: Callable[[], AbstractContextManager[None]]
+    per_edge: bool
+    replay: Replay
+
+    def is_run(self, run: Neighbourhood) -> bool:
+        """The first one on every rank: there one without destinations learns the shape of its output, and what the
+        layer refuses is refused on all."""
+        return len(run.rows) > 0 or run is self.runs[0]
+
+    def place(self, run: Neighbourhood) -> slice:
+        """Where its rows of the output are."""
+        place = run.edges if self.per_edge else run.rows
+        return slice(place.start, place.stop)
 
 
 class _ByNeighbourhood(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        layer: Layer,
-        runs: Sequence[Neighbourhood],
-        arguments: Arguments,
-        within: Callable[[], AbstractContextManager[None]],
-        per_edge: bool,
-        *tensors: Tensor,
-    ) -> Tensor:
-        replay = Replay.of_now()
-        last, out = replay.draws, None
-        for run in runs:
-            share = _share(run, arguments.like(tensors))
-            # The first one on every rank: there one without destinations learns the shape of its output, and what the
-            # layer refuses is refused on all.
-            if len(run.rows) or run is runs[0]:
-                with replay.again(), within():
-                    piece = layer(run, share)
+    def forward(ctx: Any, job: _Job, arguments: Arguments, *tensors: Tensor) -> Tensor:
+        last, out = job.replay.draws, None
+        for run in job.runs:
+            share = _share(run, arguments.like(tensors))  # which other ranks take part in
+            if job.is_run(run):
+                with job.replay.again(), job.within():
+                    piece = job.layer(run, share)
                     last = torch.get_rng_state()
-                out = _put(
-                    piece, out, run.edges if per_edge else run.rows, runs[-1].edges if per_edge else runs[-1].rows
-                )
+                out = _put(piece, out, job.place(run), job.place(job.runs[-1]).stop)
                 del piece
             del share
         torch.set_rng_state(last)
-        ctx.layer, ctx.runs, ctx.within, ctx.per_edge = layer, runs, within, per_edge
-        ctx.places, ctx.read = arguments.like([None] * len(tensors)), arguments.read
+        ctx.job, ctx.places, ctx.read = job, arguments.like([None] * len(tensors)), arguments.read
         ctx.first = first_places(arguments.all)
-        ctx.replay = replay
         ctx.save_for_backward(*tensors)
         assert out is not None
         return out
@@ -177,43 +184,31 @@ class _ByNeighbourhood(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        job: _Job = ctx.job
         whole: Arguments = ctx.places.like(ctx.saved_tensors)
-        sums = GradientSums.zeros(whole, ctx.needs_input_grad[5:], ctx.first)
-        needs, totals = sums.needs, sums.totals
-        for run in ctx.runs:
+        sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
+        for run in job.runs:
             share = _share(run, whole)
             given = (*share.src, *share.dst, *share.edge, *share.shared)
-            leaves = [t.detach().requires_grad_(n) for t, n in zip(given, needs.all, strict=False)]
+            leaves = [t.detach().requires_grad_(n) for t, n in zip(given, sums.needs.all, strict=False)]
             # Parameters are read by the layer itself, so gradients are asked for the originals.
             share = whole.like([*leaves, *ctx.read])
             del given, leaves
-            place = run.edges if ctx.per_edge else run.rows
-            found = _gradients(ctx, run, share, whole, sums, grads[0][place.start : place.stop])
-            for total, grad, need in zip(totals.src, found.src, needs.src, strict=True):
-                if need:
-                    run.give_back(grad, total)
-            for total, grad, need in zip(totals.dst, found.dst, needs.dst, strict=True):
-                if need:
-                    total[run.rows.start : run.rows.stop] += grad
-            for total, grad, need in zip(totals.edge, found.edge, needs.edge, strict=True):
-                if need:
-                    total.index_add_(0, run.edge_ids, grad)
-            for total, grad, need in zip(
-                (*totals.shared, *totals.read), (*found.shared, *found.read), (*needs.shared, *needs.read), strict=True
-            ):
-                if need:
-                    total += grad
+            found = _gradients(job, run, share, sums, grads[0][job.place(run)])
+            for total, grad, add in zip(sums.totals.all, found, _adders(run, whole), strict=True):
+                if grad is not None:
+                    add(grad, total)
             del share, found
-        return None, None, None, None, None, *sums.result()
+        return None, None, *sums.result()
 
 
-def _put(piece: Tensor, out: Tensor | None, place: range, last: range) -> Tensor:
+def _put(piece: Tensor, out: Tensor | None, place: slice, num_rows: int) -> Tensor:
     """Write one run's rows; to join them in the end would hold all of them twice."""
-    if out is None and len(piece) == last.stop:
+    if out is None and len(piece) == num_rows:
         return piece
     if out is None:
-        out = piece.new_empty((last.stop, *piece.shape[1:]))
-    out[place.start : place.stop] = piece
+        out = piece.new_empty((num_rows, *piece.shape[1:]))
+    out[place] = piece
     return out
 
 
@@ -227,19 +222,26 @@ def _share(run: Neighbourhood, arguments: Arguments) -> Arguments:
     )
 
 
+def _adders(run: Neighbourhood, whole: Arguments) -> Iterator[Callable[[Tensor, Tensor], Any]]:
+    """For each argument, how the gradient of one run's share is added to that of the whole: the adjoint of `_share`."""
+    yield from [run.give_back] * len(whole.src)
+    yield from [lambda grad, total: total[run.rows.start : run.rows.stop].add_(grad)] * len(whole.dst)
+    yield from [lambda grad, total: total.index_add_(0, run.edge_ids, grad)] * len(whole.edge)
+    yield from [lambda grad, total: total.add_(grad)] * (len(whole.shared) + len(whole.read))
+
+
 def _gradients(
-    ctx: Any, run: Neighbourhood, share: Arguments, whole: Arguments, sums: GradientSums, grad: Tensor
-) -> Arguments:
-    """The gradients of one run's share; zeros where nothing depends on it, or where the run is empty."""
-    needs = sums.needs
-    wanted = [t for t, n in zip(share.all, needs.all, strict=True) if n]
+    job: _Job, run: Neighbourhood, share: Arguments, sums: GradientSums, grad: Tensor
+) -> list[Tensor | None]:
+    """A gradient for each of one run's share that needs one; zeros where nothing depends on it, or the run is empty."""
+    wanted = [t for t, need in zip(share.all, sums.needs.all, strict=True) if need]
     found: Sequence[Tensor | None] = [None] * len(wanted)
-    if wanted and (len(run.rows) or run is ctx.runs[0]):
-        with torch.enable_grad(), ctx.replay.again(), ctx.within():
-            out = ctx.layer(run, share)
+    if wanted and job.is_run(run):
+        with torch.enable_grad(), job.replay.again(), job.within():
+            out = job.layer(run, share)
         if out.requires_grad:
             found = torch.autograd.grad(out, wanted, grad, allow_unused=True)
-    if run is ctx.runs[0]:
-        sums.reach(found[len(wanted) - sum(needs.read) :])
+    if run is job.runs[0]:
+        sums.reach(found[len(wanted) - sum(sums.needs.read) :])
     filled = iter(torch.zeros_like(t) if g is None else g for t, g in zip(wanted, found, strict=True))
-    return whole.like([next(filled) if n else t for t, n in zip(share.all, needs.all, strict=True)])
+    return [next(filled) if need else None for need in sums.needs.all]

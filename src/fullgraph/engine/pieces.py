@@ -66,7 +66,7 @@ def pieces(block: Block, num_edges: int) -> Iterator[Piece]:
         if block.edge_ids is None:
             edge_ids = torch.arange(first, stop, device=block.indices.device)
         else:
-            edge_ids = block.edge_ids[first:stop]
+            edge_ids = block.edge_ids[first:stop].long()
         yield Piece(
             rows=range(top, bottom + 1),
             indptr=(block.indptr[top : bottom + 2] - first).clamp(0, stop - first),

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from fullgraph.engine.streamed import StreamedRows
-from fullgraph.engine.structure import STRUCTURE
 from fullgraph.errors import UnsupportedOperation
 
 
@@ -170,4 +169,16 @@ _MEANINGS: dict[Any, Callable[..., Any]] = {
     **dict.fromkeys([_T.detach, torch.detach, _T.clone, torch.clone, _T.__deepcopy__], _itself),
     _T.__repr__: _described,
 }
-_STRUCTURE = STRUCTURE | {_T.is_inference}
+_METHODS = "size dim ndimension numel nelement element_size get_device is_floating_point is_complex is_inference"
+_ATTRIBUTES = (
+    "shape dtype device layout ndim itemsize is_cuda is_cpu is_sparse is_sparse_csr is_quantized is_mkldnn is_meta "
+    "is_nested is_leaf requires_grad grad grad_fn _version"
+)
+_STRUCTURE: frozenset[Any] = frozenset(
+    [
+        *(getattr(_T, name) for name in (*_METHODS.split(), "__len__", "__hash__")),
+        *(getattr(_T, name).__get__ for name in _ATTRIBUTES.split()),
+        *(torch.numel, torch.is_floating_point, torch.is_complex),
+    ]
+)
+"""Questions about shape and kind, which a tensor that is none in memory answers like any other."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from fullgraph.comm import Routes, World, fetch_all, swap
 from fullgraph.config import EngineConfig
 from fullgraph.engine.cover import cheapest_cover
-from fullgraph.engine.latest import Latest
+from fullgraph.engine.memo import Memo
 from fullgraph.engine.walk import Walk
 from fullgraph.graph.block import Block
 
@@ -59,29 +59,42 @@ class WalkWeights(NamedTuple):
 class Summing:
     """The walks of sums over a plan's edges, in both directions."""
 
-    def __init__(self, world: World, config: EngineConfig, local: Block, crossing: Iterable[Crossing], num_edges: int):
+    def __init__(
+        self,
+        world: World,
+        config: EngineConfig,
+        memo: Memo,
+        local: Block,
+        crossing: Iterable[Crossing],
+        num_edges: int,
+    ):
         """Find the covers, and tell the owners of the sources what to send. Collective.
 
         Args:
             world: the ranks.
             config: how the engine walks.
+            memo: of the plan.
             local: the edges between own rows.
             crossing: per rank, the edges from its rows, none for this rank; taken one after another.
             num_edges: edges of the plan. An entry that is no edge, and so has weight 1, has this as its id.
         """
-        self._world, self._config, self._local = world, config, local
+        self._world, self._config, self._memo, self._local = world, config, memo, local
+        has_values = local.has_values
         received, told_edges, told = [], [], []
         for edges in crossing:
             send, receive = _factors(edges, num_edges)
             received.append(receive)
             told.append(torch.stack([send.row, send.col], dim=1).to(torch.int32))
-            told_edges.append(send.edge)
+            if has_values:
+                told_edges.append(send.edge.to(torch.int32))
         self._told_edges = tuple(told_edges)
-        self._received_edges = torch.cat([entries.edge for entries in received])
-        self._incoming = _blocks([(entries.row, entries.col) for entries in received], local.num_rows)
+        if has_values:
+            self._received_edges = torch.cat([entries.edge.to(torch.int32) for entries in received])
+        self._incoming = _blocks([(entries.row, entries.col) for entries in received], local.num_rows, has_values)
         del received
-        self._outgoing = _blocks([entries.T.contiguous().unbind() for entries in swap(world, told)], local.num_cols)
-        self._spread: Latest[tuple[Tensor, Tensor]] = Latest()
+        self._outgoing = _blocks(
+            [entries.T.contiguous().unbind() for entries in swap(world, told)], local.num_cols, has_values
+        )
 
     @cached_property
     def forward(self) -> Walk:
@@ -102,7 +115,7 @@ class Summing:
             values = torch.cat([weight.detach(), weight.new_ones(1, *weight.shape[1:])])
             return fetch_all(self._edge_routes, values, "setup_bytes"), values[self._received_edges]
 
-        return WalkWeights(weight.detach(), *self._spread.of(weight, spread))
+        return WalkWeights(weight.detach(), *self._memo.latest("spread", spread, weight))
 
     @cached_property
     def _edge_routes(self) -> Routes:
@@ -155,12 +168,17 @@ def _factors(edges: Crossing, num_edges: int) -> tuple[_Entries, _Entries]:
     return send, receive
 
 
-def _blocks(entries: Sequence[Sequence[Tensor]], num_cols: int) -> tuple[Block, ...]:
+def _blocks(entries: Sequence[Sequence[Tensor]], num_cols: int, has_values: bool) -> tuple[Block, ...]:
     """A block per rank from the rows and columns of its entries; edge ids number the entries of all ranks."""
     ids = torch.arange(sum(len(row) for row, _ in entries)).split([len(row) for row, _ in entries])
     return tuple(
         Block.from_edges(
-            row, col, number.to(row.device), num_rows=int(row[-1]) + 1 if len(row) else 0, num_cols=num_cols
+            row,
+            col,
+            number.to(row.device),
+            num_rows=int(row[-1]) + 1 if len(row) else 0,
+            num_cols=num_cols,
+            has_values=has_values,
         )
         for (row, col), number in zip(entries, ids, strict=True)
     )

@@ -1,15 +1,13 @@
 """Kernels by name: the sums, extrema, attention, products, norms, dropout and packing of the engine, on any device.
 
 A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] into the columns, and optionally
-``edge_ids`` int64 [nnz], the row of an edge array that belongs to each entry (without it, entry e is edge e; an id
+``edge_ids`` int32 [nnz], the row of an edge array that belongs to each entry (without it, entry e is edge e; an id
 occurs once in a block). The values of all three must be in range: no op reads them twice to check.
 
 The ops over blocks add into tensors that the caller gives, so that blocks can be absorbed one after another; rows
 without entries stay as they are. float32 and float64 on a CPU run the C++ kernels, which hold nothing of the size of
-the edges (spmm and packing take bfloat16 too); any other dtype or device runs the naive twin in
-`fullgraph.ops.reference`.
+the edges (spmm and packing take bfloat16 too); any other dtype or device runs the naive twin, in plain torch.
 Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own.
-`torch.compile` keeps the ops over blocks whole (`fullgraph.ops.operators`).
 """
 
 from fullgraph.ops.attention import attention_backward, attention_forward

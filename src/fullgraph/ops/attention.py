@@ -6,13 +6,15 @@ delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] 
 """
 
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
-from fullgraph.ops import reference_attention
-from fullgraph.ops.attention_edges import attention
+from fullgraph.ops.attention_edges import Edges, slope
+from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
 
 
-@attention(reference_attention.attention_forward, "x SHC, score_src SH, score_dst nH, maximum! nH, total! nH, acc! nHC")
+@operator(fits("x SHC, score_src SH, score_dst nH, maximum nH, total nH, acc nHC"))
 def attention_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -42,12 +44,16 @@ def attention_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    raw = score_dst[edges.rows] + score_src[edges.columns] + edges.bias
+    edges.absorb(leaky_relu(raw, negative_slope), x, maximum, total, acc)
 
 
-@attention(
-    reference_attention.attention_backward,
-    "x nHC, score_src nH, score_dst SH, logsumexp SH, delta SH, grad ShC, "
-    "grad_x! nHC, grad_score_src! nH, grad_score_dst! SH, grad_bias! EH",
+@operator(
+    fits(
+        "x nHC, score_src nH, score_dst SH, logsumexp SH, delta SH, grad ShC, grad_x nHC, grad_score_src nH, "
+        "grad_score_dst SH, grad_bias EH"
+    )
 )
 def attention_backward(
     indptr: Tensor,
@@ -83,3 +89,10 @@ def attention_backward(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    raw = score_src[edges.rows] + score_dst[edges.columns] + edges.bias
+    d = edges.return_messages(leaky_relu(raw, negative_slope), x, logsumexp, grad, delta, grad_x)
+    d = d * slope(raw, negative_slope)
+    grad_score_src.index_add_(0, edges.rows, d)
+    grad_score_dst.index_add_(0, edges.columns, d)
+    edges.add_to_bias(d, grad_bias)

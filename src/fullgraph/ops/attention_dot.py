@@ -6,12 +6,13 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 
 from torch import Tensor
 
-from fullgraph.ops import reference_attention
-from fullgraph.ops.attention_edges import attention
+from fullgraph.ops.attention_edges import Edges
+from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
 
 
-@attention(reference_attention.attention_dot_forward, "query nHC, key SHC, value SHC, maximum! nH, total! nH, acc! nHC")
+@operator(fits("query nHC, key SHC, value SHC, maximum nH, total nH, acc nHC"))
 def attention_dot_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -40,12 +41,12 @@ def attention_dot_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    logit = scale * (query[edges.rows] * key[edges.columns]).sum(2) + edges.bias
+    edges.absorb(logit, value, maximum, total, acc)
 
 
-@attention(
-    reference_attention.attention_dot_backward_src,
-    "key nHC, value nHC, query SHC, logsumexp SH, grad ShC, delta SH, grad_key! nHC, grad_value! nHC",
-)
+@operator(fits("key nHC, value nHC, query SHC, logsumexp SH, grad ShC, delta SH, grad_key nHC, grad_value nHC"))
 def attention_dot_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -75,12 +76,13 @@ def attention_dot_backward_src(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    logit = scale * (key[edges.rows] * query[edges.columns]).sum(2) + edges.bias
+    d = edges.return_messages(logit, value, logsumexp, grad, delta, grad_value)
+    grad_key.index_add_(0, edges.rows, (scale * d).unsqueeze(2) * query[edges.columns])
 
 
-@attention(
-    reference_attention.attention_dot_backward_dst,
-    "query nHC, key SHC, value SHC, logsumexp nH, grad nhC, delta nH, grad_query! nHC, grad_bias! EH",
-)
+@operator(fits("query nHC, key SHC, value SHC, logsumexp nH, grad nhC, delta nH, grad_query nHC, grad_bias EH"))
 def attention_dot_backward_dst(
     indptr: Tensor,
     indices: Tensor,
@@ -111,3 +113,8 @@ def attention_dot_backward_dst(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    logit = scale * (query[edges.rows] * key[edges.columns]).sum(2) + edges.bias
+    d = edges.grad_logit(logit, value, logsumexp, grad, delta)
+    grad_query.index_add_(0, edges.rows, (scale * d).unsqueeze(2) * key[edges.columns])
+    edges.add_to_bias(d, grad_bias)

@@ -1,53 +1,66 @@
-"""What the three attentions ask alike: of each tensor its shape, in letters, and of a block's edges and dropout."""
-
-import functools
-from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec
+"""The entries of a block one by one, for the twins of the three attentions: what is the same for every score."""
 
 import torch
 from torch import Tensor
 
-from fullgraph.ops.checks import check, check_block
-from fullgraph.ops.operators import operator
-
-P = ParamSpec("P")
+from fullgraph.ops.keep import Dropout, keep_scale
+from fullgraph.ops.reference import keep_mask, rows_of
 
 
-def attention(twin: Callable[..., None], table: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """An `operator` over a block, which is its signature, its twin and this table alone.
+class Edges:
+    """Ends, bias and dropout of each entry, and the softmax over a destination's."""
 
-    Args:
-        twin: as in `operator`.
-        table: names of tensors, each with a letter for each of its dimensions: n for the block's rows, S for its
-            columns, H for heads, C for channels, E for edges; lower h stands for H or 1, of a gradient that all heads
-            share. All are of the first one's dtype. Those with ! are added into.
-    """
-    shapes = dict(entry.replace("!", "").split() for entry in table.split(", ")) | {"bias": "EH"}
-    changed = [entry.split("!")[0] for entry in table.split(", ") if "!" in entry]
+    def __init__(
+        self,
+        indptr: Tensor,
+        indices: Tensor,
+        bias: Tensor | None,
+        edge_ids: Tensor | None,
+        dropout: Dropout | None,
+    ) -> None:
+        self.rows, self.columns = rows_of(indptr), indices.long()
+        self.ids = torch.arange(indices.numel(), device=indices.device) if edge_ids is None else edge_ids
+        self.bias: Tensor | float = 0.0 if bias is None else bias[self.ids]
+        self.dropout = dropout
 
-    def register(op: Callable[P, None]) -> Callable[P, None]:
-        @functools.wraps(op)
-        def asks(**given: Any) -> None:
-            _check(given, shapes)
+    def absorb(self, logit: Tensor, message: Tensor, maximum: Tensor, total: Tensor, acc: Tensor) -> None:
+        """Online softmax; rows are destinations, `message` [S, H, C] belongs to the columns."""
+        highest = maximum.scatter_reduce(0, self.rows.unsqueeze(1).expand_as(logit), logit.detach(), "amax")
+        scale = torch.where(highest == maximum, torch.ones_like(maximum), (maximum - highest).exp())
+        weight = (logit - highest[self.rows]).exp()
+        kept = weight * self._keep_factor(weight)
+        total.mul_(scale).index_add_(0, self.rows, weight)
+        acc.mul_(scale.unsqueeze(2)).index_add_(0, self.rows, kept.unsqueeze(2) * message[self.columns])
+        maximum.copy_(highest)
 
-        return operator(twin, *changed)(asks)  # pyright: ignore[reportReturnType, reportArgumentType]
+    def return_messages(
+        self, logit: Tensor, message: Tensor, logsumexp: Tensor, grad: Tensor, delta: Tensor, grad_message: Tensor
+    ) -> Tensor:
+        """Add the messages' gradient; rows are sources. Returns the logits' gradient [nnz, H]."""
+        weight = (logit - logsumexp[self.columns]).exp()
+        factor = self._keep_factor(weight)
+        grad_message.index_add_(0, self.rows, (weight * factor).unsqueeze(2) * grad[self.columns])
+        return weight * (factor * (grad[self.columns] * message[self.rows]).sum(2) - delta[self.columns])
 
-    return register
+    def grad_logit(self, logit: Tensor, message: Tensor, logsumexp: Tensor, grad: Tensor, delta: Tensor) -> Tensor:
+        """The logits' gradient [nnz, H]; rows are destinations."""
+        weight = (logit - logsumexp[self.rows]).exp()
+        inner = (grad[self.rows] * message[self.columns]).sum(2)
+        return weight * (self._keep_factor(weight) * inner - delta[self.rows])
+
+    def add_to_bias(self, d: Tensor, grad_bias: Tensor | None) -> None:
+        if grad_bias is not None:
+            grad_bias.index_add_(0, self.ids, d)
+
+    def _keep_factor(self, weight: Tensor) -> Tensor:
+        if self.dropout is None:
+            return torch.ones_like(weight)
+        heads = torch.arange(weight.size(1), device=weight.device)
+        keys = self.dropout.edge_keys[self.ids].unsqueeze(1)
+        keep = keep_mask(self.dropout.key, keys, heads, self.dropout.p)
+        return keep.to(weight.dtype) * keep_scale(self.dropout.p)
 
 
-def _check(given: Mapping[str, Any], shapes: Mapping[str, str]) -> None:
-    """Refuse what does not fit, naming what was expected and what it is: a letter is the size that had it first."""
-    (first, *_), device = shapes, given["indptr"].device
-    dtype, num_edges = given[first].dtype, given["indices"].numel() if given["edge_ids"] is None else -1
-    sizes: dict[str, int] = {"E": num_edges}
-    for name, letters in shapes.items():
-        tensor: Tensor | None = given.get(name)
-        if tensor is not None:
-            if "h" in letters:
-                sizes["h"] = 1 if tensor.dim() == len(letters) and tensor.size(letters.index("h")) == 1 else sizes["H"]
-            check(name, tensor, [sizes.get(letter, -1) for letter in letters], dtype, device)
-            for letter, size in zip(letters, tensor.shape, strict=True):
-                sizes.setdefault(letter, size)
-    check_block(given["indptr"], given["indices"], given["edge_ids"], sizes["n"])
-    if given["dropout"] is not None:
-        check("edge_keys", given["dropout"].edge_keys, [num_edges], torch.int64, device)
+def slope(raw: Tensor, negative_slope: float) -> Tensor:
+    """The derivative of ``leaky_relu`` at ``raw``."""
+    return torch.where(raw > 0, torch.ones_like(raw), torch.full_like(raw, negative_slope))

@@ -5,13 +5,15 @@ Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
 """
 
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
-from fullgraph.ops import reference_attention
-from fullgraph.ops.attention_edges import attention
+from fullgraph.ops.attention_edges import Edges, slope
+from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
+from fullgraph.ops.operators import operator
 
 
-@attention(reference_attention.attention_v2_forward, "x_dst nHC, x_src SHC, att HC, maximum! nH, total! nH, acc! nHC")
+@operator(fits("x_dst nHC, x_src SHC, att HC, maximum nH, total nH, acc nHC"))
 def attention_v2_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -41,12 +43,12 @@ def attention_v2_forward(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    logit = (att * leaky_relu(x_dst[edges.rows] + x_src[edges.columns], negative_slope)).sum(2) + edges.bias
+    edges.absorb(logit, x_src, maximum, total, acc)
 
 
-@attention(
-    reference_attention.attention_v2_backward_src,
-    "x_src nHC, x_dst SHC, att HC, logsumexp SH, grad ShC, delta SH, grad_x_src! nHC",
-)
+@operator(fits("x_src nHC, x_dst SHC, att HC, logsumexp SH, grad ShC, delta SH, grad_x_src nHC"))
 def attention_v2_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -76,11 +78,15 @@ def attention_v2_backward_src(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    summed = x_src[edges.rows] + x_dst[edges.columns]
+    logit = (att * leaky_relu(summed, negative_slope)).sum(2) + edges.bias
+    d = edges.return_messages(logit, x_src, logsumexp, grad, delta, grad_x_src)
+    grad_x_src.index_add_(0, edges.rows, d.unsqueeze(2) * att * slope(summed, negative_slope))
 
 
-@attention(
-    reference_attention.attention_v2_backward_dst,
-    "x_dst nHC, x_src SHC, att HC, logsumexp nH, grad nhC, delta nH, grad_x_dst! nHC, grad_att! HC, grad_bias! EH",
+@operator(
+    fits("x_dst nHC, x_src SHC, att HC, logsumexp nH, grad nhC, delta nH, grad_x_dst nHC, grad_att HC, grad_bias EH")
 )
 def attention_v2_backward_dst(
     indptr: Tensor,
@@ -115,3 +121,10 @@ def attention_v2_backward_dst(
     Raises:
         InputError: on tensors that do not fit together.
     """
+    edges = Edges(indptr, indices, bias, edge_ids, dropout)
+    summed = x_dst[edges.rows] + x_src[edges.columns]
+    active = leaky_relu(summed, negative_slope)
+    d = edges.grad_logit((att * active).sum(2) + edges.bias, x_src, logsumexp, grad, delta)
+    grad_x_dst.index_add_(0, edges.rows, d.unsqueeze(2) * att * slope(summed, negative_slope))
+    grad_att.add_((d.unsqueeze(2) * active).sum(0))
+    edges.add_to_bias(d, grad_bias)

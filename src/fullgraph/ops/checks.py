@@ -1,6 +1,7 @@
 """What every op asks of its tensors before a kernel touches raw memory: shape, dtype, device and order, in O(1)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,12 +39,47 @@ def check_block(indptr: Tensor, indices: Tensor, edge_ids: Tensor | None, num_ro
     check("indptr", indptr, [num_rows + 1], torch.int64, device)
     check("indices", indices, [-1], torch.int32, device)
     if edge_ids is not None:
-        check("edge_ids", edge_ids, [indices.numel()], torch.int64, device)
+        check("edge_ids", edge_ids, [indices.numel()], torch.int32, device)
     if device.type == "cpu" and (int(indptr[0]) != 0 or int(indptr[-1]) != indices.numel()):
         raise InputError(
             f"indptr must begin with 0 and end with the number of indices, {indices.numel()}: "
             f"{int(indptr[0])} … {int(indptr[-1])}"
         )
+
+
+def fits(table: str) -> Callable[[dict[str, Any]], Tensor]:
+    """What an `ops.operators.operator` over a block asks of its tensors.
+
+    Args:
+        table: names of tensors, each with a letter for each of its dimensions: n for the block's rows, S for its
+            columns, F for the width, H for heads, C for channels, E for edges; lower h stands for H or 1, of a gradient
+            that all heads share. A letter is the size that had it first. All are of the first one's dtype, but for
+            those with * of int32; bias and edge_keys are known.
+    """
+    shapes = dict(entry.split() for entry in table.split(", ")) | {"bias": "EH"}
+    rows = next(iter(shapes))
+
+    def check_tensors(given: dict[str, Any]) -> Tensor:
+        indptr, indices, edge_ids = given["indptr"], given["indices"], given.get("edge_ids")
+        num_edges = indices.numel() if edge_ids is None else -1
+        sizes: dict[str, int] = {"E": num_edges}
+        for name, letters in shapes.items():
+            tensor: Tensor | None = given.get(name)
+            if tensor is None:
+                continue
+            dtype = torch.int32 if letters.endswith("*") else given[rows].dtype
+            letters = letters.rstrip("*")
+            if "h" in letters:
+                sizes["h"] = 1 if tensor.dim() == len(letters) and tensor.size(letters.index("h")) == 1 else sizes["H"]
+            check(name, tensor, [sizes.get(letter, -1) for letter in letters], dtype, indptr.device)
+            for letter, size in zip(letters, tensor.shape, strict=True):
+                sizes.setdefault(letter, size)
+        check_block(indptr, indices, edge_ids, sizes["n"])
+        if given.get("dropout") is not None:
+            check("edge_keys", given["dropout"].edge_keys, [num_edges], torch.int64, indptr.device)
+        return given[rows]
+
+    return check_tensors
 
 
 def check_probability(p: float) -> None:

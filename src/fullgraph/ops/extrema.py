@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from fullgraph.ops import reference
-from fullgraph.ops.checks import check, check_block
+from fullgraph.ops.checks import fits
 from fullgraph.ops.operators import operator
+from fullgraph.ops.reference import rows_of
 
 
-@operator(reference.extremum, "value", "count")
+@operator(fits("x SF, value nF, count nF*"))
 def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: Tensor, *, largest: bool) -> None:
     """Absorb a block into a running extremum: a better entry replaces `value` and sets `count` to 1, a tie adds 1.
 
@@ -22,13 +22,16 @@ def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: T
     Raises:
         InputError: on tensors that do not fit together.
     """
-    check_block(indptr, indices, None, value.size(0))
-    check("x", x, [-1, -1], x.dtype, indptr.device)
-    check("value", value, [-1, x.size(1)], x.dtype, indptr.device)
-    check("count", count, list(value.shape), torch.int32, indptr.device)
+    rows, messages = rows_of(indptr), x[indices.long()]
+    index, reduce = rows.unsqueeze(1).expand_as(messages), "amax" if largest else "amin"
+    best = value.scatter_reduce(0, index, messages, reduce)
+    ties = (messages == best[rows]) | (messages.isnan() & best[rows].isnan())
+    unchanged = (best == value) | (best.isnan() & value.isnan())
+    count.mul_(unchanged.to(count.dtype)).index_add_(0, rows, ties.to(count.dtype))
+    value.copy_(best)
 
 
-@operator(reference.extremum_backward, "out")
+@operator(fits("x nF, value SF, grad SF, out nF"))
 def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, grad: Tensor, out: Tensor) -> None:
     """out[i] += sum over the entries e of source row i of (x[i] == value[indices[e]]) * grad[indices[e]].
 
@@ -44,8 +47,6 @@ def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor,
     Raises:
         InputError: on tensors that do not fit together.
     """
-    check_block(indptr, indices, None, out.size(0))
-    check("x", x, [out.size(0), -1], x.dtype, indptr.device)
-    check("value", value, [-1, x.size(1)], x.dtype, indptr.device)
-    check("grad", grad, list(value.shape), x.dtype, indptr.device)
-    check("out", out, list(x.shape), x.dtype, indptr.device)
+    rows, columns = rows_of(indptr), indices.long()
+    chosen = x[rows] == value[columns]
+    out.index_add_(0, rows, torch.where(chosen, grad[columns], torch.zeros_like(grad[columns])))

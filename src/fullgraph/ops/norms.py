@@ -4,6 +4,8 @@ All take ``x`` ``[n, F]`` and the ``mean`` ``[F]`` of each column, of one float 
 ``x - mean``: taken before it is multiplied, so that nothing is lost where the mean is far from zero.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,7 @@ def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
         InputError: on tensors that do not fit.
     """
     _check(x, x, mean)
-    if not native.runs(x):
-        return reference.squared_deviations(x, mean)
-    out = torch.empty(x.size(1), dtype=torch.float64)
-    native.core.squared_deviations(native.array(x), native.array(mean), native.array(out), native.threads())
-    return out
+    return _made(reference.squared_deviations, (x, mean), x.new_empty(x.size(1), dtype=torch.float64))
 
 
 def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor) -> Tensor:
@@ -35,13 +33,7 @@ def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor) -> Tensor:
         InputError: on tensors that do not fit.
     """
     _check(grad, x, mean)
-    if not native.runs(x):
-        return reference.gradient_sums(grad, x, mean)
-    out = torch.empty((2, x.size(1)), dtype=torch.float64)
-    native.core.gradient_sums(
-        native.array(grad), native.array(x), native.array(mean), native.array(out), native.threads()
-    )
-    return out
+    return _made(reference.gradient_sums, (grad, x, mean), x.new_empty((2, x.size(1)), dtype=torch.float64))
 
 
 def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -55,11 +47,7 @@ def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> 
         InputError: on tensors that do not fit.
     """
     _check(x, x, mean, scale, shift)
-    if not native.runs(x):
-        return reference.scaled_deviations(x, mean, scale, shift)
-    out = torch.empty_like(x)
-    native.core.scaled_deviations(*map(native.array, (x, mean, scale, shift, out)), native.threads())
-    return out
+    return _made(reference.scaled_deviations, (x, mean, scale, shift))
 
 
 def combined_gradient(
@@ -85,14 +73,7 @@ def combined_gradient(
         InputError: on tensors that do not fit.
     """
     _check(grad, x, mean, of_grad, of_deviation, shift, out=out)
-    if not native.runs(x):
-        made = reference.combined_gradient(grad, x, mean, of_grad, of_deviation, shift)
-        return made if out is None else out.copy_(made)
-    out = torch.empty_like(x) if out is None else out
-    native.core.combined_gradient(
-        *map(native.array, (grad, x, mean, of_grad, of_deviation, shift, out)), native.threads()
-    )
-    return out
+    return _made(reference.combined_gradient, (grad, x, mean, of_grad, of_deviation, shift), out)
 
 
 def positive_gradient(
@@ -110,11 +91,16 @@ def positive_gradient(
         InputError: on tensors that do not fit.
     """
     _check(grad, x, mean, scale, shift, out=out)
-    if not native.runs(x):
-        made = reference.positive_gradient(grad, x, mean, scale, shift)
+    return _made(reference.positive_gradient, (grad, x, mean, scale, shift), out)
+
+
+def _made(twin: Callable[..., Tensor], given: tuple[Tensor, ...], out: Tensor | None = None) -> Tensor:
+    """What the twin makes, in ``out`` or new, by the kernel of its name where there is one."""
+    if not native.runs(given[0]):
+        made = twin(*given)
         return made if out is None else out.copy_(made)
-    out = torch.empty_like(x) if out is None else out
-    native.core.positive_gradient(*map(native.array, (grad, x, mean, scale, shift, out)), native.threads())
+    out = torch.empty_like(given[0]) if out is None else out
+    getattr(native.core, twin.__name__)(*map(native.array, (*given, out)), native.threads())
     return out
 
 

@@ -1,8 +1,6 @@
-"""The naive twin of every op, in plain torch: what kernels are tested against, and what other devices and dtypes run.
+"""The naive twins of ops that make tensors, in plain torch: what kernels are tested against, and other devices run.
 
-Twins have the ops' own signatures (`fullgraph.ops` documents them) and also add into the tensors they are given. They
-allocate tensors with a row per edge, of the full width; that is what the kernels exist to avoid. Autograd can follow
-them. Those of attention are in `fullgraph.ops.reference_attention`.
+They have the ops' own signatures, which document them. An op over a block is its own twin (`fullgraph.ops.operators`).
 """
 
 import torch
@@ -21,53 +19,6 @@ def rows_of(indptr: Tensor) -> Tensor:
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """What numbers of this dtype are summed in: float32 for bfloat16, else themselves."""
     return torch.float32 if dtype == torch.bfloat16 else dtype
-
-
-def spmm(
-    indptr: Tensor,
-    indices: Tensor,
-    x: Tensor,
-    out: Tensor,
-    *,
-    weight: Tensor | None = None,
-    edge_ids: Tensor | None = None,
-    overwrites: bool = False,
-) -> None:
-    if overwrites:
-        out.zero_()
-    messages = x[indices.long()].to(accumulator(x.dtype))
-    if weight is not None:
-        weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
-        per_head = _by_head(messages, weight.size(1)) * _per_entry(weight, indices, edge_ids).unsqueeze(2)
-        messages = per_head.flatten(1)
-    if out.dtype == messages.dtype:
-        out.index_add_(0, rows_of(indptr), messages)
-    else:
-        out.copy_(out.to(messages.dtype).index_add(0, rows_of(indptr), messages))
-
-
-def sddmm(
-    indptr: Tensor, indices: Tensor, left: Tensor, right: Tensor, out: Tensor, *, edge_ids: Tensor | None = None
-) -> None:
-    products = left[rows_of(indptr)] * right[indices.long()]
-    dots = _by_head(products, out.size(1)).sum(2)
-    out.index_add_(0, _entry_ids(indices, edge_ids), dots)
-
-
-def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: Tensor, *, largest: bool) -> None:
-    rows, messages = rows_of(indptr), x[indices.long()]
-    index, reduce = rows.unsqueeze(1).expand_as(messages), "amax" if largest else "amin"
-    best = value.scatter_reduce(0, index, messages, reduce)
-    ties = (messages == best[rows]) | (messages.isnan() & best[rows].isnan())
-    unchanged = (best == value) | (best.isnan() & value.isnan())
-    count.mul_(unchanged.to(count.dtype)).index_add_(0, rows, ties.to(count.dtype))
-    value.copy_(best)
-
-
-def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, grad: Tensor, out: Tensor) -> None:
-    rows, columns = rows_of(indptr), indices.long()
-    chosen = x[rows] == value[columns]
-    out.index_add_(0, rows, torch.where(chosen, grad[columns], torch.zeros_like(grad[columns])))
 
 
 def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:
@@ -116,18 +67,6 @@ def _signed(bits: int) -> int:
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:
     return (z >> bits) & ((1 << (64 - bits)) - 1)  # torch's shift copies the sign bit; the mask clears it
-
-
-def _by_head(x: Tensor, num_heads: int) -> Tensor:
-    return x.unflatten(1, (num_heads, x.size(1) // num_heads))
-
-
-def _entry_ids(indices: Tensor, edge_ids: Tensor | None) -> Tensor:
-    return torch.arange(indices.numel(), device=indices.device) if edge_ids is None else edge_ids
-
-
-def _per_entry(edge_array: Tensor, indices: Tensor, edge_ids: Tensor | None) -> Tensor:
-    return edge_array[_entry_ids(indices, edge_ids)]
 
 
 def _as_integers(x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ def opened(path):
 
 
 def results(plan) -> list[torch.Tensor]:
-    return [entry.result for entry in plan.constants._entries.values() if entry.result is not None]
+    return [entry.result for entry in plan.memo._entries.values() if entry.result is not None]
 
 
 AGGREGATIONS = {
@@ -78,7 +78,7 @@ def test_nothing_outlives_its_input(path):
     del x
     gc.collect()
     assert of_view() is None
-    assert not plan.constants._entries
+    assert not plan.memo._entries
 
 
 def test_rows_that_need_a_gradient_are_never_remembered(path):
@@ -120,7 +120,7 @@ def test_evaluation_keeps_no_hidden_results(path):
     assert torch.equal(outs[0], outs[2])
     (remembered,) = results(plan)
     assert remembered.shape[1] == NUM_FEATURES
-    assert len(plan.constants._entries) == 1
+    assert len(plan.memo._entries) == 1
 
 
 def outputs_while_rank_1_changes(world: fg.World, path: str, mode: str):
@@ -161,7 +161,8 @@ def rows_sent(world: fg.World, path: str, width: int, dropout: float, held_mib: 
         optimizer.step()
         sent.append((world.traffic.rows_bytes - before) / 8)
     plan = data.edge_index.walked.plan
-    return sent, plan.summing.forward.routes.num_sent, plan.summing.backward.routes.num_sent
+    summing = plan.summing(weighted=False)
+    return sent, summing.forward.routes.num_sent, summing.backward.routes.num_sent
 
 
 @pytest.mark.parametrize("width", [1, 2])
