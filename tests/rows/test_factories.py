@@ -14,8 +14,7 @@ from fullgraph.comm import World
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows import Here, distribute, gather, is_rows
 from fullgraph.rows.factories import GlobalView, enter_global_view
-from fullgraph.rows.tensor import dim_of
-from fullgraph.rows.ways import ways_of
+from fullgraph.rows.routes import ways_of
 from tests.global_view import global_view_off
 from tests.ranks import run_ranks
 from tests.rows.spaces import node_space
@@ -84,7 +83,7 @@ def _check_values(world: World) -> None:
         assert is_rows(mine), text
         assert mine._space == space, text
         assert tuple(map(int, mine.shape)) == tuple(right.shape), text
-        assert right.shape[dim_of(mine)] == 11, text
+        assert right.shape[mine._dim] == 11, text
         assert (mine.dtype, mine.requires_grad) == (right.dtype, right.requires_grad), text
         assert torch.equal(gather(mine.detach()), right), text
     for text in _split(EVERYWHERE):

@@ -5,7 +5,7 @@ import torch
 
 from fullgraph.comm import World
 from fullgraph.rows import LooksBeyondPiece
-from fullgraph.rows.tensor import local, rows, space_of
+from fullgraph.rows.tensor import local, rows
 from tests.ranks import run_ranks
 from tests.rows.comparing import Case, Data, differences, not_raised, rows_of
 
@@ -123,10 +123,10 @@ def _refuse(world: World) -> list[str]:
 def _spaces(world: World) -> list[str]:
     given = rows_of(world, _data(), N)
     space = given.x._space
-    assert space_of(torch.cat([given.x])) is space
-    assert space_of(torch.cat([given.x, given.x])) == space_of(torch.cat([given.v, given.v]))
-    assert space_of(given.x.split(3)[0]) == space_of(given.v.split(3)[0]) == space.sliced(0, 3, 1)
-    assert space_of(given.x.split(N)[0]) is space
+    assert torch.cat([given.x])._space is space
+    assert torch.cat([given.x, given.x])._space == torch.cat([given.v, given.v])._space
+    assert given.x.split(3)[0]._space == given.v.split(3)[0]._space == space.sliced(0, 3, 1)
+    assert given.x.split(N)[0]._space is space
     return []
 
 

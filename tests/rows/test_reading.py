@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from fullgraph.comm import World
 from fullgraph.rows import Rows, gather
+from fullgraph.rows.routes import ways_of
 from fullgraph.rows.tensor import local
-from fullgraph.rows.ways import ways_of
 from tests.ranks import run_ranks
 from tests.rows.comparing import Case, Data, differences, not_raised, rows_of
 

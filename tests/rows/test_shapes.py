@@ -5,8 +5,8 @@ import torch
 
 from fullgraph.comm import World
 from fullgraph.rows import Rows
+from fullgraph.rows.routes import way
 from fullgraph.rows.tensor import local
-from fullgraph.rows.ways import way
 from tests.ranks import run_ranks
 from tests.rows.comparing import Case, Data, differences, not_raised, rows_of
 

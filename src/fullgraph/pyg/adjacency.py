@@ -10,7 +10,6 @@ import torch
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import LAZY, EdgeRows
-from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.table import name_of
 
@@ -58,6 +57,3 @@ def _refuse(name: str) -> NoReturn:
         f"adj_t.{name}: adj_t is the edges under that name, for layers to take, and no matrix; write it with "
         "data.edge_index, degree(data.edge_index[1]) and layers' own normalisation: see docs/your-model.md"
     )
-
-
-never_trace(Adjacency)

@@ -14,11 +14,10 @@ from torch import Tensor
 from fullgraph.pyg.edges import Edges, settled
 from fullgraph.rows import Here, Rows, Space, local, rows
 from fullgraph.rows.alignment import at_rows
-from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
+from fullgraph.rows.routes import ways_of
 from fullgraph.rows.table import mapped, name_of
 from fullgraph.rows.tensor import functions_off
-from fullgraph.rows.ways import ways_of
 
 
 class _Lazy(Rows):
@@ -112,7 +111,7 @@ def edges_of(edge_index: Tensor, src_space: Space, dst_space: Space) -> Edges:
 
 
 def _nothing(edges: Edges, *shape: int) -> Tensor:
-    return torch.zeros((), dtype=torch.int64, device=edges.dst.device).expand(*shape, edges.space.num_own)
+    return torch.zeros((), dtype=torch.int64, device=edges.device).expand(*shape, edges.space.num_own)
 
 
 def _ids(edges: Edges, is_dst: bool) -> Tensor:
@@ -217,10 +216,9 @@ def _not_equal(func: Any, one: Any, other: Any) -> Any:
     both = isinstance(one, EndRows) and isinstance(other, EndRows) and one._edges is other._edges
     if not both or one._is_dst == other._is_dst or not one._edges.is_square:
         return NotImplemented
-    mask = one._edges.is_no_loop
     known = one._edges.__dict__.get("rows_that_are_no_loops")
     if known is None:
-        known = vars(one._edges)["rows_that_are_no_loops"] = rows(mask.view_as(mask), one._edges.space)
+        known = vars(one._edges)["rows_that_are_no_loops"] = rows(one._edges.find_no_loops(), one._edges.space)
     return known
 
 
@@ -235,7 +233,7 @@ def _cat(func: Any, tensors: Any, dim: int = 0, **kwargs: Any) -> Any:
         if not same or second._edges.dst_space != edges.dst_space:
             return NotImplemented
         more = second._edges
-        return EdgeRows.of(edges.followed_by(more.space, more.src, more.dst), first._flipped)
+        return EdgeRows.of(edges.followed_by(more.space, more.ends), first._flipped)
     loops = _ends_of_loops(second)
     if loops is None or not edges.is_square or second._space != edges.dst_space:
         return NotImplemented
@@ -272,6 +270,3 @@ LAZY: dict[str, Callable[..., Any]] = {
     "concat": _cat,
 }
 """What can be done to lazy ids without reading them."""
-
-never_trace(EdgeRows)
-never_trace(EndRows)

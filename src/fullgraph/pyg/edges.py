@@ -7,42 +7,56 @@ whatever is grouped by destination is on this rank, and global already.
 from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import Any, Self, TypeVar
-from weakref import ref
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fullgraph.engine import Halo, Identity, Neighbourhood, Plan, could_be_constant, neighbourhoods, with_halo
+from fullgraph.engine import Halo, Neighbourhood, Plan, neighbourhoods, with_halo
 from fullgraph.rows import Away, Here, Space, View
 from fullgraph.rows.recent import Recent
-from fullgraph.rows.space import Joined
+from fullgraph.rows.space import Joined, Subset
 
 Made = TypeVar("Made")
+
+MOST_EDGES = 2**31 - 1
+"""Of one relation on one rank: their places are numbered in 32 bits."""
 
 
 class Edges:
     """In-edges of own rows; immutable.
+
+    Their ids are in memory from the moment that a program reads them. Layers walk, and walks are built without.
 
     Attributes:
         space: the edges' row space.
         src_space: of the rows that they start from.
         dst_space: of the rows that they lead to.
         halo: own source rows and those needed from elsewhere.
-        src: int64 ``[num_own]``, each edge's source as an extended id.
-        dst: int64 ``[num_own]``, each edge's destination among this rank's rows.
     """
 
-    def __init__(self, space: Space, src_space: Space, dst_space: Space, halo: Halo, src: Tensor, dst: Tensor):
+    def __init__(
+        self,
+        space: Space,
+        src_space: Space,
+        dst_space: Space,
+        halo: Halo,
+        make_ends: Callable[[], tuple[Tensor, Tensor]],
+    ):
+        """``make_ends``: gives what `ends` does, each time that it is called."""
         self.space, self.src_space, self.dst_space = space, src_space, dst_space
-        self.halo, self.src, self.dst = halo, src, dst
+        self.halo, self.ends = halo, make_ends
         self._chosen: Recent[Edges] = Recent(2 * space.num_rows)
-        self._constants: dict[Hashable, tuple[Identity, Any]] = {}
-        self._of_edges: dict[Hashable, Any] = {}
 
     @property
     def view(self) -> View:
         """The ranks."""
         return self.space.view
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.space.device
 
     @property
     def num_src(self) -> int:
@@ -67,7 +81,7 @@ class Edges:
     @cached_property
     def plan(self) -> Plan:
         """The walks over these edges."""
-        return Plan(self.halo, self.src, self.dst, self.num_dst)
+        return Plan(self.halo, self.ends, self.space.num_own, self.num_dst)
 
     @cached_property
     def neighbourhoods(self) -> list[Neighbourhood]:
@@ -81,6 +95,20 @@ class Edges:
         return torch.empty_like(order).index_copy_(0, order, torch.arange(len(order), device=order.device))
 
     # What a program reads of them: ids of the whole graph, made when they are asked for.
+
+    @cached_property
+    def src(self) -> Tensor:
+        """Each edge's source as an extended id, int64 ``[num_own]``."""
+        return self.ends()[0].long()
+
+    @cached_property
+    def dst(self) -> Tensor:
+        """Each edge's destination among this rank's rows, int64 ``[num_own]``."""
+        return self.ends()[1].long()
+
+    def unread(self) -> "Edges":
+        """The same edges, whose ids go with it when they have been read."""
+        return Edges(self.space, self.src_space, self.dst_space, self.halo, self.ends)
 
     @cached_property
     def src_ids(self) -> Tensor:
@@ -104,57 +132,71 @@ class Edges:
 
     # Layers derive the same few sets of edges in every forward, and each has walks to build.
 
-    @cached_property
-    def is_no_loop(self) -> Tensor:
+    def find_no_loops(self) -> Tensor:
         """Which edges join two rows, bool ``[num_own]``; an own row's extended id is its own."""
-        return self.src != self.dst
+        src, dst = self.ends()
+        return src != dst
 
     @cached_property
     def without_self_loops(self) -> "Edges":
         """The edges that join two rows. Collective the first time."""
-        return self.chosen(self.space.subset(self.is_no_loop))
+        count, key = self.space.named(self.find_no_loops().nonzero().squeeze(1))
+        if count == self.space.num_rows:
+            return self
+        return self.chosen(self.space.remembered(key, lambda: _NoLoops(self, count, key)))
 
     @cached_property
     def with_loops_appended(self) -> "Edges":
         """These edges and then one self-loop for each row."""
-        loops = torch.arange(self.num_dst, device=self.dst.device)
-        return self.followed_by(self.dst_space, loops, loops)
+
+        def loops() -> tuple[Tensor, Tensor]:
+            own = torch.arange(self.num_dst, dtype=torch.int32, device=self.device)
+            return own, own
+
+        return self.followed_by(self.dst_space, loops)
 
     @property
     def with_self_loops(self) -> "Edges":
         """These edges with every self-loop replaced by exactly one for each row, at the end, as PyG orders them."""
         return self.without_self_loops.with_loops_appended
 
-    def followed_by(self, space: Space, src: Tensor, dst: Tensor) -> "Edges":
+    def followed_by(self, space: Space, ends: Callable[[], tuple[Tensor, Tensor]]) -> "Edges":
         """These edges and then others, of the row space ``space``, between the same rows over the same halo."""
-        joined = Joined((self.space, space))
-        return Edges(
-            joined, self.src_space, self.dst_space, self.halo, torch.cat([self.src, src]), torch.cat([self.dst, dst])
-        )
+
+        def both() -> tuple[Tensor, Tensor]:
+            (src, dst), (more_src, more_dst) = self.ends(), ends()
+            return torch.cat([src, more_src]), torch.cat([dst, more_dst])
+
+        return Edges(Joined((self.space, space)), self.src_space, self.dst_space, self.halo, both)
 
     def chosen(self, space: Any) -> "Edges":
         """Some of these edges: a space derived from theirs, with ``chosen`` local rows; made once for equal spaces."""
         known = self._chosen.get(space.key)
         if known is not None:
             return known
-        at = space.chosen
-        made = Edges(space, self.src_space, self.dst_space, self.halo, self.src[at], self.dst[at])
+
+        def ends() -> tuple[Tensor, Tensor]:
+            (src, dst), at = self.ends(), space.chosen
+            return src[at], dst[at]
+
+        made = Edges(space, self.src_space, self.dst_space, self.halo, ends)
         return self._chosen.put(space.key, made, space.num_rows)
 
     def narrowed(self) -> "Edges":
         """The same edges over a halo of the rows that these need alone: a walk sends no other row. Collective."""
         if self.view.is_alone:
             return self
-        halo, src = self.halo, self.src.clone()
+        halo, (src, dst) = self.halo, self.ends()
+        src = src.clone()
         foreign = src >= halo.num_own
         used = torch.unique(src[foreign]) - halo.num_own
         cuts = torch.searchsorted(used, halo.offsets)
         needed = tuple(
             there[used[cuts[rank] : cuts[rank + 1]] - halo.offsets[rank]] for rank, there in enumerate(halo.needed)
         )
-        src[foreign] = halo.num_own + torch.searchsorted(used, src[foreign] - halo.num_own)
+        src[foreign] = (halo.num_own + torch.searchsorted(used, src[foreign] - halo.num_own)).to(src.dtype)
         smaller = Halo.connect(self.view.world, halo.config, halo.num_own, needed)
-        return Edges(self.space, self.src_space, self.dst_space, smaller, src, self.dst)
+        return Edges(self.space, self.src_space, self.dst_space, smaller, lambda: (src, dst))
 
     @cached_property
     def reversed(self) -> "Edges":
@@ -164,29 +206,12 @@ class Edges:
     def constant(self, name: Hashable, given: Tensor | None, make: Callable[[], Made]) -> Made:
         """``make()``, remembered under ``name`` for as long as the tensor it is made from is the same.
 
-        ``given`` is that tensor, or None if the edges alone decide. A program changes a tensor on all ranks at once, so
-        all of them make it again or none. Nothing made from a tensor that needs a gradient is remembered.
+        ``given`` is that tensor, or None if the edges alone decide; see `Memo.latest`.
         """
-        if given is None:
-            if name not in self._of_edges:
-                self._of_edges[name] = make()
-            return self._of_edges[name]
-        if not could_be_constant(given):
-            return make()
-        known = self._constants.get(name)
-        if known is None or not known[0].is_still(given):
-            weak: ref[Edges] = ref(self)
-            known = self._constants[name] = (Identity(given, lambda _: _forget(weak, name)), make())
-        return known[1]
+        return self.plan.memo.latest(name, make, *([] if given is None else [given]))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
-
-
-def _forget(edges: "ref[Edges]", name: Hashable) -> None:
-    there = edges()
-    if there is not None:
-        there._constants.pop(name, None)
 
 
 def settled(space: Space, src_ids: Tensor, dst_ids: Tensor, src_space: Space, dst_space: Space) -> Edges:
@@ -212,7 +237,42 @@ def settled(space: Space, src_ids: Tensor, dst_ids: Tensor, src_space: Space, ds
         src_ids, dst, positions = heard[heard[:, 2].argsort()].unbind(1)
         space = Space(view, space.num_rows, len(dst), ("settled", space.key, view.new_number()), positions)
     way = Away.to(src_space, src_ids)
-    return Edges(space, src_space, dst_space, way.halo, way.extended, dst)
+    return Edges(space, src_space, dst_space, way.halo, held(way.extended, dst))
+
+
+def held(src: Tensor, dst: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Ends of edges that are known from memory alone, as `Edges` makes them: held in 8 bytes per edge."""
+    src, dst = src.to(torch.int32), dst.to(torch.int32)
+    return lambda: (src, dst)
+
+
+class StoredEdges(Space):
+    """Edges whose places among all are read when they are asked for."""
+
+    forgets = True
+
+    def __init__(self, view: View, num_rows: int, num_own: int, key: Hashable, read: Callable[[], np.ndarray]):
+        """``read``: gives the places, int64 ``[num_own]``."""
+        super().__init__(view, num_rows, num_own, key)
+        self._read = read
+
+    def _find_positions(self) -> Tensor:
+        return torch.from_numpy(self._read()).to(self.device)
+
+
+class _NoLoops(Subset):
+    """The edges that join two rows, in order; which these are is found anew where it is asked."""
+
+    forgets = True
+
+    def __init__(self, edges: Edges, num_rows: int, key: Hashable):
+        Space.__init__(self, edges.view, num_rows, int(edges.find_no_loops().sum()), key)
+        self.parent, self._edges = edges.space, edges
+
+    @property
+    def chosen(self) -> Tensor:
+        """Places among the edges that they are chosen from."""
+        return self._edges.find_no_loops().nonzero().squeeze(1)
 
 
 def _in_range(ids: Tensor, space: Space) -> Tensor:

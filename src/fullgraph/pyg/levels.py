@@ -25,7 +25,7 @@ from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.streamed_rows import RowsOnDisk, with_space
 from fullgraph.rows import Rows, Space, View
 from fullgraph.rows.alignment import moved
-from fullgraph.rows.directory import ranks_among
+from fullgraph.rows.routes import ranks_among
 from fullgraph.rows.space import Subset
 from fullgraph.rows.tensor import functions_off
 
@@ -131,14 +131,14 @@ class _Into(Space):
 
     def __init__(self, walked: Edges, level: Level, step: Step, num_own: int):
         view = walked.view
-        count = int(view.sum(torch.tensor([num_own], device=walked.dst.device)))
+        count = int(view.sum(torch.tensor([num_own], device=walked.device)))
         super().__init__(view, count, num_own, ("into", level.key, walked.space.key))
         self._walked, self._step = walked, step
 
     @property
     def chosen(self) -> Tensor:
         """Which of this rank's walked edges they are."""
-        return self._step.is_computed[self._walked.dst].nonzero().squeeze(1)
+        return self._step.is_computed[self._walked.ends()[1]].nonzero().squeeze(1)
 
     @cached_property
     def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -155,14 +155,15 @@ class _Into(Space):
 
 
 class LevelEdges(Edges):
-    """The in-edges of one level's rows, from rows of the level before. Ids take half of what others do, for walks.
+    """The in-edges of one level's rows, from rows of the level before.
 
     Self-loops, norms and whatever else reads the whole graph were taken care of before it was restricted.
     """
 
     def __init__(self, walked: Edges, step: Step, src_level: Level, dst_level: Level):
-        src, dst = _restricted_ids(walked, step)
-        super().__init__(_Into(walked, dst_level, step, len(dst)), src_level, dst_level, step.halo, src, dst)
+        num_own = int(step.is_computed[walked.ends()[1]].sum())
+        space = _Into(walked, dst_level, step, num_own)
+        super().__init__(space, src_level, dst_level, step.halo, lambda: _restricted_ids(walked, step))
 
     def narrowed_values(self, values: Tensor) -> Tensor:
         """The rows that belong to these edges; of constants made once, since walks send them to other ranks."""
@@ -170,13 +171,14 @@ class LevelEdges(Edges):
             return self.constant("narrowed", values, lambda: moved(values, self.space))
 
 
-def _restricted_ids(walked: Edges, step: Step) -> Tensor:
+def _restricted_ids(walked: Edges, step: Step) -> tuple[Tensor, Tensor]:
     """A few edges at a time: the steps between take several times the memory of the result."""
     pieces = []
-    for src, dst in zip(walked.src.split(_EDGES_AT_ONCE), walked.dst.split(_EDGES_AT_ONCE), strict=True):
+    for src, dst in zip(*(ids.split(_EDGES_AT_ONCE) for ids in walked.ends()), strict=True):
         chosen = step.is_computed[dst]
         pieces.append(torch.stack([step.new_ids[src[chosen]], step.place[dst[chosen]]]))
-    return torch.cat(pieces, dim=1)
+    src, dst = torch.cat(pieces, dim=1)
+    return src, dst
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +266,8 @@ def _backwards(edges: Edges, wanted: Tensor, num_layers: int) -> list[tuple[Tens
         is_read, num_read = levels[0]
         if num_read < num_nodes:
             is_source = torch.zeros(halo.num_extended, dtype=torch.int32, device=wanted.device)
-            is_source[edges.src[is_read[edges.dst]]] = 1
+            src, dst = edges.ends()
+            is_source[src[is_read[dst]]] = 1
             is_read = is_read | (without_halo(is_source, halo) > 0)
             num_read = int(view.sum(is_read.sum()))
         if num_read >= NEARLY_ALL * num_nodes:
@@ -279,7 +282,8 @@ def _step(edges: Edges, is_read: Tensor, is_computed: Tensor) -> Step:
     place = is_read.cumsum(0) - 1
     places = with_halo(place, halo)
     used = torch.zeros(halo.num_extended, dtype=torch.bool, device=is_read.device)
-    used[edges.src[is_computed[edges.dst]]] = True
+    src, dst = edges.ends()
+    used[src[is_computed[dst]]] = True
     # A rank's halo rows are in its order, and a level keeps that order.
     bounds = (halo.offsets + halo.num_own).tolist()
     needed = tuple(places[a:b][used[a:b]] for a, b in pairwise(bounds))

@@ -2,8 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -16,11 +17,11 @@ from fullgraph.comm import World, init
 from fullgraph.config import EngineConfig, Mode, Recompute, WireDtype
 from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.engine import Halo
-from fullgraph.errors import GraphMismatch
+from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation
 from fullgraph.pyg.adjacency import Adjacency
 from fullgraph.pyg.edge_rows import EdgeRows
-from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.edges import MOST_EDGES, Edges, StoredEdges
 from fullgraph.pyg.graph import RankGraph, WholeGraph, remember_graph
 from fullgraph.pyg.node_rows import check_streamed, read_parts
 from fullgraph.pyg.streamed_rows import with_space
@@ -101,11 +102,15 @@ def open_graph(
 
 @dataclass(frozen=True, kw_only=True)
 class _Edges:
-    """In-edges of own rows: sources by partition-order ids, own destinations, places in the graph's list of edges."""
+    """In-edges of own rows: sources by partition-order ids, own destinations, places in the graph's list of edges.
 
-    src: np.ndarray
-    dst: Tensor
-    places: Tensor
+    Ids are read when they are asked for.
+    """
+
+    src: Callable[[], np.ndarray]
+    dst: Callable[[], np.ndarray]
+    places: Callable[[], np.ndarray]
+    num_own: int
     num_edges: int
     arrays: Mapping[str, Tensor]
 
@@ -133,11 +138,11 @@ def _stored_share(path: str | os.PathLike[str], world: World, config: EngineConf
     edges = {}
     for relation in stored.relations:
         pieces = [part.edges[relation] for part in parts]
-        in_degrees = np.concatenate([np.diff(e.indptr) for e in pieces])
         edges[relation] = _Edges(
-            src=np.concatenate([e.src for e in pieces]),
-            dst=torch.from_numpy(np.repeat(np.arange(len(in_degrees)), in_degrees)),
-            places=_joined(e.edge_ids for e in pieces),
+            src=partial(np.concatenate, [e.src for e in pieces]),
+            dst=partial(_destinations, [e.indptr for e in pieces]),
+            places=partial(np.concatenate, [e.edge_ids for e in pieces]),
+            num_own=sum(len(e.src) for e in pieces),
             num_edges=stored.num_edges(relation),
             arrays={name: _joined(e.arrays[name] for e in pieces) for name in pieces[0].arrays},
         )
@@ -167,9 +172,10 @@ def _share_in_memory(given: Data | HeteroData | Graph, world: World, config: Eng
         run = own[relation[2]]
         places = np.flatnonzero((whole.dst >= run.start) & (whole.dst < run.stop))
         edges[relation] = _Edges(
-            src=whole.src[places],
-            dst=torch.from_numpy(whole.dst[places] - run.start),
-            places=torch.from_numpy(places),
+            src=partial(np.asarray, whole.src[places]),
+            dst=partial(np.asarray, (whole.dst[places] - run.start).astype(np.int32)),
+            places=partial(np.asarray, places),
+            num_own=len(places),
             num_edges=whole.num_edges,
             arrays={name: torch.from_numpy(values[places]) for name, values in whole.arrays.items()},
         )
@@ -261,28 +267,50 @@ def _attach_the_rest(data: Any, whole: Data | HeteroData) -> None:
                 mine[key] = value
 
 
+def _destinations(indptrs: Sequence[np.ndarray]) -> np.ndarray:
+    in_degrees = np.concatenate([np.diff(indptr) for indptr in indptrs])
+    return np.repeat(np.arange(len(in_degrees), dtype=np.int32), in_degrees)
+
+
 def _connected(given: _Edges, relation: Relation, nodes: Mapping[NodeType, Space], offsets: np.ndarray) -> Edges:
     """With the walks' structure told to all ranks. Collective."""
     src_space, dst_space = nodes[relation[0]], nodes[relation[2]]
     view, device = src_space.view, src_space.device
-    halo, extended = _connect(view.world, view.config, offsets, given.src)
-    space = Space(view, given.num_edges, len(given.places), ("edges", relation), given.places.to(device))
-    return Edges(space, src_space, dst_space, halo, extended.to(device), given.dst.to(device))
+    needed = view.world.together(lambda: _needed(given, offsets, view.world))
+    halo = Halo.connect(view.world, view.config, src_space.num_own, needed)
+
+    def ends() -> tuple[Tensor, Tensor]:
+        src = torch.from_numpy(_extended(given.src(), offsets, halo)).to(device)
+        return src, torch.from_numpy(given.dst()).to(device)
+
+    space = StoredEdges(view, given.num_edges, given.num_own, ("edges", relation), given.places)
+    return Edges(space, src_space, dst_space, halo, ends)
 
 
-def _connect(world: World, config: EngineConfig, offsets: np.ndarray, src: np.ndarray) -> tuple[Halo, Tensor]:
-    """The halo of sources given by partition-order ids, and the same sources as extended ids."""
-    first, stop = offsets[world.rank], offsets[world.rank + 1]
-    foreign = (src < first) | (src >= stop)
-    needed = np.unique(src[foreign])
+def _needed(given: _Edges, offsets: np.ndarray, world: World) -> tuple[Tensor, ...]:
+    """Per rank, which of its rows are sources of this rank's edges."""
+    if given.num_own > MOST_EDGES:
+        raise InputError(
+            f"a rank can have at most {MOST_EDGES:,} edges of one relation; start more ranks, rank {world.rank} has: "
+            f"{given.num_own:,}"
+        )
+    src = given.src()
+    needed = np.unique(src[(src < offsets[world.rank]) | (src >= offsets[world.rank + 1])])
     bounds = np.searchsorted(needed, offsets)
-    by_rank = tuple(
+    return tuple(
         torch.from_numpy(needed[bounds[rank] : bounds[rank + 1]] - offsets[rank]).to(world.device)
         for rank in range(world.num_ranks)
     )
-    extended = src - first
+
+
+def _extended(src: np.ndarray, offsets: np.ndarray, halo: Halo) -> np.ndarray:
+    """Sources given by partition-order ids as extended ids, int32."""
+    first, stop = offsets[halo.world.rank], offsets[halo.world.rank + 1]
+    extended = (src - first).astype(np.int32)
+    foreign = (src < first) | (src >= stop)
+    needed = np.concatenate([ids.cpu().numpy() + at for ids, at in zip(halo.needed, offsets, strict=False)])
     extended[foreign] = (stop - first) + np.searchsorted(needed, src[foreign])
-    return Halo.connect(world, config, int(stop - first), by_rank), torch.from_numpy(extended)
+    return extended
 
 
 def _joined(arrays: Iterable[np.ndarray]) -> Tensor:

@@ -52,7 +52,7 @@ def prepare(model: Module, data: BaseData) -> Module:
     for layer, edges in _layers_with_edges(model, graph):
         walked = layer.walked_edges(edges)
         if walked is not None:
-            walked.plan.build(sums=layer.forms_sums, backward=model.training)
+            walked.plan.build(sums=layer.forms_sums, weighted=layer.has_weights, backward=model.training)
     _free_pages_after_steps()
     return model
 

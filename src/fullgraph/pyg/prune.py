@@ -15,7 +15,7 @@ from fullgraph.pyg.levels import Level, Levels, at_level
 from fullgraph.pyg.pruned_edges import PrunedEdges
 from fullgraph.rows import Here, Rows, Space, local, rows
 from fullgraph.rows.alignment import at_rows
-from fullgraph.rows.ways import ways_of
+from fullgraph.rows.routes import ways_of
 
 PrunedNorm = Literal["refuse", "computed"]
 PRUNED_NORMS: tuple[PrunedNorm, ...] = get_args(PrunedNorm)

@@ -7,7 +7,6 @@ from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import ITSELF, EdgeRows
 from fullgraph.pyg.levels import Levels
 from fullgraph.rows import Rows
-from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.table import name_of
 
@@ -56,6 +55,3 @@ def _refuse(what: str) -> NoReturn:
         "that can compute some rows can read it (see docs/pruning.md); for anything else use the graph that was "
         f"pruned: {what}"
     )
-
-
-never_trace(PrunedEdges)

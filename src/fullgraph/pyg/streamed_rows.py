@@ -14,11 +14,9 @@ from fullgraph.engine import StreamedRows, draw_key, keyed_dropout
 from fullgraph.engine.streamed_operations import answer_of, meaning_of, recorded, refuse
 from fullgraph.rows import Rows, Space, rows
 from fullgraph.rows.alignment import at_rows
-from fullgraph.rows.arguments import dims_of, named
-from fullgraph.rows.compiling import never_trace
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.pointwise import meaning_if_pointwise
-from fullgraph.rows.table import entered, mapped, name_of, tensors_in
+from fullgraph.rows.table import dims_of, entered, mapped, name_of, named, tensors_in
 from fullgraph.rows.tensor import functions_off, global_shape
 
 
@@ -152,5 +150,3 @@ _MEANINGS: dict[str, Callable[..., Any]] = {
     "index_select": _index_select,
     **dict.fromkeys(["__repr__", "__str__", "__format__"], _described),
 }
-
-never_trace(RowsOnDisk)

@@ -1,9 +1,6 @@
 """The global view: tensors that show the whole graph and hold one rank's rows. No PyG and no graph here."""
 
 from fullgraph.rows import (  # noqa: F401  the table's entries
-    activations,
-    bodies,
-    compiling,
     composites,
     contractions,
     dimensions,
@@ -22,11 +19,10 @@ from fullgraph.rows import (  # noqa: F401  the table's entries
     reductions,
     sequences,
     shapes,
-    softmax,
     values,
     writing,
 )
-from fullgraph.rows.gathering import distribute, gather
+from fullgraph.rows.adjoints import distribute, gather
 from fullgraph.rows.routes import Away, Here
 from fullgraph.rows.space import Count, Piece, Space
 from fullgraph.rows.tensor import Rows, is_rows, local, rows

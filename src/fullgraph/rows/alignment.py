@@ -1,11 +1,11 @@
 """Arguments that meet: rows of one space each where the other's are, and of what every rank has this rank's share."""
 
-from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from fullgraph.rows.gathering import gather
+from fullgraph.rows.adjoints import gather
 from fullgraph.rows.routes import Away
 from fullgraph.rows.space import Piece, Space
 from fullgraph.rows.table import entered_values, mapped, name_of, refuse, tensors_in
@@ -72,15 +72,12 @@ def repeated(func: Any, values: Any) -> Any:
     if all(x._space.num_rows != 1 for x in among):
         return values
     if any(x._space.num_rows != 1 for x in among):
-        return mapped(values, lambda x: _on_every_rank(x) if isinstance(x, Rows) and x._space.num_rows == 1 else x)
+        on_every_rank = {id(x): entered_values([gather(x)], x._space.view)[0] for x in among if x._space.num_rows == 1}
+        return mapped(values, lambda x: on_every_rank.get(id(x), x))
     right = among[0].dim() - among[0]._dim
     if any(x.shape[x.dim() - right] > 1 for x in tensors_in(values) if not isinstance(x, Rows) and x.dim() >= right):
         refuse(func, "would repeat the only row (write x[0])")
     return values
-
-
-def _on_every_rank(x: Rows) -> Tensor:
-    return entered_values([gather(x)], x._space.view)[0]
 
 
 def broadcast(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Space, int]:
@@ -101,50 +98,39 @@ def broadcast(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Space, int]:
     (right,) = from_right
 
     def cut(x: Tensor) -> Tensor:
-        if isinstance(x, Rows):
-            return moved(x, space)
-        if x.dim() < right or x.shape[x.dim() - right] == 1:
-            return x
-        return share(func, x, space, x.dim() - right)
+        return moved(x, space) if isinstance(x, Rows) else spread(func, x, space, right)
 
     return mapped(args, cut), mapped(kwargs, cut), space, right
 
 
-def share(func: Any, x: Tensor, space: Space, dim: int) -> Tensor:
-    """This rank's rows of what every rank has.
+def at_rows(func: Any, x: Any, space: Space, dim: int = 0) -> Tensor:
+    """This rank's rows of `Rows` or of what every rank has, as a plain tensor whose rows are those of ``space``.
 
     Raises:
         RuntimeError: if it does not have as many rows.
     """
+    if isinstance(x, Rows):
+        if x._dim != dim:
+            refuse(func, "would pair the rows of one argument with columns of another")
+        return local(moved(x, space))
     if x.shape[dim] != space.num_rows:
         _sizes_differ(func, space.num_rows, x.shape[dim])
     return space.localize(x, dim)
 
 
-def at_rows(func: Any, x: Any, space: Space, dim: int = 0) -> Tensor:
-    """This rank's rows of `Rows` or of what every rank has, as a plain tensor whose rows are those of ``space``."""
-    if isinstance(x, Rows):
-        if x._dim != dim:
-            refuse(func, "would pair the rows of one argument with columns of another")
-        return local(moved(x, space))
-    return share(func, x, space, dim)
+def spread(func: Any, x: Tensor, space: Space, right: int) -> Tensor:
+    """As `at_rows`, where rows are dimension ``-right``; what has none or one there is for all rows."""
+    dim = x.dim() - right
+    if not isinstance(x, Rows) and (dim < 0 or x.shape[dim] == 1 != space.num_rows):
+        return x
+    return at_rows(func, x, space, dim)
 
 
-def wrapped(out: Any, space: Space, right: int) -> Any:
-    """Every tensor of a result as `Rows`, whose rows are dimension ``-right``."""
-    return wrapped_each(out, space, lambda x: x.dim() - right)
+def wrapped(out: Any, space: Space, dim: int) -> Any:
+    """Every tensor of a result as `Rows`, whose rows are dimension ``dim``, of each counted from the left or right."""
+    return mapped(out, lambda x: rows(x, space, dim % x.dim()))
 
 
-def wrapped_at(out: Any, space: Space, dim: int) -> Any:
-    """Every tensor of a result as `Rows`, whose rows are dimension ``dim``."""
-    return wrapped_each(out, space, lambda x: dim)
-
-
-def wrapped_each(out: Any, space: Space, dim: Callable[[Tensor], int]) -> Any:
-    """Every tensor of a result as `Rows`; named tuples stay what they are."""
-    if isinstance(out, Tensor):
-        return rows(out, space, dim(out))
-    if isinstance(out, list | tuple):
-        entries = [wrapped_each(entry, space, dim) for entry in out]
-        return type(out)(entries)
-    return out
+def with_more(x: Tensor, dim: int, count: int, fill: float | bool) -> Tensor:
+    """Local rows, dimension ``dim``, and some of ``fill`` after them: of none torch may not do what it does of some."""
+    return torch.cat([x, x.new_full([count if d == dim else size for d, size in enumerate(x.shape)], fill)], dim)

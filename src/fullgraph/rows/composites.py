@@ -4,19 +4,22 @@ Where all they look at lies within a row, they run on local rows as they are; wh
 global view itself, batch norm in training excepted, which has kernels; or they are refused.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.engine import batch_norm as norm_by_kernel
-from fullgraph.rows.once import only_once
-from fullgraph.rows.table import composite, entered, refuse
-from fullgraph.rows.tensor import dim_of, functions_off, is_rows, local, rows, space_of
+from fullgraph.rows.gradients import only_once
+from fullgraph.rows.reductions import wide
+from fullgraph.rows.table import composite, entered, means_its_body, refuse
+from fullgraph.rows.tensor import Rows, functions_off, is_rows, local, rows
 
 
 @composite("batch_norm")
 def _batch_norm(
-    input: Tensor,
+    input: Rows,
     weight: Tensor | None,
     bias: Tensor | None,
     running_mean: Tensor | None,
@@ -36,14 +39,15 @@ def _batch_norm(
     if input.dim() == 2 and input.dtype in (torch.float32, torch.float64):
         out, mean, variance = _batch_norm_by_kernel(input, weight, bias, eps)
     else:
-        out, mean, variance = _normalized(input, [d for d in range(input.dim()) if d != 1], eps)
-        out = _scaled(out, weight, bias).to(input.dtype)
+        x, dims = wide(input), [d for d in range(input.dim()) if d != 1]
+        variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+        out = _scaled((x - mean) * (variance + eps).rsqrt(), weight, bias).to(input.dtype)
     _update(running_mean, running_var, mean, variance, count, momentum)
     return out
 
 
 def _normalized_by_running(
-    input: Tensor,
+    input: Rows,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None,
@@ -56,18 +60,14 @@ def _normalized_by_running(
     if not torch.is_grad_enabled():
         with functions_off():
             out = F.batch_norm(local(input), running_mean, running_var, weight, bias, False, 0.0, eps)
-            return rows(out, space_of(input), dim_of(input))
-    deviations = _scaled(_wide(input), None, -running_mean)
+            return rows(out, input._space, input._dim)
+    deviations = _scaled(wide(input), None, -running_mean)
     return _scaled(_scaled(deviations, (running_var + eps).rsqrt(), None), weight, bias).to(input.dtype)
 
 
-def _check_channels(input: Tensor, by_channel: dict[str, Tensor | None]) -> None:
-    """Refuse rows anywhere but in the input, and there as channels.
-
-    Raises:
-        RuntimeError: if something has not an entry for each channel, or a statistic needs a gradient, as in torch.
-    """
-    if not is_rows(input) or dim_of(input) == 1 or any(map(is_rows, by_channel.values())):
+def _check_channels(input: Rows, by_channel: dict[str, Tensor | None]) -> None:
+    """Refuse rows anywhere but in the input, and there as channels."""
+    if not is_rows(input) or input._dim == 1 or any(map(is_rows, by_channel.values())):
         refuse("batch_norm", "takes rows only as its input, and not as channels")
     for what, value in by_channel.items():
         if value is not None and what.startswith("running") and value.requires_grad and torch.is_grad_enabled():
@@ -77,11 +77,10 @@ def _check_channels(input: Tensor, by_channel: dict[str, Tensor | None]) -> None
 
 
 def _batch_norm_by_kernel(
-    input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    input: Rows, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of local rows ``[n, C]``, with backward once only; also the mean and the biased variance of each column."""
-    space = space_of(input)
-    view = space.view
+    space, view = input._space, input._space.view
     view.check()
     with functions_off():
         (_, weight, bias), _ = entered((input, weight, bias), {})
@@ -92,23 +91,6 @@ def _batch_norm_by_kernel(
             view.recipes.note(out, own, affine)
             view.recipes.spare(out)
         return rows(out, space), affine.mean, variance
-
-
-def _normalized(input: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Deviations from the mean over ``dims`` by the standard deviation; the mean; the biased variance.
-
-    The mean comes first, since a variance from sums of squares loses digits.
-    """
-    x = _wide(input)
-    mean = x.mean(dims, keepdim=True)
-    deviations = x - mean
-    variance = (deviations * deviations).mean(dims, keepdim=True)
-    return deviations * (variance + eps).rsqrt(), mean, variance
-
-
-def _wide(x: Tensor) -> Tensor:
-    """As torch computes it: halves in float32."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -149,6 +131,35 @@ def _of_length_one(x: Tensor, dim: int, eps: float) -> Tensor:
     return x / (norm + (norm.clamp_min(eps) - norm).detach())  # as torch, which lets gradients pass the clamp
 
 
-@composite("pairwise_distance")
-def _pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    return (x1 - x2 + eps).norm(p, -1, keepdim)
+def _stacked(at_least: Callable[[Tensor], Tensor], dim: int) -> Callable[[Sequence[Tensor]], Tensor]:
+    def stacked(tensors: Sequence[Tensor]) -> Tensor:
+        parts = [at_least(x) for x in tensors]
+        return torch.cat(parts, min(dim, parts[0].dim() - 1))
+
+    return stacked
+
+
+for _name, _of in {
+    "_foreach_max": lambda xs: [x.max() for x in xs],
+    "_foreach_norm": lambda xs, ord=2, dtype=None: [torch.linalg.vector_norm(x, ord, dtype=dtype) for x in xs],
+    "_is_all_true": Tensor.all,
+    "_is_any_true": Tensor.any,
+    "__rmatmul__": lambda self, other: torch.matmul(other, self),
+    "allclose": lambda *args, **kwargs: bool(torch.isclose(*args, **kwargs).all()),
+    "column_stack": _stacked(lambda x: x.reshape(-1, 1) if x.dim() <= 1 else x, 1),
+    "dist": lambda input, other, p=2: torch.norm(input - other, p),
+    "dstack": _stacked(torch.atleast_3d, 2),
+    "hstack": _stacked(torch.atleast_1d, 1),
+    "pairwise_distance": lambda x1, x2, p=2.0, eps=1e-6, keepdim=False: (x1 - x2 + eps).norm(p, -1, keepdim),
+    "row_stack": _stacked(torch.atleast_2d, 0),
+    "stack": lambda tensors, dim=0: torch.cat([x.unsqueeze(dim) for x in tensors], dim),
+    "vstack": _stacked(torch.atleast_2d, 0),
+}.items():
+    composite(_name)(_of)
+
+_OF_TORCH = """alpha_dropout batch_norm dropout dropout1d dropout2d dropout3d embedding feature_alpha_dropout
+    gaussian_nll_loss group_norm gumbel_softmax instance_norm local_response_norm log_softmax
+    multilabel_soft_margin_loss normalize softmax softmin triplet_margin_with_distance_loss"""
+_CALLED = (getattr(F, name) for name in _OF_TORCH.split())
+for _func in (*_CALLED, torch.norm, torch.tensordot, Tensor.__contains__, Tensor.norm):
+    means_its_body(_func)

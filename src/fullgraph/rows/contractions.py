@@ -14,15 +14,12 @@ from torch import Tensor
 
 from fullgraph.engine import is_differentiable_again
 from fullgraph.engine import linear as engine_linear
-from fullgraph.rows.adjoints import sum_over_ranks
-from fullgraph.rows.alignment import broadcast, moved, one_space, share, wrapped
-from fullgraph.rows.arguments import dimension, named
-from fullgraph.rows.gathering import gather
-from fullgraph.rows.once import only_once
-from fullgraph.rows.shapes import first_in_front
+from fullgraph.rows.adjoints import gather, sum_over_ranks
+from fullgraph.rows.alignment import at_rows, broadcast, moved, one_space, spread, wrapped
+from fullgraph.rows.gradients import only_once
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import composite, entered, entered_values, meaning, name_of, refuse
-from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows
+from fullgraph.rows.table import called, composite, dimension, entered, entered_values, name_of, refuse
+from fullgraph.rows.tensor import Rows, functions_off, local, rows, sizes
 
 _LOWER, _UPPER = string.ascii_lowercase, string.ascii_uppercase
 
@@ -72,13 +69,13 @@ def _with_one_letter(operands: Sequence[Tensor], inputs: Sequence[str]) -> Seque
 
     The others are gathered: the memory of their rows on every rank.
     """
-    sizes: dict[str, int] = {}
+    num_rows: dict[str, int] = {}
     for x, names in zip(operands, inputs, strict=True):
         if isinstance(x, Rows):
-            sizes.setdefault(names[x._dim], x._space.num_rows)
-    if len(sizes) < 2:
+            num_rows.setdefault(names[x._dim], x._space.num_rows)
+    if len(num_rows) < 2:
         return operands
-    kept = max(sizes, key=lambda letter: sizes[letter])
+    kept = max(num_rows, key=lambda letter: num_rows[letter])
     return [
         gather(x) if isinstance(x, Rows) and names[x._dim] != kept else x
         for x, names in zip(operands, inputs, strict=True)
@@ -87,12 +84,8 @@ def _with_one_letter(operands: Sequence[Tensor], inputs: Sequence[str]) -> Seque
 
 def _spreads_one_row(operands: Sequence[Tensor], inputs: Sequence[str], letter: str) -> bool:
     """Whether torch would take the one row of some `Rows` for each of many."""
-    sizes = {
-        int(global_shape(x)[names.index(letter)]) if isinstance(x, Rows) else x.shape[names.index(letter)]
-        for x, names in zip(operands, inputs, strict=True)
-        if letter in names
-    }
-    return len(sizes) > 1 and any(isinstance(x, Rows) and x._space.num_rows == 1 for x in operands)
+    found = {sizes(x)[names.index(letter)] for x, names in zip(operands, inputs, strict=True) if letter in names}
+    return len(found) > 1 and any(isinstance(x, Rows) and x._space.num_rows == 1 for x in operands)
 
 
 def _cut(func: Any, x: Tensor, names: str, letter: str, space: Space, spreads: str) -> Tensor:
@@ -104,9 +97,7 @@ def _cut(func: Any, x: Tensor, names: str, letter: str, space: Space, spreads: s
     if letter not in names:
         return x
     dim = names.index(letter)
-    if x.shape[dim] == 1 != space.num_rows and letter in spreads:
-        return x
-    return share(func, x, space, dim)
+    return spread(func, x, space, x.dim() - dim) if letter in spreads else at_rows(func, x, space, dim)
 
 
 # Products of two. Of the numbers of their dimensions follow the letters: of both, of the result, and those that spread.
@@ -144,18 +135,12 @@ _PRODUCTS: dict[str, tuple[Callable[..., Tensor], Callable[[int, int], tuple[str
 }
 
 
-@meaning(" ".join(_PRODUCTS), enters=False)
-def _product(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    a, b = (*args, *kwargs.values())
+@called(" ".join(_PRODUCTS), enters=False)
+def _product(func: Any, input: Tensor, *other: Tensor, **named: Tensor) -> Tensor:
+    a, b = input, *other, *named.values()
     product, letters = _PRODUCTS[name_of(func)]
     left, right, output, spreads = letters(a.dim(), b.dim())
     return contracted(func, [a, b], [left, right], output, product, spreads)
-
-
-@composite("__rmatmul__")
-def _reflected_product(self: Tensor, other: Tensor) -> Tensor:
-    return torch.matmul(other, self)
 
 
 @composite("linalg_vecdot")
@@ -246,22 +231,22 @@ def _bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | Non
     return product if bias is None else product + bias
 
 
-def _plus(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
-    """``beta * input + alpha * product`` in the product's shape; without ``input``, be it NaN, if ``beta`` is 0."""
-    scaled = product if alpha == 1 else product * alpha
-    total = scaled if beta == 0 else (input if beta == 1 else input * beta) + scaled
-    if total.shape != product.shape:
-        raise RuntimeError(f"cannot add what is larger than the product, {list(product.shape)}: {list(input.shape)}")
-    return total
-
-
 def _register_sum(name: str, product: Callable[[Tensor, Tensor], Tensor]) -> None:
     @composite(name)
     def added(input: Tensor, *factors: Any, beta: float = 1, alpha: float = 1, **named: Any) -> Tensor:
         both = [*factors, *(named[each] for each in sorted(named))]  # the first comes first in the alphabet too
         if len(both) != 2 or not all(isinstance(x, Tensor) for x in [input, *both]):
             refuse(name, "with numbers between its tensors")
-        return _plus(input, product(*both), beta, alpha)
+        of_both = product(*both)
+        scaled = of_both if alpha == 1 else of_both * alpha
+        total = (
+            scaled if beta == 0 else (input if beta == 1 else input * beta) + scaled
+        )  # of 0 without input, be it NaN
+        if total.shape != of_both.shape:
+            raise RuntimeError(
+                f"cannot add what is larger than the product, {list(of_both.shape)}: {list(input.shape)}"
+            )
+        return total
 
 
 for _name, _func in {
@@ -277,22 +262,15 @@ for _name, _func in {
 # Others.
 
 
-@meaning("cross linalg_cross")
-def _cross(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input other dim")
-    dim = given.get("dim", None if func in (torch.cross, Tensor.cross) else -1)
-    (input, other), _, space, right = broadcast(func, (given["input"], given["other"]), {})
+@called("cross linalg_cross")
+def _cross(func: Any, input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    if dim is None and func in (torch.cross, Tensor.cross):
+        if 3 not in sizes(input):
+            raise RuntimeError("no dimension of size 3 in input")
+        dim = sizes(input).index(3)
+    (input, other), _, space, right = broadcast(func, (input, other), {})
     num_dims = max(input.dim(), other.dim())
-    if dim is None:
-        dim = _first_of_three(func, given["input"])
-    if dimension(dim, num_dims) == num_dims - right:
+    dim = dimension(-1 if dim is None else dim, num_dims)
+    if dim == num_dims - right:
         refuse(func, "along rows")
-    return wrapped(torch.linalg.cross(input, other, dim=dim), space, right)
-
-
-def _first_of_three(func: Any, x: Tensor) -> int:
-    """The first dimension of three entries."""
-    shape = global_shape(x) if isinstance(x, Rows) else x.shape
-    if 3 not in shape:
-        raise RuntimeError("no dimension of size 3 in input")
-    return list(shape).index(3)
+    return wrapped(torch.linalg.cross(input, other, dim=dim), space, -right)

@@ -59,14 +59,12 @@ class RowCopy(Tensor):
             refuse(func, _WHY)
         with functions_off():
             memory = {x.untyped_storage()._cdata for x in tensors_in(args) if isinstance(x, RowCopy)}
-            args, kwargs = mapped((args, kwargs or {}), _plain)
+            args, kwargs = mapped(
+                (args, kwargs or {}), lambda x: x.as_subclass(Tensor) if isinstance(x, RowCopy) else x
+            )
         out = func(*args, **kwargs)
         with functions_off():
             return mapped(out, lambda x: x.as_subclass(RowCopy) if _is_in(memory, x) else x)
-
-
-def _plain(x: Tensor) -> Tensor:
-    return x.as_subclass(Tensor) if isinstance(x, RowCopy) else x
 
 
 def _is_in(memory: set[int], x: Tensor) -> bool:

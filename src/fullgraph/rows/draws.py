@@ -13,12 +13,10 @@ from torch import Tensor
 from torch.nn import init
 
 from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform
-from fullgraph.rows.alignment import broadcast
-from fullgraph.rows.arguments import named
-from fullgraph.rows.once import only_once
+from fullgraph.rows.gradients import only_once
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import meaning, refuse, writes
-from fullgraph.rows.tensor import MEANINGS, Rows, dim_of, local, rows, space_of
+from fullgraph.rows.table import called, composite, meaning, named, refuse, writes
+from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, local, rows
 
 Draw = Callable[[tuple[int, ...], int, Tensor, torch.dtype], Tensor]
 """Numbers of a shape, whose first dimension rows are, by a draw's key and the rows' keys."""
@@ -33,13 +31,8 @@ def drawn(draw: Draw, shape: tuple[int, ...], space: Space, dim: int, dtype: tor
     return draw(first, key, space.keys, dtype).movedim(0, dim).contiguous()
 
 
-def _like(x: Tensor, draw: Draw, dtype: torch.dtype | None = None) -> Tensor:
-    return drawn(draw, tuple(x.shape), space_of(x), dim_of(x), dtype or x.dtype)
-
-
-def _uniform_to_compare(x: Tensor) -> Tensor:
-    """Numbers that are fine enough to be compared with a probability."""
-    return _like(x, keyed_uniform, torch.float64 if x.dtype == torch.float64 else torch.float32)
+def _like(x: Rows, draw: Draw, dtype: torch.dtype | None = None) -> Tensor:
+    return drawn(draw, tuple(x.shape), x._space, x._dim, dtype or x.dtype)
 
 
 def check_no_generator(func: Any, given: dict[str, Any]) -> None:
@@ -48,32 +41,33 @@ def check_no_generator(func: Any, given: dict[str, Any]) -> None:
         refuse(func, "draws by the rows' ids and torch.manual_seed; leave out its generator")
 
 
-def _exponential(uniform: Tensor, rate: float) -> Tensor:
-    # 1 is not among the numbers but 0 is, and torch gives no 0, because others take the logarithm of the result.
-    return -torch.log1p(-uniform.clamp_min(torch.finfo(uniform.dtype).eps / 2)) / rate
+def as_asked(
+    values: Tensor, dtype: torch.dtype | None = None, device: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
+    """Values as a factory was asked for them."""
+    with functions_off():
+        return values.to(device=device, dtype=dtype).requires_grad_(bool(requires_grad))
 
 
 # -- dropout
 
 
-def _chance(func: Any, given: dict[str, Any]) -> float:
+def _chance(func: Any, x: Tensor, p: float, train: bool) -> float:
     """The probability of being dropped; 0 where nothing is."""
-    if not 0.0 <= given["p"] <= 1.0:
-        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {given['p']}")
-    if not given["input"].is_floating_point():
+    if not 0.0 <= p <= 1.0:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p}")
+    if not x.is_floating_point():
         refuse(func, "drops only from floating-point rows")
-    return given["p"] if given["train"] else 0.0
+    return p if train else 0.0
 
 
 def _put(x: Rows, values: Tensor, in_place: bool) -> Tensor:
-    """``values`` as rows like ``x``, or written into it."""
     return x.copy_(values) if in_place else rows(values, x._space, x._dim)
 
 
-@meaning("dropout dropout_")
-def _dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input p train")
-    x, p = given["input"], _chance(func, given)
+@called("dropout dropout_")
+def _dropout(func: Any, input: Rows, p: float, train: bool) -> Tensor:
+    x, p = input, _chance(func, input, p, train)
     if p == 0:
         return x
     key, keys, in_place = draw_key(), x._space.keys, writes(func.__name__)
@@ -90,11 +84,10 @@ def _dropout(func: Any, args: Any, kwargs: Any) -> Tensor:
     return out
 
 
-@meaning("alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ feature_alpha_dropout feature_alpha_dropout_")
-def _dropout_by_mask(func: Any, args: Any, kwargs: Any) -> Tensor:
+@called("alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ feature_alpha_dropout feature_alpha_dropout_")
+def _dropout_by_mask(func: Any, input: Rows, p: float, train: bool) -> Tensor:
     """Of features: whole channels, the second dimension."""
-    given, name = named(args, kwargs, "input p train"), func.__name__
-    x, p = given["input"], _chance(func, given)
+    x, name, p = input, func.__name__, _chance(func, input, p, train)
     if p == 0:
         return x
     if "feature" in name and x.dim() < 2:
@@ -124,20 +117,14 @@ def _alpha_dropped(x: Tensor, p: float, is_kept: Tensor) -> Tensor:
 # -- numbers like rows
 
 
-@meaning("rand_like randn_like")
-def _random_like(func: Any, args: Any, kwargs: Any) -> Tensor:
-    draw = keyed_normal if func.__name__ == "randn_like" else keyed_uniform
-    given = named(args, kwargs, "input")
-    x, dtype = given["input"], given.get("dtype") or args[0].dtype
-    check_no_generator(func, given)
+@called("rand_like randn_like")
+def _random_like(func: Any, input: Rows, **asked: Any) -> Tensor:
+    check_no_generator(func, asked)
+    dtype = asked.get("dtype") or input.dtype
     if not dtype.is_floating_point:
         refuse(func, "draws only floating-point numbers")
-    return _as_asked(_like(x, draw, dtype), x, given)
-
-
-def _as_asked(values: Tensor, x: Rows, given: dict[str, Any]) -> Tensor:
-    values = values.to(device=given.get("device"), dtype=given.get("dtype"))
-    return rows(values, x._space, x._dim).requires_grad_(given.get("requires_grad", False))
+    values = _like(input, keyed_normal if func.__name__ == "randn_like" else keyed_uniform, dtype)
+    return rows(as_asked(values, **asked), input._space, input._dim)
 
 
 def integers(uniform: Tensor, low: int, high: int) -> Tensor:
@@ -153,43 +140,35 @@ def integers(uniform: Tensor, low: int, high: int) -> Tensor:
     return (uniform * (high - low)).floor().long() + low
 
 
-@meaning("bernoulli")
-def _bernoulli(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input p")
-    check_no_generator(func, given)
-    x = given["input"]
-    chance = given.get("p")
-    if chance is None and not x.is_floating_point():
-        refuse(func, "takes floating-point probabilities")
-    chance = local(x).detach() if chance is None else chance
-    _check_chance(chance)
-    is_one = _uniform_to_compare(x) < chance
+@composite("bernoulli")
+def _bernoulli(input: Tensor, p: float | None = None, **generator: Any) -> Tensor:
+    check_no_generator("bernoulli", generator)
+    if p is None and not input.is_floating_point():
+        refuse("bernoulli", "takes floating-point probabilities")
+    is_one = _is_below(input, input.detach() if p is None else p)
     of_none = torch.zeros_like(is_one)  # torch's result has a gradient, of zeros
-    return rows(torch.where(of_none, local(x), is_one.to(x.dtype)), x._space, x._dim)
+    return torch.where(of_none, input, is_one.to(input.dtype))
 
 
-@meaning("normal")
-def _normal(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "mean std")
-    check_no_generator(func, given)
-    (mean, std), _, space, right = broadcast(func, (given["mean"], given.get("std", 1.0)), {})
-    like = torch.empty((), dtype=mean.dtype if isinstance(mean, Tensor) else std.dtype)
-    shape = torch.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
-    numbers = drawn(keyed_normal, tuple(shape), space, len(shape) - right, like.dtype)
+@composite("normal")
+def _normal(mean: Any, std: Any = 1.0, **generator: Any) -> Tensor:
+    check_no_generator("normal", generator)
+    dtype = mean.dtype if isinstance(mean, Tensor) else std.dtype
     with torch.no_grad():
-        return rows(mean + std * numbers, space, len(shape) - right)
+        return mean + std * torch.randn_like(mean + std, dtype=dtype)
 
 
 # -- numbers into rows
 
 
-def _between(uniform: Tensor, low: float, high: float) -> Tensor:
-    return low + uniform * (high - low)
+def _exponential(uniform: Tensor, rate: float) -> Tensor:
+    # 1 is not among the numbers but 0 is, and torch gives no 0, because others take the logarithm of the result.
+    return -torch.log1p(-uniform.clamp_min(torch.finfo(uniform.dtype).eps / 2)) / rate
 
 
 # Of each: how it draws, the names of its parameters, what they are if not given, and what it makes of a draw.
 _INTO_ROWS: dict[str, tuple[Draw, str, tuple[float, ...], Callable[..., Tensor]]] = {
-    "uniform_": (keyed_uniform, "from to", (0.0, 1.0), _between),
+    "uniform_": (keyed_uniform, "from to", (0.0, 1.0), lambda uniform, low, high: low + uniform * (high - low)),
     "normal_": (keyed_normal, "mean std", (0.0, 1.0), lambda normal, mean, std: mean + std * normal),
     "log_normal_": (keyed_normal, "mean std", (1.0, 2.0), lambda normal, mean, std: (mean + std * normal).exp()),
     "exponential_": (keyed_uniform, "lambd", (1.0,), _exponential),
@@ -209,29 +188,22 @@ def _draw_into(func: Any, args: Any, kwargs: Any) -> Tensor:
     return x.copy_(made(_like(x, draw), *parameters))
 
 
-@meaning("bernoulli_")
-def _bernoulli_into(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input p")
-    check_no_generator(func, given)
-    x, chance = given["input"], given.get("p", 0.5)
-    if x.dtype.is_complex:
-        refuse(func, "draws no complex numbers")
-    if isinstance(chance, Tensor):
-        if not chance.is_floating_point():
-            refuse(func, "takes floating-point probabilities")
-        if not isinstance(x, Rows):
-            refuse(func, "would write rows into a tensor that every rank has")
-        (like, chance), _, _, _ = broadcast(func, (x, chance), {})
-        if like is not x or chance.dim() > x.dim():
-            refuse(func, "would change the number of rows in place")
-    _check_chance(chance)
-    return x.copy_(_uniform_to_compare(x) < chance)
+@composite("bernoulli_")
+def _bernoulli_into(input: Tensor, p: Any = 0.5, **generator: Any) -> Tensor:
+    check_no_generator("bernoulli_", generator)
+    if not isinstance(input, Rows):
+        refuse("bernoulli_", "would write rows into a tensor that every rank has")
+    if input.dtype.is_complex or (isinstance(p, Tensor) and not p.is_floating_point()):
+        refuse("bernoulli_", "takes floating-point probabilities, and draws no complex numbers")
+    return input.copy_(_is_below(input, p))
 
 
-def _check_chance(chance: Tensor | float) -> None:
-    within = (chance >= 0) & (chance <= 1) if isinstance(chance, Tensor) else 0 <= chance <= 1
+def _is_below(x: Tensor, chance: Any) -> Tensor:
+    """Where numbers from 0 to 1, fine enough for it, are below a probability."""
+    within = (chance >= 0) & (chance <= 1)
     if not (bool(within.all()) if isinstance(within, Tensor) else within):
         raise RuntimeError("bernoulli expects every p to be from 0 to 1")
+    return torch.rand_like(x, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32) < chance
 
 
 @meaning("random_")
@@ -248,26 +220,17 @@ def _integers_into(func: Any, args: Any, kwargs: Any) -> Tensor:
 
 
 def _kaiming_uniform(
-    tensor: Tensor,
-    a: float = 0,
-    mode: Any = "fan_in",
-    nonlinearity: Any = "leaky_relu",
-    generator: torch.Generator | None = None,
+    tensor: Tensor, a: float = 0, mode: Any = "fan_in", nonlinearity: Any = "leaky_relu", generator: Any = None
 ) -> Tensor:
     fan = init._calculate_correct_fan(tensor, mode)
     bound = math.sqrt(3.0) * init.calculate_gain(nonlinearity, a) / math.sqrt(fan)
-    return tensor.uniform_(-bound, bound, generator=generator)
+    return init._no_grad_uniform_(tensor, -bound, bound, generator)
 
 
-def _means_without_gradient(func: Any, of: Callable[..., Tensor]) -> None:
-    MEANINGS[func] = lambda func, args, kwargs: torch.no_grad()(of)(*args, **kwargs)
-
-
-_means_without_gradient(init.kaiming_uniform_, _kaiming_uniform)
-_means_without_gradient(init.constant_, lambda tensor, val: tensor.fill_(val))
-_means_without_gradient(
-    init.uniform_, lambda tensor, a=0.0, b=1.0, generator=None: tensor.uniform_(a, b, generator=generator)
-)
-_means_without_gradient(
-    init.normal_, lambda tensor, mean=0.0, std=1.0, generator=None: tensor.normal_(mean, std, generator=generator)
-)
+for _func, _of in {
+    init.kaiming_uniform_: _kaiming_uniform,
+    init.constant_: init._no_grad_fill_,
+    init.uniform_: init._no_grad_uniform_,
+    init.normal_: init._no_grad_normal_,
+}.items():
+    MEANINGS[_func] = lambda func, args, kwargs, of=_of: of(*args, **kwargs)

@@ -5,7 +5,7 @@ function mode of the package does, and passes everything else on at the price of
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,29 +14,30 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from fullgraph.engine import keyed_normal, keyed_uniform
 from fullgraph.rows import gradients  # noqa: F401  what backward means
-from fullgraph.rows.draws import check_no_generator, drawn, integers
+from fullgraph.rows.draws import as_asked, drawn, integers
 from fullgraph.rows.losses import weight_of_l1_loss
-from fullgraph.rows.routes import Here
+from fullgraph.rows.routes import Here, ways_of
 from fullgraph.rows.space import Count, Space
-from fullgraph.rows.table import meaning, name_of, refuse, tensors_in
-from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, rows
-from fullgraph.rows.ways import ways_of
+from fullgraph.rows.table import Meaning, meaning, name_of, named, refuse, tensors_in
+from fullgraph.rows.tensor import MEANINGS, Rows, rows
 
 
-def _space_in(func: Any, size: Sequence[int]) -> tuple[Space, int] | None:
-    """The space that a size counts the rows of, and which entry does; None if none does.
+def _rows_of(
+    func: Any, args: tuple[Any, ...], kwargs: Any, size: Any, make: Callable[[tuple[int, ...], Space, int], Tensor]
+) -> Tensor:
+    """Rows of the space that an entry of the size counts, made of the size of this rank's, its space and which entry.
 
-    Raises:
-        UnsupportedOperation: if several do.
+    Torch's own, which every rank has, if none does, or from the numbers of a generator.
     """
     counts = [place for place, entry in enumerate(size) if isinstance(entry, Count)]
     if len(counts) > 1:
         refuse(func, "would have a row for each pair of rows")
-    return (size[counts[0]].space, counts[0]) if counts else None  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _own_size(size: Sequence[int], space: Space, dim: int) -> tuple[int, ...]:
-    return (*map(int, size[:dim]), space.num_own, *map(int, size[dim + 1 :]))
+    if not counts or kwargs.get("generator") is not None:
+        return func(*args, **kwargs)
+    if kwargs.get("out") is not None:
+        refuse(func, "does not write rows into out=")
+    (dim,), space = counts, size[counts[0]].space
+    return rows(make((*map(int, size[:dim]), space.num_own, *map(int, size[dim + 1 :])), space, dim), space, dim)
 
 
 def _size_at(place: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[int], int]:
@@ -52,70 +53,40 @@ def _sized(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Tensors of one value or of none: of torch, or with a tensor before the size."""
     place = 1 if name_of(func).startswith("new_") else 0
     size, rest = _size_at(place, args, kwargs)
-    found = _space_in(func, size)
-    if found is None:
-        return func(*args, **kwargs)
-    _check_no_out(func, kwargs)
-    kwargs = {**kwargs, "size": _own_size(size, *found)}
-    if place:  # Tensor.new_… takes no size by name from some of them
-        return rows(func(args[0], kwargs.pop("size"), *args[rest:], **kwargs), *found)
-    return rows(func(kwargs.pop("size"), *args[rest:], **kwargs), *found)
+    options = {name: value for name, value in kwargs.items() if name != "size"}
+    return _rows_of(func, args, kwargs, size, lambda own, *_: func(*args[:place], own, *args[rest:], **options))
 
 
-@meaning("new_zeros new_ones new_empty new_full")
-def _new(func: Any, args: Any, kwargs: Any) -> Tensor:
-    return _sized(func, args, kwargs)
-
-
-@meaning("new_tensor")
-def _new_tensor(func: Any, args: Any, kwargs: Any) -> Tensor:
-    if any(isinstance(x, Rows) for x in tensors_in((args[1:], kwargs))):
-        _refuse_leak(func)
-    return func(*args, **kwargs)
-
-
-def _check_no_out(func: Any, kwargs: dict[str, Any]) -> None:
-    if kwargs.get("out") is not None:
-        refuse(func, "does not write rows into out=")
+meaning("new_zeros new_ones new_empty new_full")(_sized)
 
 
 def _drawn(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """``torch.rand`` and ``torch.randn``; what every rank has comes from torch's generator, or from a given one."""
-    size, _ = _size_at(0, args, kwargs)
-    found = _space_in(func, size)
-    if found is None or kwargs.get("generator") is not None:
-        return func(*args, **kwargs)
-    options = _options(func, kwargs)
-    draw = keyed_normal if func is torch.randn else keyed_uniform
-    dtype = options["dtype"] or torch.get_default_dtype()
-    return _as_asked(drawn(draw, _own_size(size, *found), *found, dtype), found, options)
+    """``torch.rand`` and ``torch.randn``."""
+
+    def make(own: tuple[int, ...], space: Space, dim: int) -> Tensor:
+        draw = keyed_normal if func is torch.randn else keyed_uniform
+        return _as_asked(drawn(draw, own, space, dim, kwargs.get("dtype") or torch.get_default_dtype()), kwargs)
+
+    return _rows_of(func, args, kwargs, _size_at(0, args, kwargs)[0], make)
 
 
 def _drawn_integers(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """``torch.randint``: the size comes after one or two bounds."""
-    given = [kwargs[name] for name in ("low", "high") if name in kwargs]
+
+    def make(own: tuple[int, ...], space: Space, dim: int) -> Tensor:
+        bounds = [
+            *(args if "size" in kwargs else args[:-1]),
+            *(kwargs[name] for name in ("low", "high") if name in kwargs),
+        ]
+        low, high = bounds if len(bounds) == 2 else (0, bounds[0])
+        return _as_asked(integers(drawn(keyed_uniform, own, space, dim, torch.float64), low, high), kwargs)
+
     size = kwargs["size"] if "size" in kwargs else args[-1]
-    found = _space_in(func, size) if isinstance(size, list | tuple) else None
-    if found is None or kwargs.get("generator") is not None:
-        return func(*args, **kwargs)
-    options = _options(func, kwargs)
-    bounds = [*(args if "size" in kwargs else args[:-1]), *given]
-    low, high = bounds if len(bounds) == 2 else (0, bounds[0])
-    uniform = drawn(keyed_uniform, _own_size(size, *found), *found, torch.float64)
-    return _as_asked(integers(uniform, low, high), found, options)
+    return _rows_of(func, args, kwargs, size if isinstance(size, list | tuple) else (), make)
 
 
-def _options(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-    check_no_generator(func, kwargs)
-    _check_no_out(func, kwargs)
-    return {name: kwargs.get(name) for name in ("dtype", "device", "requires_grad")}
-
-
-def _as_asked(values: Tensor, found: tuple[Space, int], options: dict[str, Any]) -> Tensor:
-    device = options["device"] or torch.get_default_device()
-    out = rows(values.to(device=device, dtype=options["dtype"]), *found)
-    with functions_off():
-        return out.requires_grad_(bool(options["requires_grad"]))
+def _as_asked(values: Tensor, options: dict[str, Any]) -> Tensor:
+    return as_asked(values, **{**options, "device": options.get("device") or torch.get_default_device()})
 
 
 def _arange(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -125,14 +96,13 @@ def _arange(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     others = [n for n in given if n is not end]
     if not isinstance(end, Count) or others not in ([], [0], [0, 1]) or any(type(n) is not int for n in others):
         return func(*args, **kwargs)
-    _check_no_out(func, kwargs)
-    space = end.space
-    dtype, device = kwargs.get("dtype") or torch.int64, kwargs.get("device") or torch.get_default_device()
-    with functions_off():
-        out = rows(space.positions.to(device=device, dtype=dtype, copy=True), space)
-        if dtype == torch.int64 and not out.is_inference():
-            ways_of(out)[space] = (out._version, Here(torch.arange(space.num_own, device=space.device)))
-        return out.requires_grad_(kwargs.get("requires_grad", False))
+    space, dtype = end.space, kwargs.get("dtype") or torch.int64
+    positions = _rows_of(
+        func, args, kwargs, (end,), lambda *_: _as_asked(space.positions.clone(), {**kwargs, "dtype": dtype})
+    )
+    if dtype == torch.int64 and not positions.is_inference():
+        ways_of(positions)[space] = (positions._version, Here(torch.arange(space.num_own, device=space.device)))
+    return positions
 
 
 def _refuse_square(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -141,35 +111,29 @@ def _refuse_square(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return func(*args, **kwargs)
 
 
-def _refuse_leak(func: Any) -> NoReturn:
-    refuse(func, "would read this rank's rows as if they were all")
-
-
 def _from_data(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """Tensors made of data, which must not be `Rows` or contain them."""
-    if any(isinstance(x, Rows) for x in tensors_in((args, kwargs))):
-        _refuse_leak(func)
+    data = args[1:] if func is Tensor.new_tensor else args
+    if any(isinstance(x, Rows) for x in tensors_in((data, kwargs))):
+        refuse(func, "would read this rank's rows as if they were all")
     return func(*args, **kwargs)
+
+
+meaning("new_tensor")(_from_data)
 
 
 def _as_tensor(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
     """`Rows` as they are, or as they are asked for."""
-    data = args[0] if args else kwargs.get("data")
+    given = named(args, kwargs, "data dtype device")
+    data = given.pop("data", None)
     if not isinstance(data, Rows):
         return _from_data(func, args, kwargs)
-    dtype = args[1] if len(args) > 1 else kwargs.get("dtype")
-    device = args[2] if len(args) > 2 else kwargs.get("device")
-    return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
+    return data if all(value is None for value in given.values()) else data.to(**given)
 
 
-def _l1_loss(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    """With the weight that torch 2.13 does not hand over to modes."""
-    return func(*args, **kwargs, weight=weight_of_l1_loss())
-
-
-_Handler = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-
-_SEEN: dict[Any, _Handler] = {
+_OF_DATA = """tensor asarray scalar_tensor sparse_coo_tensor sparse_csr_tensor sparse_csc_tensor sparse_bsr_tensor
+    sparse_bsc_tensor sparse_compressed_tensor"""
+_SEEN: dict[Any, Meaning] = {
     **dict.fromkeys((torch.zeros, torch.ones, torch.empty, torch.full), _sized),
     **dict.fromkeys((Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full), _sized),
     **dict.fromkeys((torch.rand, torch.randn), _drawn),
@@ -177,22 +141,9 @@ _SEEN: dict[Any, _Handler] = {
     torch.arange: _arange,
     torch.eye: _refuse_square,
     torch.as_tensor: _as_tensor,
-    Tensor.new_tensor: _new_tensor,
-    **dict.fromkeys(
-        (
-            torch.tensor,
-            torch.asarray,
-            torch.scalar_tensor,
-            torch.sparse_coo_tensor,
-            torch.sparse_csr_tensor,
-            torch.sparse_csc_tensor,
-            torch.sparse_bsr_tensor,
-            torch.sparse_bsc_tensor,
-            torch.sparse_compressed_tensor,
-        ),
-        _from_data,
-    ),
-    F.l1_loss: _l1_loss,
+    **dict.fromkeys((Tensor.new_tensor, *(getattr(torch, name) for name in _OF_DATA.split())), _from_data),
+    # with the weight that torch 2.13 does not hand over to modes
+    F.l1_loss: lambda func, args, kwargs: func(*args, **kwargs, weight=weight_of_l1_loss()),
 }
 _BACKWARD = frozenset((torch.autograd.grad, torch.autograd.backward, Tensor.backward))
 
@@ -203,7 +154,7 @@ class GlobalView(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if torch.compiler.is_compiling():  # where no rows are (`rows.compiling`)
+        if torch.compiler.is_compiling():  # where no rows are (`rows.tensor`)
             return func(*args, **(kwargs or {}))
         seen = _SEEN.get(func)
         if seen is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction, _SingleLevelFunction
 
-from fullgraph.rows.gathering import gather
+from fullgraph.rows.adjoints import gather
 from fullgraph.rows.gradients import as_rows, functions_on, own_rows
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import refuse
@@ -24,12 +24,8 @@ Kind = tuple[Space, int] | None
 _OURS = __name__.partition(".")[0] + "."
 
 
-def _kind(value: Any) -> Kind:
-    return (value._space, value._dim) if isinstance(value, Rows) else None
-
-
 def _kinds(values: Any) -> list[Kind]:
-    return [_kind(value) for value in _several(values)]
+    return [(x._space, x._dim) if isinstance(x, Rows) else None for x in _several(values)]
 
 
 def _several(values: Any) -> tuple[Any, ...]:

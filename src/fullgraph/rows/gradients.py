@@ -5,22 +5,20 @@ of the one process's gradient. What is left to do is at its edges: what autograd
 ``torch.autograd.grad`` and hooks, gets its space, and what it takes is brought to this rank's rows.
 """
 
-from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.autograd
 from torch import Tensor
-from torch.autograd.graph import GradientEdge, _engine_run_backward
+from torch.autograd.graph import _engine_run_backward
 from torch.utils import checkpoint
 
+from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import moved
-from fullgraph.rows.gathering import gather
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import entered_values, meaning, refuse
-from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, global_shape, local, rows
-
-functions_on = torch._C._EnableTorchFunction
+from fullgraph.rows.table import entered_values, meaning, means_its_body, refuse
+from fullgraph.rows.tensor import Rows, functions_off, functions_on, local, rows, sizes
 
 
 def own_rows(value: Tensor, space: Space, dim: int) -> Tensor:
@@ -80,19 +78,11 @@ def _stored(func: Any, x: Tensor, value: Tensor, if_unlike: str) -> Tensor:
     """``value`` as the rows that ``x`` has: the same object if it is these already."""
     if not isinstance(x, Rows):
         refuse(func, "would write rows into a tensor that every rank has")
-    if (global_shape(value) if isinstance(value, Rows) else value.shape) != global_shape(x):
+    if sizes(value) != sizes(x):
         raise RuntimeError(if_unlike)
     if isinstance(value, Rows) and value._space == x._space and value._dim == x._dim:
         return value
     return rows(own_rows(value.detach(), x._space, x._dim), x._space, x._dim)
-
-
-@meaning(
-    """requires_grad= requires_grad_ retain_grad register_post_accumulate_grad_hook _post_accumulate_grad_hooks
-    _backward_hooks= grad-del _grad-del _has_compatible_shallow_copy_type"""
-)
-def _of_own_rows(func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)
 
 
 @meaning("register_hook")
@@ -111,82 +101,44 @@ def _register_hook(func: Any, args: Any, kwargs: Any) -> Any:
 # -- backward
 
 
-def _grads(
-    outputs: Sequence[Tensor],
-    inputs: Sequence[Any],
-    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    only_inputs: bool = True,
-    allow_unused: bool | None = None,
-    is_grads_batched: bool = False,
-    materialize_grads: bool = False,
-) -> tuple[Tensor | None, ...]:
-    """``torch.autograd.grad`` with `Rows` among the outputs or inputs."""
+def _run(outputs: Any, seeds: Any, retain_graph: Any, create_graph: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    """Autograd's own engine, from and to gradients of the global view. Torch functions are on while hooks run."""
+    plain = tuple(_seed(output, seed) for output, seed in zip(outputs, seeds, strict=True))
+    found = _engine_run_backward(outputs, plain, retain_graph, create_graph, inputs, *args, **kwargs) or ()
+    return tuple(
+        as_rows(g, x._space, x._dim) if isinstance(x, Rows) else g for x, g in zip(inputs, found, strict=False)
+    )
+
+
+def _make_grads(outputs: Any, grads: Any, is_grads_batched: bool) -> Any:
     if is_grads_batched:
         refuse("torch.autograd.grad", "with is_grads_batched works on many gradients at once")
-    unused = bool(allow_unused) or materialize_grads
-    given = _run(outputs, grad_outputs, retain_graph, create_graph, inputs, unused, accumulate_grad=False)
-    found = [as_rows(g, x._space, x._dim) if isinstance(x, Rows) else g for x, g in zip(inputs, given, strict=True)]
-    if materialize_grads:
-        found = [
-            torch.zeros_like(x, requires_grad=create_graph) if g is None else g
-            for x, g in zip(inputs, found, strict=True)
-        ]
-    return tuple(found)
+    return torch.autograd._make_grads(outputs, grads, is_grads_batched)  # which looks at shapes as torch does
 
 
-def _backward(
-    outputs: Tensor | Sequence[Tensor],
-    gradient: Tensor | None = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    inputs: Any = None,
-    *,
-    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
-) -> None:
-    """``Tensor.backward`` and ``torch.autograd.backward`` with `Rows` among the outputs or inputs."""
-    if inputs is not None:
-        inputs = (
-            [inputs]
-            if isinstance(inputs, Tensor | GradientEdge)
-            else list(inputs.values() if isinstance(inputs, dict) else inputs)
-        )
-        if not inputs:
-            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-    seeds = gradient if grad_tensors is None else grad_tensors
-    _run(outputs, seeds, retain_graph, create_graph, inputs or (), True, accumulate_grad=True)
-
-
-MEANINGS[torch.autograd.grad] = lambda func, args, kwargs: _grads(*args, **kwargs)
-MEANINGS[torch.autograd.backward] = MEANINGS[Tensor.backward] = lambda func, args, kwargs: _backward(*args, **kwargs)
-
-
-def _run(
-    outputs: Sequence[Tensor],
-    seeds: Any,
-    retain_graph: bool | None,
-    create_graph: bool,
-    inputs: Sequence[Any],
-    allow_unused: bool,
-    *,
-    accumulate_grad: bool,
-) -> tuple[Tensor | None, ...]:
-    """Autograd's own engine, from gradients of the global view. Torch functions are on while hooks run."""
-    seeds = (seeds,) if isinstance(seeds, Tensor) else tuple(seeds or [None] * len(outputs))
-    seeds = torch.autograd._make_grads(outputs, seeds, is_grads_batched=False)  # which looks at shapes as torch does
-    plain = tuple(_seed(output, seed) for output, seed in zip(outputs, seeds, strict=True))
-    retain = create_graph if retain_graph is None else retain_graph
-    return _engine_run_backward(
-        tuple(outputs), plain, retain, create_graph, tuple(inputs), allow_unused, accumulate_grad=accumulate_grad
-    )
+for _func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward):
+    means_its_body(_func, _engine_run_backward=_run, _make_grads=_make_grads)
 
 
 def _seed(output: Any, seed: Tensor | None) -> Tensor | None:
     if seed is None:
         return None
     return own_rows(seed, output._space, output._dim) if isinstance(output, Rows) else gather(seed)
+
+
+def only_once(out: Tensor, name: str) -> None:
+    """Refuse ``create_graph=True`` in the backward of the kernel that made ``out``, the function ``name``.
+
+    Torch's ``once_differentiable`` only puts an error where a second backward would pass: one for chosen inputs passes
+    by it, and where the gradient is constant there is nothing to pass, so that a gradient penalty would lose a part.
+    """
+    if out.grad_fn is not None:
+        out.grad_fn.register_prehook(partial(_refuse_again, name))
+
+
+def _refuse_again(name: str, grads: Any) -> None:
+    if torch.is_grad_enabled():
+        refuse(name, "has no second derivative here, which create_graph=True asks for")
 
 
 # -- checkpoints

@@ -1,36 +1,29 @@
 """Tensors put together and taken apart: beside each other row by row, one after another as rows of a longer space."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fullgraph.rows.alignment import at_rows, one_space, wrapped_at
-from fullgraph.rows.arguments import dimension, named
+from fullgraph.rows.alignment import at_rows, one_space, wrapped
 from fullgraph.rows.copies import copied_part
-from fullgraph.rows.shapes import first_in_front, whole
-from fullgraph.rows.space import Joined, Shared, Sliced
-from fullgraph.rows.table import composite, meaning, name_of, refuse, refused, tensors_in
+from fullgraph.rows.keys import sliced
+from fullgraph.rows.shapes import whole
+from fullgraph.rows.space import Joined, Shared
+from fullgraph.rows.table import called, dimension, name_of, named, refuse, refused, tensors_in
 from fullgraph.rows.tensor import Rows, local, rows, without_memory
 
 
-@meaning("cat concat concatenate")
-def _cat(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "tensors dim")
-    tensors = given["tensors"]
+@called("cat concat concatenate")
+def _cat(func: Any, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     num_dims, of_rows = _rows_dim(func, tensors)
-    dim = dimension(given.get("dim", 0), num_dims)
+    dim = dimension(dim, num_dims)
     if dim == of_rows:
         return _one_after_another(func, tensors, dim)
     space = one_space(func, tensors)
     parts = [x if _is_nothing(x, num_dims) else at_rows(func, x, space, of_rows) for x in tensors]
     return rows(torch.cat(parts, dim), space, of_rows)
-
-
-@composite("stack")
-def _stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    return torch.cat([x.unsqueeze(dim) for x in tensors], dim)
 
 
 def _is_nothing(x: Tensor, num_dims: int) -> bool:
@@ -39,12 +32,7 @@ def _is_nothing(x: Tensor, num_dims: int) -> bool:
 
 
 def _rows_dim(func: Any, tensors: Sequence[Tensor]) -> tuple[int, int]:
-    """How many dimensions tensors have that are joined, and which of them are the rows.
-
-    Raises:
-        RuntimeError: if their numbers of dimensions differ.
-        UnsupportedOperation: if rows are different dimensions of them.
-    """
+    """How many dimensions tensors have that are joined, and which of them are the rows."""
     found = {(x.dim(), x._dim) for x in tensors if isinstance(x, Rows)}
     num_dims = max(n for n, _ in found)
     if any(x.dim() != num_dims and not _is_nothing(x, num_dims) for x in tensors):
@@ -70,50 +58,32 @@ def _one_after_another(func: Any, tensors: Sequence[Tensor], dim: int) -> Tensor
     return rows(torch.cat(parts, dim), space, dim)
 
 
-def _register_stack(name: str, at_least: Callable[[Tensor], Tensor], dim: int) -> None:
-    @composite(name)
-    def stacked(tensors: Sequence[Tensor]) -> Tensor:
-        parts = [at_least(x) for x in tensors]
-        return torch.cat(parts, min(dim, parts[0].dim() - 1))
-
-
-_register_stack("hstack", torch.atleast_1d, 1)
-_register_stack("vstack", torch.atleast_2d, 0)
-_register_stack("row_stack", torch.atleast_2d, 0)
-_register_stack("dstack", torch.atleast_3d, 2)
-_register_stack("column_stack", lambda x: x.reshape(-1, 1) if x.dim() <= 1 else x, 1)
-
-
-@meaning(
+@called(
     "chunk split split_with_sizes tensor_split hsplit vsplit dsplit unsafe_chunk unsafe_split unsafe_split_with_sizes"
 )
-def _split(func: Any, args: Any, kwargs: Any) -> Any:
-    args, kwargs = first_in_front(args, kwargs)
-    x = args[0]
-    if not isinstance(x, Rows) or sum(isinstance(other, Rows) for other in tensors_in((args, kwargs))) > 1:
+def _split(func: Any, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+    name, x = name_of(func), input
+    if not isinstance(x, Rows) or any(isinstance(other, Rows) for other in tensors_in((args, kwargs))):
         refuse(func, "at places that rows name")
-    if _split_dim(name_of(func), x.dim(), args, kwargs) != x._dim:
-        return wrapped_at(func(*args, **kwargs), x._space, x._dim)
-    return tuple(_run_of_rows(x, of_all) for of_all in func(without_memory(x), *args[1:], **kwargs))
-
-
-def _split_dim(name: str, num_dims: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    """The dimension that is split, counted from 0."""
     if name in ("hsplit", "vsplit", "dsplit"):
-        return {"hsplit": min(1, num_dims - 1), "vsplit": 0, "dsplit": 2}[name]
-    return dimension(named(args, kwargs, "input parts dim").get("dim", 0), num_dims)
+        dim = {"hsplit": min(1, x.dim() - 1), "vsplit": 0, "dsplit": 2}[name]
+    else:
+        dim = dimension(named(args, kwargs, "parts dim").get("dim", 0), x.dim())
+    if dim != x._dim:
+        return wrapped(func(x, *args, **kwargs), x._space, x._dim)
+    return tuple(_run_of_rows(x, of_all) for of_all in func(without_memory(x), *args, **kwargs))
 
 
 def _run_of_rows(x: Rows, of_all: Tensor) -> Rows:
     """The rows of which ``of_all`` is the view of `without_memory`."""
-    dim, space = x._dim, whole(x._space)
+    dim = x._dim
     start, length = int(of_all.storage_offset()) // of_all.stride(dim), of_all.shape[dim]
-    run = space.sliced(start, start + length, 1)
-    if space.is_identity:  # a view, as on one process
+    run, chosen = sliced(whole(x._space), slice(start, start + length))
+    if x._space.is_identity:  # a view, as on one process
         return rows(local(x).narrow(dim, start, length), run, dim)
-    if not isinstance(run, Sliced):
+    if chosen is None:
         return rows(local(x), run, dim)
-    return copied_part(rows(local(x).index_select(dim, run.chosen), run, dim))
+    return copied_part(rows(local(x).index_select(dim, chosen), run, dim))
 
 
 refused("meshgrid cartesian_prod block_diag combinations", "would pair every row with every other one")

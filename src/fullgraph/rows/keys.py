@@ -1,4 +1,5 @@
-"""What stands between the brackets of ``x[key]``, sorted: what a plain view does, tensors of ids, and the rows' share.
+"""What stands between the brackets of ``x[key]``, sorted: what a plain view does, tensors of ids, and the rows' share;
+of what is named there of the rows, by a mask, a slice or ids, what rows the result has, and the way to them.
 
 Torch applies numbers, slices and None first, as views; the tensors then index the dimensions that are left. The same is
 done here, but what stands where the rows are is kept apart: it speaks of all ranks' rows.
@@ -7,14 +8,18 @@ done here, but what stands where the rows are is kept apart: it speaks of all ra
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index as as_int
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fullgraph.rows.table import refuse
-from fullgraph.rows.tensor import Rows, global_shape
+from fullgraph.rows.alignment import moved, spread
+from fullgraph.rows.routes import Here, Route, way, with_ways
+from fullgraph.rows.shapes import whole
+from fullgraph.rows.space import Shared, Space
+from fullgraph.rows.table import name_of, refuse
+from fullgraph.rows.tensor import Rows, local, rows, sizes
 
 WHOLE = slice(None)
 
@@ -53,45 +58,26 @@ class Key:
             UnsupportedOperation: of bools, bytes and nested lists.
         """
         entries = _full(func, key, x.dim())
-        rows_at = x._dim if isinstance(x, Rows) else None
+        rows_at = x._dim if isinstance(x, Rows) else -1
         basic: list[Any] = []
         indices: dict[int, Tensor] = {}
         dims: dict[int, int] = {}
-        row_dim, row, row_entry, dim = None, WHOLE, 0, 0
+        row_dim, row, row_entry = None, WHOLE, 0
+        dim = left = 0  # of x, and of the view, in which numbers leave no dimension
         for place, entry in enumerate(entries):
             spans = num_dims_of(entry)
-            if rows_at is not None and spans and dim <= rows_at < dim + spans:
-                row_entry, row_dim = place, len(basic) + rows_at - dim
+            is_rows = dim <= rows_at < dim + spans
+            if is_rows:
+                row_entry, row_dim = place, left + rows_at - dim
                 row = entry if isinstance(entry, int | slice) else WHOLE
-                entry = WHOLE if isinstance(entry, int | slice) else entry
             if isinstance(entry, Tensor):
-                says_rows = isinstance(entry, Rows) or (rows_at is not None and dim <= rows_at < dim + spans)
-                tensors = [entry] if says_rows or entry.dtype != torch.bool else _ids(entry, x, dim)
-                for step, tensor in enumerate(tensors):
-                    indices[len(basic) + step], dims[len(basic) + step] = tensor, dim + step
-                basic += [WHOLE] * spans
-            else:
-                basic.append(entry)
+                are_ids = entry.dtype != torch.bool or is_rows or isinstance(entry, Rows)
+                for step, tensor in enumerate([entry] if are_ids else _ids(entry, x, dim)):
+                    indices[left + step], dims[left + step] = tensor, dim + step
+            basic += [WHOLE] * spans if is_rows or isinstance(entry, Tensor) else [entry]
             dim += spans
-        # numbers leave no dimension: count what is left before each place
-        left = [0]
-        for entry in basic:
-            left.append(left[-1] + (not isinstance(entry, int)))
-        return cls(
-            entries=tuple(entries),
-            basic=tuple(basic),
-            indices={left[place]: tensor for place, tensor in indices.items()},
-            dims={left[place]: dim for place, dim in dims.items()},
-            row_dim=None if row_dim is None else left[row_dim],
-            row=row,
-            row_entry=row_entry,
-            num_dims=left[-1],
-        )
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the plain view is all of ``x`` as it is."""
-        return all(isinstance(entry, slice) and entry == WHOLE for entry in self.basic)
+            left += 1 if entry is None else spans if is_rows or not isinstance(entry, int) else 0
+        return cls(tuple(entries), tuple(basic), indices, dims, row_dim, row, row_entry, left)
 
     @property
     def keeps_rows(self) -> bool:
@@ -117,6 +103,11 @@ class Key:
     def first(self) -> int:
         """Where the dimensions of ids stand in the result: at the first of theirs, or in front if these are apart."""
         return min(self.indices) if self.together else 0
+
+    @property
+    def rows_from_right(self) -> int:
+        """Which dimension of the result the rows are, 1 for the last, if they keep their dimension."""
+        return self.num_dims - len(self.indices) + (self.num_broadcast if self.indices else 0) - self.rows_after
 
     @property
     def rows_after(self) -> int:
@@ -174,16 +165,179 @@ def _entry(func: Any, entry: Any) -> Any:
 
 def _ids(mask: Tensor, x: Tensor, dim: int) -> Sequence[Tensor]:
     """The ids that a mask of columns chooses, of each of its dimensions."""
-    if mask.shape != x.shape[dim : dim + mask.dim()]:
-        raise IndexError(
-            f"The shape of the mask {list(mask.shape)} at index 0 does not match the shape of the indexed tensor "
-            f"{list(x.shape)} at index {dim}"
-        )
+    check_mask(mask, list(x.shape[dim : dim + mask.dim()]))
     return mask.nonzero(as_tuple=True)
 
 
 def check_mask(mask: Tensor, expected: list[int]) -> None:
     """Raise torch's error if a mask is not of the shape that it stands for."""
-    shape = [int(n) for n in (global_shape(mask) if isinstance(mask, Rows) else mask.shape)]
-    if shape != expected:
-        raise IndexError(f"The shape of the mask {shape} does not match the shape of the indexed tensor {expected}")
+    if sizes(mask) != expected:
+        raise IndexError(
+            f"The shape of the mask {sizes(mask)} does not match the shape of the indexed tensor {expected}"
+        )
+
+
+# -- which rows
+
+
+class Picked(NamedTuple):
+    """Rows that an index names.
+
+    Attributes:
+        space: what rows they are.
+        route: leads to them.
+        places: where ids are of several dimensions, the place of each of this rank's among what the route leads to;
+            else None, and what the route leads to is the result.
+        right: which dimension of the index the rows are, 1 for the last.
+        is_ordered: whether no row is named twice, or what is named later stands later.
+    """
+
+    space: Space
+    route: Route
+    places: Tensor | None = None
+    right: int = 1
+    is_ordered: bool = True
+
+
+def pick(func: Any, index: Tensor, space: Space) -> Picked:
+    """The rows of ``space`` at a mask of one dimension or at ids. Collective.
+
+    Raises:
+        IndexError: if there is no such row, or the mask is of another length.
+    """
+    if index.dtype == torch.bool:
+        check_mask(index, [space.num_rows])
+        chosen = whole(space).subset(index, lambda: own_entries(index, space))
+        return Picked(chosen, Here(chosen.chosen))
+    if isinstance(index, Rows):
+        return _at_rows(index, space)
+    if index.dim() == 1:
+        listed = whole(space).at(index)
+        return Picked(listed, Here(listed.chosen))
+    longest = max(range(index.dim()), key=lambda dim: index.shape[dim])
+    dealt = Shared(space.view, index.shape[longest])
+    return _at_rows(rows(dealt.localize(index.clone(), longest), dealt, longest), whole(space))
+
+
+def own_entries(mask: Tensor, space: Space) -> Tensor:
+    """This rank's rows of a mask whose first dimension are rows."""
+    return local(moved(mask, space)) if isinstance(mask, Rows) else space.localize(mask, 0)
+
+
+def _at_rows(ids: Rows, space: Space) -> Picked:
+    line, right = line_of(ids), ids.dim() - ids._dim
+    if ids.dim() == 1:
+        return Picked(ids._space, way(ids, space), is_ordered=False)
+    if line is None:
+        line = _entries_of(ids)
+        rows_first = local(ids).movedim(ids._dim, 0).shape
+        places = torch.arange(line._space.num_own, device=ids.device).view(rows_first).movedim(0, ids._dim)
+    else:
+        shape = [-1 if dim == ids._dim else 1 for dim in range(ids.dim())]
+        places = torch.arange(ids._space.num_own, device=ids.device).view(shape).expand(local(ids).shape)
+    return Picked(ids._space, way(line, space), places, right, is_ordered=False)
+
+
+def line_of(ids: Tensor) -> Tensor | None:
+    """The ids of one dimension that ``ids`` repeat in every column, on all ranks; None if columns differ.
+
+    It knows the ways that ``ids`` know, and is of the same kind, `Rows` or not. Collective, unless it is known.
+    """
+    if ids.dim() == 1:
+        return ids
+    first_column = (slice(None), *[0] * (ids.dim() - 1))
+    if not isinstance(ids, Rows):
+        return ids[first_column] if _repeats(ids) else None
+    known = vars(ids).get("_line")
+    if known is None or ids.is_inference() or known[0] != ids._version:
+        plain = local(ids).movedim(ids._dim, 0)
+        view, repeats = ids._space.view, torch.tensor(_repeats(plain), device=plain.device)
+        repeats = repeats if view.in_piece else view.min(repeats)  # of a piece nobody else has a part
+        line = with_ways(rows(plain[first_column], ids._space), ids) if repeats else None
+        known = (ids._version, line)
+        vars(ids)["_line"] = known
+    return known[1]
+
+
+def _repeats(ids: Tensor) -> bool:
+    """Whether all columns are equal; at once where they are the same memory."""
+    if not ids.numel():
+        return bool(ids.shape[1:].numel())
+    if not any(size > 1 and ids.stride(dim) for dim, size in enumerate(ids.shape) if dim):
+        return True
+    columns = ids.reshape(len(ids), -1)
+    return bool((columns == columns[:, :1]).all())
+
+
+def _entries_of(ids: Rows) -> Rows:
+    """Ids of several dimensions in one, row by row: the same object for as long as they do not change."""
+    known = vars(ids).get("_entries")
+    if known is not None and not ids.is_inference() and known[0] == ids._version:
+        return known[1]
+    plain = local(ids).movedim(ids._dim, 0)
+    entries = rows(plain.reshape(-1), ids._space.times(plain.shape[1:].numel()))
+    if not ids.is_inference():
+        vars(ids)["_entries"] = (ids._version, entries)
+    return entries
+
+
+def way_forward(func: Any, ids: Tensor, space: Space) -> tuple[Space, Route]:
+    """What rows ids of one dimension are, and the way to those of ``space`` that they name, none from the end."""
+    if isinstance(ids, Rows):
+        route = way(ids, space)
+        if route.has_negative:
+            _refuse_negative(func)
+        return ids._space, route
+    check_forward(func, ids)
+    return pick(func, ids, space)[:2]
+
+
+def check_forward(func: Any, ids: Tensor) -> None:
+    """Raise an error if an id that every rank has counts from the end."""
+    if ids.numel() and int(ids.min()) < 0:
+        _refuse_negative(func)
+
+
+def _refuse_negative(func: Any) -> None:
+    raise IndexError(f"{name_of(func)}: an index is out of range, since it is negative")
+
+
+def check_ids(func: Any, index: Tensor) -> None:
+    """Raise torch's error if these are no ids."""
+    if index.dtype not in (torch.int32, torch.int64):
+        raise RuntimeError(f"{name_of(func)}(): Expected dtype int32/int64 for index")
+
+
+def sliced(space: Space, entry: slice) -> tuple[Space, Tensor | None]:
+    """The rows of a slice, and their local rows; None if it is all of them."""
+    start, stop, step = entry.indices(space.num_rows)
+    if step < 1:
+        raise ValueError("step must be greater than zero")
+    if (start, max(stop, start), step) == (0, space.num_rows, 1):
+        return space, None
+    found = whole(space).sliced(start, stop, step)
+    return found, found.chosen
+
+
+def entries_at(func: Any, view: Tensor, key: Key, space: Space) -> tuple[int, Tensor, Space]:
+    """Where a mask of several dimensions stands at the rows and columns after them: at which, the mask, its entries."""
+    (first, mask), *others = key.indices.items()
+    if others or first != key.row_dim or (isinstance(mask, Rows) and mask._dim != 0):
+        refuse(func, "by a mask of several dimensions whose first are not the rows, or beside others")
+    columns = view.shape[first + 1 : first + mask.dim()]
+    check_mask(mask, [space.num_rows, *columns])
+    return first, mask, space.times(columns.numel())
+
+
+def beside(func: Any, key: Key, space: Space, right: int) -> dict[int, Tensor]:
+    """The ids at other dimensions than the rows', as local tensors that pair with rows of ``space``.
+
+    These are dimension ``-right`` of all ids together.
+    """
+    others = {dim: index for dim, index in key.indices.items() if dim != key.row_dim}
+    if any(index.dtype == torch.bool for index in others.values()):
+        refuse(func, "by a mask that has its rows where x has columns")
+    try:
+        return {dim: spread(func, index, space, right) for dim, index in others.items()}
+    except RuntimeError as error:
+        raise IndexError(str(error)) from error

@@ -18,8 +18,8 @@ import torch.utils.dlpack
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast
-from fullgraph.rows.table import meaning, refuse, tensors_in
-from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, is_rows, local
+from fullgraph.rows.table import meaning, refuse, refused, tensors_in
+from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, local, sizes
 
 _SHOWS = "would show this rank's rows as if they were all"
 
@@ -41,7 +41,7 @@ def _number(func: Any, args: Any, kwargs: Any) -> Any:
 @meaning("equal")
 def _equal(func: Any, args: Any, kwargs: Any) -> bool:
     x, other = (*args, *kwargs.values())
-    if (global_shape(x) if is_rows(x) else x.shape) != (global_shape(other) if is_rows(other) else other.shape):
+    if sizes(x) != sizes(other):
         return False
     (x, other), _, space, _ = broadcast(func, (x, other), {})
     return bool(space.view.min(torch.tensor(func(x, other), device=space.device)))
@@ -50,14 +50,11 @@ def _equal(func: Any, args: Any, kwargs: Any) -> bool:
 # -- memory, and copies of it
 
 
-@meaning("__dir__ share_memory_")
-def _of_memory(func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)
-
-
-@meaning("__dlpack__ __dlpack_device__")
-def _refused(func: Any, args: Any, kwargs: Any) -> NoReturn:
-    refuse(func, _SHOWS)
+refused(
+    """set_ swap_tensors resize_as_ resize_ as_strided as_strided_ storage tolist numpy __array__ __dlpack__
+    __dlpack_device__""",
+    _SHOWS,
+)
 
 
 @meaning("__reduce_ex__")

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fullgraph.rows.table import mapped, meaning, refused
+from fullgraph.rows.table import mapped, meaning
 from fullgraph.rows.tensor import global_shape, local, rows, without_memory
 
 _OF_MEMORY = """stride storage_offset is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia
@@ -12,7 +12,10 @@ _OF_MEMORY = """stride storage_offset is_hpu _base dim_order names is_vulkan is_
     is_complex layout is_sparse is_cuda is_cpu is_quantized is_nested is_meta is_mkldnn is_xla is_sparse_csr _version
     is_contiguous element_size itemsize is_inference is_signed get_device _backward_hooks output_nr retains_grad
     data_ptr is_conj is_neg __hash__ name is_mps is_xpu is_shared _is_view is_pinned result_type
-    _is_zerotensor"""
+    _is_zerotensor """
+_OF_AUTOGRAD = """requires_grad= requires_grad_ retain_grad register_post_accumulate_grad_hook
+    _post_accumulate_grad_hooks _backward_hooks= grad-del _grad-del _has_compatible_shallow_copy_type __dir__
+    share_memory_"""
 ABOUT = frozenset((_OF_MEMORY + " untyped_storage shape size __len__ numel nelement").split())
 """Names of what is asked about a tensor without reading a number of it."""
 
@@ -43,15 +46,9 @@ def _of_shape(func: Any, args: Any, kwargs: Any) -> Any:
     return func(*mapped(args, without_memory), **mapped(kwargs, without_memory))
 
 
-@meaning(_OF_MEMORY)
-def _of_memory(func: Any, args: Any, kwargs: Any) -> Any:
+@meaning(_OF_MEMORY + _OF_AUTOGRAD)
+def _of_own_rows(func: Any, args: Any, kwargs: Any) -> Any:
     return func(*args, **kwargs)
-
-
-refused(
-    "set_ swap_tensors resize_as_ resize_ as_strided as_strided_ storage tolist numpy __array__",
-    "would show this rank's rows as if they were all",
-)
 
 
 @meaning("__repr__ __str__")

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import broadcast, wrapped
-from fullgraph.rows.gathering import gather
-from fullgraph.rows.table import Meaning, entered, mapped, name_of, refuse, writes
+from fullgraph.rows.gradients import only_once
+from fullgraph.rows.table import Meaning, entered, mapped, meaning, name_of, refuse, writes
 from fullgraph.rows.tensor import Rows, functions_off, rows
 
 # Of Python's operators whose own names say nothing to ATen; reflected and in place they have an r or i in front.
@@ -55,15 +56,12 @@ def pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 return _spared(args, out)
         name = name_of(func)
         if name in ("to", "type_as"):  # of other tensors only the dtype and device are asked for
-            return _spared(args, _like_first(args[0], func(*args, **kwargs)))
+            out, x = func(*args, **kwargs), args[0]
+            return _spared(args, rows(out, x._space, x._dim) if isinstance(x, Rows) else out)
         if writes(name) and not isinstance(args[0], Rows):  # every rank writes all rows
             return func(args[0], *mapped(args[1:], gather), **mapped(kwargs, gather))
         args, kwargs = entered(args, kwargs)
         return _spared(args, _general(func, args, kwargs))
-
-
-def _like_first(x: Any, out: Tensor) -> Tensor:
-    return rows(out, x._space, x._dim) if isinstance(x, Rows) else out
 
 
 def _spared(args: tuple[Any, ...], out: Any) -> Any:
@@ -109,4 +107,32 @@ def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     result = func(*changed, **kwargs)
     if any(result is x and not isinstance(x, Rows) for x in args):
         result = result.view_as(result)  # the caller's own tensor does not become rows
-    return wrapped(result, space, right)
+    return wrapped(result, space, -right)
+
+
+# Activations, whose results backward can make again: noted while a model runs.
+
+
+@meaning("relu relu_", enters=False, out=True)
+def _relu(func: Any, args: Any, kwargs: Any) -> Any:
+    x = args[0] if args else kwargs.get("input")
+    recipes = x._space.view.recipes if isinstance(x, Rows) else None
+    if recipes is not None:
+        overwrites = name_of(func) == "relu_" or (args[1] if len(args) > 1 else kwargs.get("inplace", False))
+        out = recipes.relu(x, overwrites=bool(overwrites))
+        if out is not None:
+            only_once(out, "relu")
+            return rows(out, x._space, x._dim)
+    return _noted(func, args, kwargs)
+
+
+@meaning("elu leaky_relu gelu silu tanh sigmoid", enters=False, out=True)
+def _noted(func: Any, args: Any, kwargs: Any) -> Any:
+    out = pointwise(func, args, kwargs)
+    x = args[0] if args else None
+    recipes = x._space.view.recipes if isinstance(x, Rows) else None
+    if x is not None and recipes is not None and isinstance(out, Tensor) and out is not x and recipes.knows(x):
+        settings = args[1:]  # and not the rows themselves, which the note would keep
+        recipes.note(out, x, lambda x, _: func(x, *settings, **kwargs), used_again=True)
+        recipes.spare(out)
+    return out

@@ -11,23 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullgraph.rows.alignment import at_rows, broadcast, one_space, wrapped, wrapped_at
-from fullgraph.rows.arguments import named
-from fullgraph.rows.bodies import body_of
-from fullgraph.rows.gathering import gather
-from fullgraph.rows.space import Space
-from fullgraph.rows.table import composite, entered, mapped, meaning, refuse, tensors_in
+from fullgraph.rows.adjoints import gather
+from fullgraph.rows.alignment import at_rows, broadcast, one_space, with_more, wrapped
+from fullgraph.rows.table import body_of, called, composite, entered, mapped, meaning, refuse, tensors_in
 from fullgraph.rows.tensor import Rows, functions_off, local, rows
 
 
-@meaning("gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
-def _cell(func: Any, args: Any, kwargs: Any) -> Any:
-    given = named(args, kwargs, "input hx w_ih w_hh b_ih b_hh")
-    input, state = given.pop("input"), given.pop("hx")
-    _refuse_rows(func, given)
-    space = one_space(func, (input, state))
-    input, state = mapped((input, state), lambda x: at_rows(func, x, space))
-    return wrapped_at(func(input, state, **given), space, 0)
+@called("gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell")
+def _cell(func: Any, input: Tensor, hx: Any, *weights: Any, **others: Any) -> Any:
+    _refuse_rows(func, (weights, others))
+    space = one_space(func, (input, hx))
+    input, hx = mapped((input, hx), lambda x: at_rows(func, x, space))
+    return wrapped(func(input, hx, *weights, **others), space, 0)
 
 
 @meaning("lstm gru rnn_tanh rnn_relu")
@@ -51,15 +46,6 @@ def _recurrent(func: Any, args: Any, kwargs: Any) -> Any:
 def _refuse_rows(func: Any, weights: Any) -> None:
     if any(isinstance(x, Rows) for x in tensors_in(weights)):
         refuse(func, "with rows as weights")
-
-
-def _gathered(key: Tensor, value: Tensor, sequence: int) -> tuple[Tensor, Tensor]:
-    """Keys and values, all of them on every rank if rows are their sequence, dimension ``sequence``."""
-    together = key is value
-    key = gather(key) if _is_sequence(key, sequence) else key
-    if together:
-        return key, key
-    return key, gather(value) if _is_sequence(value, sequence) else value
 
 
 def _is_sequence(x: Tensor, sequence: int) -> bool:
@@ -86,7 +72,9 @@ def _attention(
     of_keys = attn_mask is None or (not isinstance(attn_mask, Rows) and attn_mask.shape[-2] == 1)
     if any(_is_sequence(x, -2) for x in three) and (not of_keys or is_causal):
         refuse(func, "between all rows with a mask")
-    key, value = _gathered(key, value, -2)
+    is_same = key is value
+    key = gather(key) if _is_sequence(key, -2) else key
+    value = key if is_same else gather(value) if _is_sequence(value, -2) else value
     if not any(isinstance(x, Rows) for x in (query, key, value, attn_mask)):
         return func(query, key, value, attn_mask, **options)
     with functions_off():
@@ -99,23 +87,15 @@ def _attention(
             given, _, space, right = broadcast(func, given, {})
         if enable_gqa and right == 3:
             refuse(func, "with rows as heads")
-        given = mapped(given, lambda x: _with_a_row(x, x.dim() - right, x.dtype == torch.bool))
-        return wrapped(_own_rows(func(*given, **options), space, -right), space, right)
+        # Of what is empty torch takes no gradient, or a second one by another way: ranks would not meet in backward.
 
+        def with_a_row(x: Tensor) -> Tensor:
+            is_empty = x.dim() >= right and x.shape[-right] == 0
+            return with_more(x, x.dim() - right, 1, x.dtype == torch.bool) if is_empty else x
 
-def _with_a_row(x: Tensor, dim: int, fill: int = 0) -> Tensor:
-    """``x``, with a row where this rank has none, for `_own_rows` to take away again.
-
-    Of what is empty torch takes no gradient, or a second one by another way: ranks would not meet in backward.
-    """
-    if dim < 0 or x.shape[dim] > 0:
-        return x
-    shape = [1 if at == dim else size for at, size in enumerate(x.shape)]
-    return torch.cat([x, x.new_full(shape, fill)], dim)
-
-
-def _own_rows(out: Tensor, space: Space, dim: int) -> Tensor:
-    return out.narrow(dim, 0, 0) if space.num_own == 0 else out
+        given = mapped(given, with_a_row)
+        out = func(*given, **options)
+        return wrapped(out if space.num_own else out.narrow(-right, 0, 0), space, -right)
 
 
 _multi_head = body_of(F.multi_head_attention_forward)

@@ -12,15 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import broadcast, wrapped
-from fullgraph.rows.arguments import dimension, dims_of, named
 from fullgraph.rows.copies import copied_part
-from fullgraph.rows.gathering import gather
+from fullgraph.rows.routes import with_ways, with_ways_of_copy
 from fullgraph.rows.space import Joined, Piece, Space, Times
-from fullgraph.rows.table import composite, mapped, meaning, name_of, refuse, refused
-from fullgraph.rows.tensor import Rows, functions_off, global_shape, local, rows, without_memory
+from fullgraph.rows.table import called, composite, dimension, dims_of, mapped, meaning, name_of, refuse, refused
+from fullgraph.rows.tensor import Rows, functions_off, local, rows, sizes, without_memory
 from fullgraph.rows.view import LooksBeyondPiece
-from fullgraph.rows.ways import with_ways, with_ways_of_copy
 
 
 def whole(space: Space) -> Space:
@@ -37,67 +36,56 @@ def whole(space: Space) -> Space:
     return space
 
 
-def first_in_front(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments whose first one is not given by name."""
-    if args:
-        return args, kwargs
-    first = next(name for name in ("input", "self", "tensor") if name in kwargs)
-    return (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
-
-
-def sizes_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
-    """The sizes after the first argument: several numbers, one sequence of them, or one by name."""
-    (sizes,) = [args[1:]] if len(args) > 1 else kwargs.values()
-    if len(sizes) == 1 and isinstance(sizes[0], Sequence):
-        (sizes,) = sizes
-    return [int(size) for size in sizes]
+def _sizes_in(given: tuple[Any, ...], named: dict[str, Any]) -> list[int]:
+    """Sizes as arguments: several numbers, one sequence of them, or one by name."""
+    (found,) = [given] if given else named.values()
+    if len(found) == 1 and isinstance(found[0], Sequence):
+        (found,) = found
+    return [int(size) for size in found]
 
 
 # Dimensions in another order.
 
 
-@meaning(
+@called(
     """unsqueeze unsqueeze_ transpose transpose_ swapaxes swapaxes_ swapdims swapdims_ t t_ T H mT mH adjoint permute
     movedim moveaxis"""
 )
-def _in_other_order(func: Any, args: Any, kwargs: Any) -> Tensor:
+def _in_other_order(func: Any, input: Rows, *args: Any, **kwargs: Any) -> Tensor:
     """Where the rows go is asked of torch itself, by a tensor without memory, each of whose sizes is another one."""
-    args, kwargs = first_in_front(args, kwargs)
-    x, space = args[0], args[0]._space
-    sizes = torch.empty([dim + 2 for dim in range(x.dim())], device="meta")
-    of_rows, out = x._dim + 2, func(*args, **kwargs)
-    return with_ways(rows(out, space, list(func(sizes, *args[1:], **kwargs).shape).index(of_rows)), x)
+    space, of_rows = input._space, input._dim + 2
+    without = torch.empty([dim + 2 for dim in range(input.dim())], device="meta")
+    out = func(input, *args, **kwargs)
+    return with_ways(rows(out, space, list(func(without, *args, **kwargs).shape).index(of_rows)), input)
 
 
-@meaning("squeeze squeeze_")
-def _squeeze(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    x, asked = args[0], args[1:] if len(args) > 2 else named(args, kwargs, "input dim").get("dim")
-    before, space = x._dim, x._space
-    dims = [dim for dim in dims_of(x, asked) if global_shape(x)[dim] == 1]
+@called("squeeze squeeze_")
+def _squeeze(func: Any, input: Rows, *dim: Any, **named: Any) -> Tensor:
+    before, space = input._dim, input._space
+    asked = dim if len(dim) > 1 else dim[0] if dim else named.get("dim")
+    dims = [dim for dim in dims_of(input, asked) if sizes(input)[dim] == 1]
     if before in dims:
         refuse(func, "of the only row (write x[0])")
-    return with_ways(rows(func(x, tuple(dims)), space, before - sum(dim < before for dim in dims)), x)
+    return with_ways(rows(func(input, tuple(dims)), space, before - sum(dim < before for dim in dims)), input)
 
 
 # The same entries in other sizes.
 
 
-@meaning("view reshape view_as reshape_as flatten unflatten ravel", enters=False)
-def _in_other_sizes(func: Any, args: Any, kwargs: Any) -> Tensor:
+@called("view reshape view_as reshape_as flatten unflatten ravel", enters=False)
+def _in_other_sizes(func: Any, input: Any, *args: Any, **kwargs: Any) -> Tensor:
     """The sizes are asked of torch itself, by a tensor without memory."""
-    args, kwargs = first_in_front(args, kwargs)
-    x, others = args[0], mapped((args[1:], kwargs), without_memory)
-    if any(isinstance(other, torch.dtype) for other in (*args, *kwargs.values())):
-        (dtype,) = (*args[1:], *kwargs.values())
-        if x._dim == x.dim() - 1 and dtype.itemsize != x.dtype.itemsize:
+    given = [*args, *kwargs.values()]
+    if given and isinstance(given[0], torch.dtype):
+        if input._dim == input.dim() - 1 and given[0].itemsize != input.dtype.itemsize:
             refuse(func, "would change the number of rows")
-        return rows(func(*args, **kwargs), x._space, x._dim)
-    if not isinstance(x, Rows):
-        return func(x, *others[0], **others[1])
-    shape, name = func(without_memory(x), *others[0], **others[1]).shape, name_of(func)
+        return rows(func(input, given[0]), input._space, input._dim)
+    args, kwargs = mapped((args, kwargs), without_memory)
+    if not isinstance(input, Rows):
+        return func(input, *args, **kwargs)
+    shape, name = func(without_memory(input), *args, **kwargs).shape, name_of(func)
     reshape = Tensor.view if name in ("view", "view_as", "unflatten") else Tensor.reshape
-    out = reshaped(func, x, list(shape), reshape)
+    out = reshaped(func, input, list(shape), reshape)
     return rows(local(out).contiguous(), out._space, out._dim) if name == "ravel" else out
 
 
@@ -109,7 +97,7 @@ def reshaped(func: Any, x: Rows, shape: list[int], reshape: Any) -> Rows:
     Raises:
         UnsupportedOperation: if entries of several rows come together.
     """
-    source, target = [int(size) for size in global_shape(x)], shape
+    source, target = sizes(x), shape
     base, own = x._space, 1
     while isinstance(base, Times):
         base, own = base.parent, own * base.columns
@@ -158,14 +146,12 @@ def _copies_reshaped(func: Any, x: Rows, source: list[int], target: list[int], r
 # The same entries several times.
 
 
-@meaning("expand broadcast_to")
-def _expand(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    sizes = {name: value for name, value in kwargs.items() if name != "implicit"}
-    return _expanded(func, args[0], sizes_in(args, sizes))
+@called("expand broadcast_to")
+def _expand(func: Any, input: Rows, *shape: Any, implicit: bool = False, **named: Any) -> Tensor:
+    return _expanded(input, _sizes_in(shape, named))
 
 
-def _expanded(func: Any, x: Rows, shape: list[int]) -> Tensor:
+def _expanded(x: Rows, shape: list[int]) -> Tensor:
     dim = len(shape) - x.dim() + x._dim
     if dim < x._dim:
         raise RuntimeError(f"the number of sizes must be at least {x.dim()}: {shape}")
@@ -177,16 +163,13 @@ def _expanded(func: Any, x: Rows, shape: list[int]) -> Tensor:
     return with_ways(rows(x.expand(local_shape), x._space, dim), x)
 
 
-@meaning("expand_as")
-def _expand_as(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input other")
-    x, other = given["input"], given["other"]
-    if not isinstance(other, Rows):
-        return _expanded(func, x, list(other.shape))
-    if isinstance(x, Rows) and x._space == other._space:
-        return _expanded(func, x, list(global_shape(other)))
+@called("expand_as")
+def _expand_as(func: Any, input: Tensor, other: Tensor) -> Tensor:
+    x = input
+    if isinstance(x, Rows) and not (isinstance(other, Rows) and x._space != other._space):
+        return _expanded(x, sizes(other))
     (own, other), _, space, right = broadcast(func, (x, other), {})
-    expanded = wrapped(own.expand(other.shape), space, right)
+    expanded = wrapped(own.expand(other.shape), space, -right)
     return expanded if own is x else copied_part(expanded)
 
 
@@ -194,15 +177,14 @@ def _expand_as(func: Any, args: Any, kwargs: Any) -> Tensor:
 def _broadcast_tensors(func: Any, args: Any, kwargs: Any) -> Any:
     given = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else args
     changed, _, space, right = broadcast(func, tuple(given), {})
-    made = wrapped(func(*changed), space, right)
+    made = wrapped(func(*changed), space, -right)
     found = [x if new is old else copied_part(x) for x, new, old in zip(made, changed, given, strict=True)]
     return type(made)(found)
 
 
-@meaning("repeat tile")
-def _repeat(func: Any, args: Any, kwargs: Any) -> Tensor:
-    args, kwargs = first_in_front(args, kwargs)
-    x, times = args[0], sizes_in(args, kwargs)
+@called("repeat tile")
+def _repeat(func: Any, input: Rows, *repeats: Any, **named: Any) -> Tensor:
+    x, times = input, _sizes_in(repeats, named)
     if func != Tensor.repeat:
         times = [1] * (x.dim() - len(times)) + times
     dim = len(times) - x.dim() + x._dim
@@ -216,14 +198,15 @@ def _repeat(func: Any, args: Any, kwargs: Any) -> Tensor:
     return with_ways_of_copy(out, x) if is_line else out
 
 
-@meaning("repeat_interleave")
-def _repeat_interleave(func: Any, args: Any, kwargs: Any) -> Tensor:
-    given = named(args, kwargs, "input repeats dim")
-    x, repeats, dim = given["input"], given.get("repeats"), given.get("dim")
+@called("repeat_interleave")
+def _repeat_interleave(
+    func: Any, input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    x = input
     if not isinstance(x, Rows) or isinstance(repeats, Rows) or repeats is None:
         refuse(func, "by numbers that differ from row to row")
     if dim is None:
-        x, dim = reshaped(func, x, [math.prod(global_shape(x))], Tensor.reshape), 0
+        x, dim = reshaped(func, x, [math.prod(sizes(x))], Tensor.reshape), 0
     if dimension(dim, x.dim()) != x._dim:
         return rows(x.repeat_interleave(repeats, dim), x._space, x._dim)
     if isinstance(repeats, Tensor):

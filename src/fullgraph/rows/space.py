@@ -47,7 +47,12 @@ class Space:
         num_rows: rows of all ranks.
         num_own: rows of this rank.
         key: what the rows are, the same on all ranks; equal for equal rows.
+        chosen: of some rows of another space, that one's local rows of those that this rank has.
+        forgets: whether positions that are needed for once are found again when they are needed again.
     """
+
+    chosen: Any
+    forgets = False
 
     def __init__(self, view: View, num_rows: int, num_own: int, key: Hashable, positions: Tensor | None = None):
         self.view, self.num_rows, self.num_own, self.key = view, num_rows, num_own, key
@@ -85,7 +90,7 @@ class Space:
         """Whether this rank has all rows, in order."""
         if self.num_own != self.num_rows:
             return False
-        return bool((self.positions == torch.arange(self.num_rows, device=self.positions.device)).all())
+        return bool((self.positions_for_once() == torch.arange(self.num_rows, device=self.device)).all())
 
     @cached_property
     def _sorted(self) -> tuple[Tensor, Tensor]:
@@ -109,7 +114,7 @@ class Space:
 
     def locate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The rank that has each of some positions, and its local row there, int64 each. Collective."""
-        from fullgraph.rows.directory import locate  # which knows spaces
+        from fullgraph.rows.routes import locate  # which knows spaces
 
         return locate(self, positions)
 
@@ -130,12 +135,20 @@ class Space:
         return space
 
     def _subset(self, chosen: Tensor) -> "Space":
-        summary = torch.stack([torch.tensor(len(chosen), device=chosen.device), hashed(self.positions[chosen]).sum()])
-        count, content = self.view.sum(summary).tolist()
+        count, key = self.named(chosen)
         if count == self.num_rows:
             return Subset(self, count, chosen, self.key)  # all of them, in the same places
-        key = ("subset", self.key, count, content)
         return self.remembered(key, lambda: Subset(self, count, chosen, key))
+
+    def named(self, chosen: Tensor) -> tuple[int, Hashable]:
+        """Of the subset with these own rows: its rows on all ranks, and its key. One small sum over ranks."""
+        content = hashed(self.positions_for_once()[chosen]).sum()
+        count, content = self.view.sum(torch.stack([torch.full_like(content, len(chosen)), content])).tolist()
+        return count, ("subset", self.key, count, content)
+
+    def positions_for_once(self) -> Tensor:
+        """As `positions`, which need not stay in memory for this."""
+        return self._find_positions() if self.forgets and "positions" not in self.__dict__ else self.positions
 
     def at(self, positions: Tensor) -> "Space":
         """The rows at some positions, int64 ``[k]``, the same on all ranks; each is where its row is.
@@ -156,7 +169,13 @@ class Space:
         if (start, stop, step) == (0, self.num_rows, 1):
             return self
         key = ("slice", self.key, start, stop, step)
-        return self.remembered(key, lambda: Sliced(self, start, stop, step, key))
+
+        def make() -> Space:
+            at = self.positions
+            chosen = ((at >= start) & (at < stop) & ((at - start) % step == 0)).nonzero().squeeze(1)
+            return Chosen(self, len(range(start, stop, step)), chosen, key, (at[chosen] - start) // step)
+
+        return self.remembered(key, make)
 
     def times(self, columns: int) -> "Space":
         """The entries of ``[num_rows, columns]``, row by row."""
@@ -196,10 +215,11 @@ class Space:
 
 
 class Chosen(Space):
-    """Some rows of another space, its parent; ``chosen`` are the parent's local rows of those that this rank has."""
+    """Some rows of another space, its parent."""
 
-    parent: Space
-    chosen: Any
+    def __init__(self, parent: Space, num_rows: int, chosen: Tensor, key: Hashable, positions: Tensor | None = None):
+        super().__init__(parent.view, num_rows, len(chosen), key, positions)
+        self.parent, self.chosen = parent, chosen
 
     @cached_property
     def keys(self) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -210,14 +230,10 @@ class Chosen(Space):
 class Subset(Chosen):
     """The rows that a mask chooses, in order."""
 
-    def __init__(self, parent: Space, num_rows: int, chosen: Tensor, key: Hashable):
-        super().__init__(parent.view, num_rows, len(chosen), key)
-        self.parent, self.chosen = parent, chosen
-
     def _find_positions(self) -> Tensor:
-        from fullgraph.rows.directory import ranks_among  # which knows spaces
+        from fullgraph.rows.routes import ranks_among  # which knows spaces
 
-        return ranks_among(self.view, self.parent.positions[self.chosen], self.parent.num_rows)
+        return ranks_among(self.view, self.parent.positions_for_once()[self.chosen], self.parent.num_rows)
 
 
 class Listed(Space):
@@ -228,16 +244,6 @@ class Listed(Space):
         places = (local >= 0).nonzero().squeeze(1)
         super().__init__(parent.view, len(listed), len(places), key, places)
         self.parent, self.chosen = parent, local[places]
-
-
-class Sliced(Chosen):
-    """A slice of the rows."""
-
-    def __init__(self, parent: Space, start: int, stop: int, step: int, key: Hashable):
-        at = parent.positions
-        chosen = ((at >= start) & (at < stop) & ((at - start) % step == 0)).nonzero().squeeze(1)
-        super().__init__(parent.view, len(range(start, stop, step)), len(chosen), key, (at[chosen] - start) // step)
-        self.parent, self.chosen = parent, chosen
 
 
 class Times(Space):
@@ -263,7 +269,7 @@ class Joined(Space):
     def _find_positions(self) -> Tensor:
         first, found = 0, []
         for part in self.parts:
-            found.append(part.positions + first)
+            found.append(part.positions_for_once() + first)
             first += part.num_rows
         return torch.cat(found)
 
@@ -281,7 +287,7 @@ class Piece(Chosen):
     """Some own rows of a space, which pass for all of its rows while a layer works on them."""
 
     def __init__(self, base: Space, chosen: Tensor | slice, num_own: int):
-        super().__init__(base.view, base.num_rows, num_own, ("piece", base.key))
+        Space.__init__(self, base.view, base.num_rows, num_own, ("piece", base.key))
         self.parent, self.chosen = base, chosen
 
     def _find_positions(self) -> Tensor:

@@ -2,26 +2,32 @@
 
 A *local meaning* gets the function and its arguments with torch functions on subclasses off, so that it works on this
 rank's rows; what every rank has and needs a gradient has been entered. A *composite* is written in the global view
-itself. Both are registered by name, and a name means the same as a function of ``torch``, of ``torch.nn.functional``
-and as a method, but for the losses, of which ``torch`` itself has others under the same names.
+itself, by us or by torch. All are registered by name, and a name means the same as a function of ``torch``, of
+``torch.nn.functional`` and as a method, but for the losses, of which ``torch`` has others under the same names.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import index
+from types import FunctionType
 from typing import Any, NoReturn
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows.adjoints import enter
-from fullgraph.rows.tensor import Rows, functions_off
+from fullgraph.rows.tensor import MEANINGS, Rows, functions_off
 from fullgraph.rows.view import View
 
 Meaning = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 _BY_NAME: dict[str, Meaning] = {}
-_OF_FUNCTIONAL: set[str] = set()
+
+
+def _register(names: str, known: Meaning) -> None:
+    for name in names.split():
+        assert name not in _BY_NAME, name
+        _BY_NAME[name] = known
 
 
 def meaning(names: str, *, enters: bool = True, out: bool = False) -> Callable[[Meaning], Meaning]:
@@ -39,9 +45,17 @@ def meaning(names: str, *, enters: bool = True, out: bool = False) -> Callable[[
                     args, kwargs = entered(args, kwargs)
                 return of(func, args, kwargs)
 
-        for name in names.split():
-            assert name not in _BY_NAME, name
-            _BY_NAME[name] = on_local_rows
+        _register(names, on_local_rows)
+        return of
+
+    return register
+
+
+def called(names: str, *, enters: bool = True, out: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a local meaning (`meaning`) with the parameters of torch's function after the function itself."""
+
+    def register(of: Callable[..., Any]) -> Callable[..., Any]:
+        meaning(names, enters=enters, out=out)(lambda func, args, kwargs: of(func, *args, **_renamed(kwargs)))
         return of
 
     return register
@@ -51,12 +65,31 @@ def composite(names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function of the same signature, written in the global view."""
 
     def register(of: Callable[..., Any]) -> Callable[..., Any]:
-        for name in names.split():
-            assert name not in _BY_NAME, name
-            _BY_NAME[name] = lambda func, args, kwargs: of(*args, **_without_out(func, kwargs))
+        _register(names, lambda func, args, kwargs: of(*args, **_without_out(func, kwargs)))
         return of
 
     return register
+
+
+def body_of(func: Any, **others: Any) -> Callable[..., Any]:
+    """A function that torch writes in Python, of its others, as it means itself in the global view.
+
+    Such a function asks first whether a class of tensor does it instead, which leads here; this is the same code, which
+    does not ask, and in which some names may mean others. It runs as a program's code does: sizes are the whole
+    graph's, and what it calls has a meaning or is refused. To write the code anew would be to follow torch's checks
+    and defaults from version to version.
+    """
+    asking = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    names = {**func.__globals__, **dict.fromkeys(asking, lambda *given: False), **others}
+    body = FunctionType(func.__code__, names, func.__name__, func.__defaults__, func.__closure__)
+    body.__kwdefaults__ = func.__kwdefaults__
+    return body
+
+
+def means_its_body(func: Any, **others: Any) -> None:
+    """Register a function of torch as what its own code says (`body_of`)."""
+    body = body_of(func, **others)
+    MEANINGS[func] = lambda func, args, kwargs: body(*args, **kwargs)
 
 
 def _without_out(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -69,15 +102,7 @@ def _without_out(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def refused(names: str, why: str) -> None:
     """Register functions of these names as refused, and why."""
-    for name in names.split():
-        assert name not in _BY_NAME, name
-        _BY_NAME[name] = _refusing(why)
-
-
-def composite_loss(name: str, of: Callable[..., Any]) -> None:
-    """Register a composite for the loss ``torch.nn.functional.name`` alone."""
-    composite(name)(of)
-    _OF_FUNCTIONAL.add(name)
+    _register(names, _refusing(why))
 
 
 def resolve(func: Any) -> Meaning:
@@ -87,8 +112,6 @@ def resolve(func: Any) -> Meaning:
     if not _is_torchs_own(func):
         return _refusing()  # a name means something of torch only
     name = name_of(func)
-    if name in _OF_FUNCTIONAL and func is not getattr(F, name):
-        return _refusing("of torch itself takes other arguments; write torch.nn.functional's")
     known = _BY_NAME.get(name) or meaning_if_pointwise(name)
     if known is not None and writes(name):
         return _not_into_parts(known)
@@ -216,3 +239,63 @@ def entered_values(values: list[Tensor], view: View) -> list[Tensor]:
             if not values[place].is_leaf:  # a leaf would hold itself
                 vars(values[place])["_entered"] = (view, values[place]._version, alias)
     return found  # pyright: ignore[reportReturnType]
+
+
+# Arguments of torch's functions in one form: by name, and dimensions counted from 0.
+
+_ALIASES = {"self": "input", "tensor": "input", "x": "input", "A": "input", "axis": "dim", "keepdims": "keepdim"}
+_ALIASES |= {"element": "elements", "test_element": "test_elements"}  # of torch.isin, where they are numbers
+
+
+def _renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {_ALIASES.get(name, name): value for name, value in kwargs.items()}
+
+
+def named(args: tuple[Any, ...], kwargs: dict[str, Any], signature: str) -> dict[str, Any]:
+    """Arguments by the names of a signature, whichever of torch's names the caller used.
+
+    More positional ones than names are arguments that nobody asks for.
+    """
+    return {**dict(zip(signature.split(), args, strict=False)), **_renamed(kwargs)}
+
+
+def rows_only(func: Any, x: Any) -> Rows:
+    """The first argument, which must be `Rows`.
+
+    Raises:
+        UnsupportedOperation: otherwise.
+    """
+    if not isinstance(x, Rows):
+        refuse(func, "has a meaning only for rows as its first argument")
+    return x
+
+
+def dimension(dim: int, num_dims: int) -> int:
+    """A dimension counted from 0.
+
+    Raises:
+        IndexError: as torch's, if there is none.
+    """
+    if not -num_dims <= dim < num_dims:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-num_dims}, {num_dims - 1}], but got {dim})"
+        )
+    return dim % num_dims
+
+
+def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Some dimensions of ``x``, counted from 0; None means all.
+
+    Raises:
+        IndexError: if one is out of range, as in torch.
+        RuntimeError: if one is given twice, as in torch.
+    """
+    n = x.dim()
+    if dim is None:
+        return tuple(range(n))
+    found: list[int] = []
+    for each in map(index, dim if isinstance(dim, Sequence) else (dim,)):
+        if dimension(each, n) in found:
+            raise RuntimeError(f"dim {each % n} appears multiple times in the list of dims")
+        found.append(each % n)
+    return tuple(found)

@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch._dynamo.config
+import torch._dynamo.trace_rules
 from torch import Tensor
 
 from fullgraph.rows.space import Space
 
 functions_off = torch._C.DisableTorchFunctionSubclass
+functions_on = torch._C._EnableTorchFunction
 _plain_shape = Tensor.shape.__get__  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -23,6 +26,9 @@ class Rows(Tensor):
     _space: Space
     _dim: int
     _is_lazy = False
+
+    def __init_subclass__(cls) -> None:
+        torch._dynamo.config.nontraceable_tensor_subclasses.add(cls)
 
     @property
     def read(self) -> "Rows":
@@ -41,6 +47,13 @@ class Rows(Tensor):
             meaning = MEANINGS[func] = resolve(func)
         return meaning(func, args, kwargs or {})
 
+
+# ``torch.compile`` leaves what works on `Rows` as it is: compiled code would have this rank's sizes for the graph's.
+# Dynamo makes fake tensors of the local memory and guards their shapes. Told not to trace `Rows`, it breaks its graph
+# wherever they are used, compiles what is between, and follows no call into what works on them, but into kernels.
+torch._dynamo.config.nontraceable_tensor_subclasses.add(Rows)
+for _package in ("comm", "engine", "graph", "pyg", "rows"):
+    torch._dynamo.trace_rules.add(f"fullgraph.{_package}")
 
 MEANINGS: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {}
 """What each function of torch means for rows, as far as it was asked for."""
@@ -71,16 +84,6 @@ def local(x: Tensor) -> Tensor:
         return (x.read if getattr(x, "_is_lazy", False) else x).as_subclass(Tensor)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def space_of(x: Tensor) -> Space:
-    """The row space of `Rows`."""
-    return x._space  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def dim_of(x: Tensor) -> int:
-    """Which dimension of `Rows` the rows are, counted from 0."""
-    return x._dim  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def global_shape(x: Tensor) -> torch.Size:
     """The whole graph's shape of `Rows`; the number of rows knows its space. For use where torch functions are off."""
     shape = list(_plain_shape(x))
@@ -88,7 +91,11 @@ def global_shape(x: Tensor) -> torch.Size:
     return torch.Size(shape)
 
 
+def sizes(x: Tensor) -> list[int]:
+    """The sizes of any tensor, of `Rows` the whole graph's, as plain numbers. For use where torch functions are off."""
+    return [int(size) for size in (global_shape(x) if isinstance(x, Rows) else _plain_shape(x))]
+
+
 def without_memory(x: Tensor) -> Tensor:
     """A tensor of the whole graph's shape that holds nothing, for torch to say what it would make of it."""
-    shape = global_shape(x) if isinstance(x, Rows) else _plain_shape(x)
-    return torch.empty([int(size) for size in shape], dtype=x.dtype, device="meta")
+    return torch.empty(sizes(x), dtype=x.dtype, device="meta")

@@ -7,11 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fullgraph.rows.arguments import named, rows_among
-from fullgraph.rows.extremes import extreme
-from fullgraph.rows.gathering import distribute, gather
-from fullgraph.rows.table import composite, meaning, name_of, refuse
-from fullgraph.rows.tensor import Rows, global_shape, local, rows
+from fullgraph.rows.adjoints import distribute, gather
+from fullgraph.rows.table import called, composite, meaning, name_of, named, refuse, rows_only
+from fullgraph.rows.tensor import Rows, functions_on, global_shape, local, rows
 from fullgraph.rows.view import View
 
 
@@ -24,7 +22,7 @@ def _unique(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """
     consecutive = name_of(func) == "unique_consecutive"
     given = named(args, kwargs, "input return_inverse return_counts dim" if consecutive else _UNIQUE)
-    x, dim = rows_among(func, given), given.get("dim")
+    x, dim = rows_only(func, given.get("input")), given.get("dim")
     if dim is not None and dim % x.dim() != x._dim:
         refuse(func, "of columns, which would be compared over rows")
     if consecutive or x.is_floating_point():
@@ -64,21 +62,14 @@ def _together(values: Tensor, view: View) -> tuple[Tensor, int]:
     return torch.cat(heard).to(values.dtype), sum(len(part) for part in heard[: view.world.rank])
 
 
-@meaning("isin")
-def _isin(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+@called("isin")
+def _isin(func: Any, elements: Any, test_elements: Any, **options: Any) -> Tensor:
     """Of other rows their distinct values, which then are on every rank."""
-    given = named(args, kwargs, "elements test_elements")
-    elements, others = given.get("elements"), given.get("test_elements")
-    if isinstance(others, Rows):
-        given["test_elements"] = _together(local(others).detach().unique(), others._space.view)[0]
-    if isinstance(elements, Rows):
-        given["elements"] = local(elements)
-    by_torch = {name if isinstance(v, Tensor) else _OF_NUMBERS.get(name, name): v for name, v in given.items()}
-    out = torch.isin(**by_torch)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return rows(out, elements._space, elements._dim) if isinstance(elements, Rows) else out
-
-
-_OF_NUMBERS = {"elements": "element", "test_elements": "test_element"}
+    if isinstance(test_elements, Rows):
+        test_elements = _together(local(test_elements).detach().unique(), test_elements._space.view)[0]
+    if not isinstance(elements, Rows):
+        return torch.isin(elements, test_elements, **options)
+    return rows(torch.isin(local(elements), test_elements, **options), elements._space, elements._dim)
 
 
 @composite("bincount")
@@ -141,16 +132,10 @@ _OF_NO_ROWS = {"sum": 0.0, "mean": math.nan, "prod": 1.0, "max": -math.inf, "min
 _OF_NO_ROWS |= {"amax": -math.inf, "amin": math.inf}
 
 
-@meaning("one_hot")
-def _one_hot(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Rows:
-    given = named(args, kwargs, "input num_classes")
-    x, num_classes = rows_among(func, given), given.get("num_classes", -1)
-    own = local(x)
+@called("one_hot")
+def _one_hot(func: Any, input: Rows, num_classes: int = -1) -> Rows:
+    x = rows_only(func, input)
     if num_classes == -1 and global_shape(x).numel():
-        num_classes = int(extreme(own, x._dim, tuple(range(own.dim())), x._space.view, largest=True)) + 1
-    return rows(F.one_hot(own, num_classes), x._space, x._dim)
-
-
-@composite("allclose")
-def _allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    return bool(torch.isclose(input, other, rtol, atol, equal_nan).all())
+        with functions_on():
+            num_classes = int(x.max()) + 1
+    return rows(F.one_hot(local(x), num_classes), x._space, x._dim)

@@ -205,7 +205,7 @@ class GraphConv(_OverGivenEdges, pyg.GraphConv):
 class GCNConv(Prunable, Aggregating, pyg.GCNConv):  # pyright: ignore[reportIncompatibleMethodOverride]
     """Kipf & Welling 2017, eq. 2. The normalised weights of a constant graph are computed once."""
 
-    prepares, takes_pairs = "normalize", False
+    prepares, takes_pairs, has_weights = "normalize", False, True
 
     def on_whole_graph(self, x: Rows, edges: Edges, values: Tensor | None) -> tuple[Edges, Tensor | None]:
         if not self.normalize:
@@ -238,12 +238,18 @@ def _normalised(conv: pyg.GCNConv, x: Rows, edge_index: Any, weight: Tensor | No
     walked = edges.with_self_loops if conv.add_self_loops else edges
 
     def compute() -> Tensor:
-        given, index = weight, EdgeRows.of(edges)
+        given = weight
         if weight is not None and conv.add_self_loops:
             fill = 2.0 if conv.improved else 1.0
-            _, given = add_remaining_self_loops(index, weight, fill, num_nodes)
+            _, given = add_remaining_self_loops(EdgeRows.of(edges.unread()), weight, fill, num_nodes)
         return gcn_norm(
-            EdgeRows.of(walked), given, num_nodes, conv.improved, add_self_loops=False, flow=conv.flow, dtype=dtype
+            EdgeRows.of(walked.unread()),
+            given,
+            num_nodes,
+            conv.improved,
+            add_self_loops=False,
+            flow=conv.flow,
+            dtype=dtype,
         )[1]  # pyright: ignore[reportReturnType]
 
     name = ("gcn_norm", conv.improved, conv.add_self_loops, dtype)

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from fullgraph.pyg.streamed_rows import RowsOnDisk
 from fullgraph.rows import LooksBeyondPiece, Rows, Space, View, local, rows
 from fullgraph.rows.alignment import at_rows
-from fullgraph.rows.once import only_once
+from fullgraph.rows.gradients import only_once
 from fullgraph.rows.table import entered_values, tensors_in
 from fullgraph.rows.tensor import functions_off
 

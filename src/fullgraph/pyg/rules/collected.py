@@ -16,8 +16,8 @@ from fullgraph.engine import Arguments, Neighbourhood
 from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.rules.border import own
 from fullgraph.rows import Here, Rows, Space, rows
+from fullgraph.rows.routes import ways_of
 from fullgraph.rows.table import entered_values
-from fullgraph.rows.ways import ways_of
 
 SOURCE, DESTINATION, EDGE, NODE, CONSTANT = "source", "destination", "edge", "node", "constant"
 IDS = frozenset(["edge_index", "edge_index_i", "edge_index_j"])

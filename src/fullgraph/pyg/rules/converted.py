@@ -19,9 +19,15 @@ from fullgraph.rows import View
 
 
 class Converted(Module):
-    """Mixed in front of the original layer."""
+    """Mixed in front of the original layer.
+
+    Attributes:
+        rank_graph: the graph that it was prepared for.
+        has_weights: whether the sums that it forms always have weights.
+    """
 
     rank_graph: RankGraph
+    has_weights = False
 
     @property
     def view(self) -> View:

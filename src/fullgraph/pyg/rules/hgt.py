@@ -16,7 +16,7 @@ from torch.nn.functional import gelu
 
 from fullgraph.engine import DotProduct, attend
 from fullgraph.pyg.edge_rows import EdgeRows
-from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.edges import Edges, held
 from fullgraph.pyg.rules.attention import Attending
 from fullgraph.pyg.rules.border import made, own
 from fullgraph.pyg.rules.ways import can_walk
@@ -77,7 +77,7 @@ def _stacked(by_relation: Mapping[Any, Edges], nodes: Mapping[str, Space]) -> Ed
             first_src += edges.src_space.num_rows
         way = Away.to(src_space, torch.cat(src))
         space = Joined(tuple(edges.space for edges in by_relation.values()))
-        return Edges(space, src_space, dst_space, way.halo, way.extended, torch.cat(dst))
+        return Edges(space, src_space, dst_space, way.halo, held(way.extended, torch.cat(dst)))
 
     name = ("stacked", *((relation, edges.space.key) for relation, edges in by_relation.items()), *nodes)
     return first.constant(name, None, make)

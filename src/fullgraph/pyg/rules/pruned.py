@@ -76,7 +76,7 @@ class Prunable(Converted):
         with self._prepared():
             if self.walked_edges(edges) is not None:
                 # Later, when there are more activations, there is less memory to build in.
-                edges.plan.build(sums=self.forms_sums, backward=x.requires_grad)
+                edges.plan.build(sums=self.forms_sums, weighted=whole_values is not None, backward=x.requires_grad)
             return super().__call__(*call.args[1:], **call.kwargs)
 
     @contextmanager
