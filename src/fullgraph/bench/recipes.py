@@ -4,8 +4,9 @@ Nothing here knows of ranks: these are the very modules that are compared on one
 features have a learned row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch_geometric.nn import GATConv, GCNConv, RGCNConv
 
 from fullgraph.bench.stopping import Last, Lowest, Patience, Stopping, Window
-from fullgraph.pyg.typed_models import LAYERS, Metadata, Table, Typed, relation_maps
+from fullgraph.pyg.typed_models import LAYERS, Table, Typed, relation_maps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +62,11 @@ class TwoLayers(Module):
 class RGCN(Module):
     """Schlichtkrull 2018 without features: two layers, 16 hidden units, basis decomposition."""
 
-    def __init__(self, num_nodes: int, num_relations: int, num_classes: int, num_bases: int | None):
+    def __init__(self, num_bases: int | None, data: Any):
         super().__init__()
-        self.conv1 = RGCNConv(num_nodes, 16, num_relations, num_bases=num_bases)
-        self.conv2 = RGCNConv(16, num_classes, num_relations, num_bases=num_bases)
+        num_relations = int(data.edge_type.max()) + 1
+        self.conv1 = RGCNConv(data.num_nodes, 16, num_relations, num_bases=num_bases)
+        self.conv2 = RGCNConv(16, data.num_classes, num_relations, num_bases=num_bases)
 
     def forward(self, edge_index: Tensor, edge_type: Tensor) -> Tensor:
         hidden = F.relu(self.conv1(None, edge_index, edge_type))
@@ -74,20 +76,18 @@ class RGCN(Module):
 class RowsRGCN(Module):
     """R-GCN as the Heterogeneous Graph Benchmark runs it: a learned row for every node, two layers over all relations.
 
-    A layer has a map for each relation and none of the own row; the second one gives the classes of the target type.
+    A layer has a map for each relation and none of the own row; the second one gives the classes of authors.
     """
 
-    def __init__(self, num_nodes: Mapping[str, int], metadata: Metadata, target: str, num_classes: int):
+    def __init__(self, data: Any):
         super().__init__()
-        hidden = 64
-        self.rows = torch.nn.ModuleDict({kind: Table(num_nodes[kind], hidden) for kind in metadata[0]})
-        self.conv1 = relation_maps(metadata, hidden, hidden)
-        self.conv2 = relation_maps(metadata, hidden, num_classes)
-        self.target = target
+        hidden, num_classes, metadata = 64, data["author"].num_classes, data.metadata()
+        self.rows = torch.nn.ModuleDict({kind: Table(data.num_nodes_dict[kind], hidden) for kind in metadata[0]})
+        self.conv1, self.conv2 = (relation_maps(metadata, hidden, width) for width in (hidden, num_classes))
 
     def forward(self, x_dict: dict[str, Tensor], edge_index_dict: dict[tuple[str, str, str], Tensor]) -> Tensor:
         hidden = self.conv1({kind: rows() for kind, rows in self.rows.items()}, edge_index_dict)
-        return self.conv2({kind: rows.relu() for kind, rows in hidden.items()}, edge_index_dict)[self.target]
+        return self.conv2({kind: rows.relu() for kind, rows in hidden.items()}, edge_index_dict)["author"]
 
 
 def _gcn(data: Any) -> Module:
@@ -101,26 +101,10 @@ def _gat(data: Any) -> Module:
     return TwoLayers(first, GATConv(64, data.num_classes, heads=1, concat=False, dropout=0.6), F.elu, 0.6)
 
 
-def _rgcn(num_bases: int | None) -> Callable[[Any], Module]:
-    return lambda data: RGCN(data.num_nodes, int(data.edge_type.max()) + 1, data.num_classes, num_bases)
-
-
-def _rows_rgcn(target: str) -> Callable[[Any], Module]:
-    return lambda data: RowsRGCN(data.num_nodes_dict, data.metadata(), target, data[target].num_classes)
-
-
-def _typed(name: str, target: str, heads: int = 1) -> Callable[[Any], Module]:
-    def make(data: Any) -> Module:
-        widths = {kind: x.shape[1] for kind, x in data.x_dict.items()}
-        classes, layer = data[target].num_classes, LAYERS[name]
-        return Typed(widths, data.num_nodes_dict, layer, data.metadata(), target, classes, heads=heads, dropout=0.6)
-
-    return make
-
-
-def _all(kind: type[Optimizer], lr: float, weight_decay: float) -> Callable[[Module], Optimizer]:
-    """The same rate and decay for all parameters."""
-    return lambda model: kind(model.parameters(), lr=lr, weight_decay=weight_decay)  # pyright: ignore[reportCallIssue]
+def _typed(name: str, heads: int, data: Any) -> Module:
+    widths, classes = {kind: x.shape[1] for kind, x in data.x_dict.items()}, data["paper"].num_classes
+    arguments = (widths, data.num_nodes_dict, LAYERS[name], data.metadata(), "paper", classes)
+    return Typed(*arguments, heads=heads, dropout=0.6)
 
 
 def _adam_of_gcn(model: Module) -> Optimizer:
@@ -129,33 +113,33 @@ def _adam_of_gcn(model: Module) -> Optimizer:
     return Adam([{"params": first, "weight_decay": 5e-4}, {"params": second, "weight_decay": 0.0}], lr=0.01)
 
 
-def _of_rows(data: Any) -> tuple[Tensor, Tensor]:
+def _all(kind: Callable[..., Optimizer], lr: float, weight_decay: float, model: Module) -> Optimizer:
+    """The same rate and decay for all parameters."""
+    return kind(model.parameters(), lr=lr, weight_decay=weight_decay)
+
+
+def _normalised(data: Any) -> tuple[Tensor, Tensor]:
     return data.x / data.x.sum(dim=1, keepdim=True).clamp(min=1), data.edge_index
 
 
-def _of_kinds(data: Any) -> tuple[Tensor, Tensor]:
-    return data.edge_index, data.edge_type
-
-
-_PLAIN = {"inputs": _of_rows, "dtype": torch.float32}
-_ENTITIES = {"inputs": _of_kinds, "stopping": Last, "max_epochs": 50}
+_PLAIN = {"inputs": _normalised, "dtype": torch.float32}
+_ENTITIES = {"inputs": lambda data: (data.edge_index, data.edge_type), "stopping": Last, "max_epochs": 50}
 _TYPES = {"stopping": Lowest, "max_epochs": 200}
+_PAPERS = {"target": "paper", **_TYPES}
 
 RECIPES = {
     "GCN": Recipe(model=_gcn, optimizer=_adam_of_gcn, stopping=Window, max_epochs=200, **_PLAIN),
-    "GAT": Recipe(model=_gat, optimizer=_all(Adam, 0.005, 5e-4), stopping=Patience, max_epochs=100_000, **_PLAIN),
+    "GAT": Recipe(
+        model=_gat, optimizer=partial(_all, Adam, 0.005, 5e-4), stopping=Patience, max_epochs=100_000, **_PLAIN
+    ),
     "R-GCN on hgb_acm": Recipe(
-        model=_typed("rgcn", "paper"), optimizer=_all(AdamW, 0.001, 0.01), target="paper", **_TYPES
+        model=partial(_typed, "rgcn", 1), optimizer=partial(_all, AdamW, 0.001, 0.01), **_PAPERS
     ),
     "R-GCN on hgb_dblp": Recipe(
-        model=_rows_rgcn("author"), optimizer=_all(AdamW, 0.01, 0.0), target="author", held_out=0.2, **_TYPES
+        model=RowsRGCN, optimizer=partial(_all, AdamW, 0.01, 0.0), target="author", held_out=0.2, **_TYPES
     ),
-    "R-GCN on rdf_aifb": Recipe(model=_rgcn(None), optimizer=_all(Adam, 0.01, 0.0), **_ENTITIES),
-    "R-GCN on rdf_mutag": Recipe(model=_rgcn(30), optimizer=_all(Adam, 0.01, 5e-4), **_ENTITIES),
-    "R-GCN on quick": Recipe(
-        model=_typed("rgcn", "paper"), optimizer=_all(AdamW, 0.01, 1e-3), target="paper", **_TYPES
-    ),
-    "HGT on quick": Recipe(
-        model=_typed("hgt", "paper", heads=4), optimizer=_all(AdamW, 0.01, 1e-3), target="paper", **_TYPES
-    ),
+    "R-GCN on rdf_aifb": Recipe(model=partial(RGCN, None), optimizer=partial(_all, Adam, 0.01, 0.0), **_ENTITIES),
+    "R-GCN on rdf_mutag": Recipe(model=partial(RGCN, 30), optimizer=partial(_all, Adam, 0.01, 5e-4), **_ENTITIES),
+    "R-GCN on quick": Recipe(model=partial(_typed, "rgcn", 1), optimizer=partial(_all, AdamW, 0.01, 1e-3), **_PAPERS),
+    "HGT on quick": Recipe(model=partial(_typed, "hgt", 4), optimizer=partial(_all, AdamW, 0.01, 1e-3), **_PAPERS),
 }

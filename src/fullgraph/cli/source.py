@@ -22,16 +22,12 @@ def partitioned(source: str, *, num_parts: int, method: str, seed: int) -> Path:
     path = Path(source)
     if path.suffix == ".fg" or (path / "manifest.json").exists():
         return path
-    graph = cache_folder() / f"{path.stem}-{num_parts}-{method}-{seed}-{_key(source)}.fg"
+    folder = os.environ.get("FULLGRAPH_CACHE") or Path.home() / ".cache" / "fullgraph" / "partitioned"
+    graph = Path(folder) / f"{path.stem}-{num_parts}-{method}-{seed}-{_key(source)}.fg"
     if not graph.exists():
         graph.parent.mkdir(parents=True, exist_ok=True)
         partition(load(source), graph, num_parts=num_parts, method=method, seed=seed)
     return graph
-
-
-def cache_folder() -> Path:
-    """Where partitioned data sets are kept."""
-    return Path(os.environ.get("FULLGRAPH_CACHE") or Path.home() / ".cache" / "fullgraph" / "partitioned")
 
 
 def _key(source: str) -> str:

@@ -40,12 +40,9 @@ def read_pt(path: Path) -> Graph:
             raise GraphFormatError(f"the file holds many graphs, save the one to use alone: {path}")
         content = content[0]
     if isinstance(content, dict):
-        content = HeteroData.from_dict(content) if _is_heterogeneous(content) else Data.from_dict(content)
+        several_types = "_global_store" in content or any(isinstance(value, dict) for value in content.values())
+        content = HeteroData.from_dict(content) if several_types else Data.from_dict(content)
     if not isinstance(content, Data | HeteroData):
         raise GraphFormatError(f"the file must hold a PyG Data or HeteroData, not {type(content).__name__}: {path}")
     with naming(path):
         return graph_from_pyg(content)
-
-
-def _is_heterogeneous(content: dict[object, object]) -> bool:
-    return "_global_store" in content or any(isinstance(value, dict) for value in content.values())

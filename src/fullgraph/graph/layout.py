@@ -8,18 +8,14 @@ from fullgraph.graph.graph import NodeType, Relation
 MANIFEST = "manifest.json"
 
 
-def part_folder(part: int) -> str:
-    return f"part-{part:05d}"
-
-
 def node_file(part: int, node_type: NodeType, array: str) -> str:
     """Path of a node array inside the graph's folder; ``ids`` holds the original ids."""
-    return f"{part_folder(part)}/nodes/{escape(node_type)}/{escape(array)}.npy"
+    return f"part-{part:05d}/nodes/{escape(node_type)}/{escape(array)}.npy"
 
 
 def edge_file(part: int, relation: Relation, array: str) -> str:
     """Path of an edge array inside the graph's folder; ``indptr``, ``src`` and ``ids`` hold the structure."""
-    return f"{part_folder(part)}/edges/{'__'.join(map(escape, relation))}/{escape(array)}.npy"
+    return f"part-{part:05d}/edges/{'__'.join(map(escape, relation))}/{escape(array)}.npy"
 
 
 def escape(name: str) -> str:

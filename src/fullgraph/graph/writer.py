@@ -181,20 +181,15 @@ def _rounded(x: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _node_entry(arrays: Mapping[str, np.ndarray], offsets: np.ndarray, feature_dtype: str | None) -> NodeEntry:
-    entries = _array_entries(arrays)
+    entries, x = _array_entries(arrays), arrays.get("x")
     if "x" in entries and feature_dtype is not None:
         entries["x"] = replace(entries["x"], dtype=feature_dtype)
     return NodeEntry(
-        num_features=num_features_of(arrays.get("x")),
+        num_features=0 if x is None else x.shape[-1] if x.ndim > 1 else 1,  # as PyG counts them
         num_classes=_num_classes(arrays["y"]) if "y" in arrays else None,
         offsets=tuple(offsets.tolist()),
         arrays=entries,
     )
-
-
-def num_features_of(x: np.ndarray | None) -> int:
-    """As PyG counts them: the last dimension of features, one of a list of numbers, none of nothing."""
-    return 0 if x is None else x.shape[-1] if x.ndim > 1 else 1
 
 
 def _array_entries(arrays: Mapping[str, np.ndarray]) -> dict[str, ArrayEntry]:
