@@ -84,7 +84,7 @@ def _train(
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-        if val is not None or len(losses) == max_epochs:
+        if val is not None or len(losses) == max_epochs:  # without validation the last epoch counts
             is_over = stopping.is_over(_scores(model, inputs, rows, val, optimizer))
     assert stopping.chosen is not None
     sent = 0 if world is None else world.traffic.rows_bytes - before

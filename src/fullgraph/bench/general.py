@@ -127,7 +127,7 @@ def use_layer(path: Path, name: str, width: int, degrees: Tensor, stand_in: bool
         if stand_in:
             layer.propagate = partial(without_neighbours, width=width)
         else:
-            rank_graph(data).edges[EDGE].plan.build(sums=False, backward=False)
+            rank_graph(data).edges[EDGE].plan.build(sums=False, weighted=False, backward=False)
         x = data.x.requires_grad_()
 
         def step() -> float:

@@ -16,7 +16,7 @@ from torch.nn import Module
 from torch.optim import Adam, AdamW, Optimizer
 from torch_geometric.nn import GATConv, GCNConv, RGCNConv
 
-from fullgraph.bench.stopping import Last, Lowest, Patience, Stopping, Window
+from fullgraph.bench.stopping import Lowest, Patience, Stopping, Window
 from fullgraph.pyg.typed_models import LAYERS, Table, Typed, relation_maps
 
 
@@ -123,7 +123,7 @@ def _normalised(data: Any) -> tuple[Tensor, Tensor]:
 
 
 _PLAIN = {"inputs": _normalised, "dtype": torch.float32}
-_ENTITIES = {"inputs": lambda data: (data.edge_index, data.edge_type), "stopping": Last, "max_epochs": 50}
+_ENTITIES = {"inputs": lambda data: (data.edge_index, data.edge_type), "stopping": Lowest, "max_epochs": 50}
 _TYPES = {"stopping": Lowest, "max_epochs": 200}
 _PAPERS = {"target": "paper", **_TYPES}
 

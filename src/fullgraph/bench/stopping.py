@@ -37,15 +37,6 @@ class Stopping(ABC):
 
 
 @dataclass(kw_only=True)
-class Last(Stopping):
-    """Schlichtkrull: after a number of epochs; the last epoch counts."""
-
-    def is_over(self, scores: Scores) -> bool:
-        self.chosen = scores
-        return False
-
-
-@dataclass(kw_only=True)
 class Window(Stopping):
     """Kipf & Welling: over when the penalised validation loss is above its mean of the 10 epochs before; last epoch."""
 
@@ -61,7 +52,7 @@ class Window(Stopping):
 
 @dataclass(kw_only=True)
 class Lowest(Stopping):
-    """Over when the lowest validation loss is 30 epochs old; that epoch counts."""
+    """Over when the lowest validation loss is 30 epochs old; that epoch counts, or the only one that was scored."""
 
     epochs: int = 30
     _waited: int = 0

@@ -15,7 +15,6 @@ from rich.table import Table
 from fullgraph.cli.options import with_train_options
 from fullgraph.cli.progress import ProgressBar
 from fullgraph.cli.source import join, partitioned
-from fullgraph.comm import World
 from fullgraph.comm.launch import launch
 from fullgraph.errors import InputError, PeerLost
 from fullgraph.train import Summary, TrainConfig, files
@@ -59,7 +58,8 @@ def train(
                 )
             path = world.together(lambda: graph(world.num_ranks) if world.rank == 0 else None)
             path, folder, trace = world.gather_objects((path, run, trace))[0]
-            summary = _train_in(world, path, folder, config, resume, trace)
+            bar = ProgressBar()
+            summary = train_model(path, folder, config, world, resume=resume, watchers=[bar], trace=trace)
             if world.rank == 0:
                 _show(summary, folder, trace)
         return
@@ -90,12 +90,7 @@ def _config(given: dict[str, Any], resumed: Path | None) -> TrainConfig:
 
 def _train_rank(graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:
     with closing(join(config.backend, config.device)) as world:
-        return _train_in(world, graph, run, config, resume, trace)
-
-
-def _train_in(world: World, graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:
-    watchers = [ProgressBar()] if world.rank == 0 else []
-    return train_model(graph, run, config, world, resume=resume, watchers=watchers, trace=trace)
+        return train_model(graph, run, config, world, resume=resume, watchers=[ProgressBar()], trace=trace)
 
 
 def _show(summary: Summary, run: Path, trace: Path | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from fullgraph.errors import GraphMismatch
 from fullgraph.pyg.graph import rank_graph
@@ -18,13 +19,7 @@ State = dict[str, Any]
 
 def whole_state(state: Any) -> Any:
     """A state, of nested dictionaries and lists, with all rows of each `Rows` as an ordinary tensor. Collective."""
-    if isinstance(state, Rows):
-        return gather(state.detach().to(state._space.device))
-    if isinstance(state, dict):
-        return {key: whole_state(value) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return type(state)(whole_state(value) for value in state)
-    return state
+    return tree_map_only(Rows, lambda rows: gather(rows.detach().to(rows._space.device)), state)
 
 
 def own_model_state(state: State, model: Module, data: Any) -> State:
@@ -41,21 +36,15 @@ def own_optimizer_state(state: State, optimizer: Optimizer, data: Any) -> State:
     """Of an optimizer's whole ``state_dict`` what this rank has."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     own = {
-        number: {
-            key: _like(parameters[number], value, data) if _has_rows(value) else value for key, value in of.items()
-        }
+        number: {key: _like(parameters[number], value, data) for key, value in of.items()}
         for number, of in state["state"].items()
     }
     return {**state, "state": own}
 
 
-def _has_rows(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.dim() > 0  # how many steps there were is a number
-
-
 def _like(parameter: Any, value: Any, data: Any) -> Any:
-    """``value`` as rows of the same space as ``parameter``, if that is `Rows`."""
-    if not isinstance(parameter, Rows):
+    """``value`` as rows of the same space as ``parameter``, if that is `Rows`; a count of steps is a number."""
+    if not isinstance(parameter, Rows) or not isinstance(value, Tensor) or value.dim() == 0:
         return value
     space, dim = parameter._space, parameter._dim
     if value.shape[dim] != space.num_rows:
