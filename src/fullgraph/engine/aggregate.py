@@ -35,7 +35,7 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
     Args:
         x: float ``[num_own, …]``, rows of this rank's sources; of `StreamedRows` the sum stays on disk too.
         plan: the edges.
-        weight: ``[num_edges]`` of x's dtype, or None for 1.
+        weight: ``[num_edges]``, or None for 1. As in torch, the sum is of the wider of the two dtypes.
         reduction: ``sum``, or ``mean``: divided by the number of in-edges; as in PyG, weights do not count.
 
     Returns:
@@ -48,6 +48,9 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
 
 def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
     """`sum_neighbours`, computed every time; the result is the caller's own."""
+    if weight is not None and weight.dtype != x.dtype:
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+        x, weight = x.to(dtype), weight.to(dtype)
     flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     walked = plan
     if plan.halo.config.mode == "halo":

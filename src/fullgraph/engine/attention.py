@@ -8,6 +8,7 @@ which lives with the destination, source rows are fetched again and their gradie
 """
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, cast
 
 import torch
@@ -64,8 +65,8 @@ def attend(
     Args:
         score: how an edge is scored; it says what ``src``, ``dst`` and ``shared`` are.
         plan: the edges.
-        src: tensors with a row per owned source, of one float dtype.
-        dst: tensors with a row per owned destination, of the same dtype.
+        src: float tensors with a row per owned source. As in torch, all are made of the widest of their dtypes.
+        dst: tensors with a row per owned destination.
         shared: the layer's own tensors; their gradients are this rank's share.
         bias: ``[num_edges, H]``, or None.
         dropout: applied to the weights after the softmax, or None.
@@ -78,6 +79,9 @@ def attend(
         ``[num_dst, H, C]``, or their mean ``[num_dst, C]``; 0 for rows without in-edges; differentiable with respect
         to all tensors.
     """
+    dtype = reduce(torch.promote_types, (t.dtype for t in (*src, *dst, *shared)))
+    src, dst, shared = (tuple(t.to(dtype) for t in part) for part in (src, dst, shared))
+    bias = None if bias is None else bias.to(dtype)
     held = here if isinstance(here, HeldRows) else None
     if plan.halo.config.mode == "halo":
         src = tuple(with_halo(t, plan.halo) for t in src) if held is None else held.extend(src)

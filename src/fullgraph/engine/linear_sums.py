@@ -46,7 +46,7 @@ def linear_sum(
         x: float ``[num_own, F]``, rows of this rank's sources.
         matrix: ``[G, F]``.
         plan: the edges.
-        weight: ``[num_edges]`` of x's dtype, or None for 1.
+        weight: ``[num_edges]``, or None for 1; widens the result as in torch.
         reduction: ``sum`` or ``mean``.
         root: ``[G, F]``, the matrix of ``F.linear(x, root)``, which is added where destinations are the sources; None
             for nothing.
@@ -57,10 +57,11 @@ def linear_sum(
         ``[num_dst, G]``, a tensor of the caller's own, differentiable with respect to all tensors.
     """
     is_wide = matrix.size(1) >= matrix.size(0)
-    weighs = weight is not None and weight.requires_grad
+    weighs = weight is not None and (weight.requires_grad or weight.dtype != x.dtype)
     streams = isinstance(x, StreamedRows)
     if streams or could_be_constant(x, weight) or not is_wide or weighs or _is_autocast(x):
         out = _sum_and_matrix(x, matrix, plan, weight, reduction)
+        out = out if weight is None else out.to(torch.promote_types(out.dtype, weight.dtype))
         # No operation needs what the sum was, so that is where the rest goes.
         if bias is not None:
             out += bias
@@ -81,7 +82,7 @@ def _sum_and_matrix(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None
         return F.linear(sum_neighbours(x, plan, weight, reduction=reduction), matrix)
     width_out, width_in = matrix.shape
     memo = plan.memo
-    if could_be_constant(x, weight):
+    if could_be_constant(x, weight) and (weight is None or weight.dtype == x.dtype):
         # Projected rows have gradients, which travel too; these rows have none.
         is_narrow = width_in <= (2 if torch.is_grad_enabled() and matrix.requires_grad else 1) * width_out
         budget = plan.halo.config.held_mib * 2**20
@@ -91,7 +92,7 @@ def _sum_and_matrix(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None
         if standing != Standing.NEW or is_narrow:
             compute = partial(walked_sum, x, plan, weight, reduction)
             return F.linear(memo.once(compute, reduction, x, weight, standing=standing), matrix)
-    elif width_in < width_out:
+    elif width_in < width_out and (weight is None or weight.dtype == x.dtype):
         return F.linear(walked_sum(x, plan, weight, reduction), matrix)
     return walked_sum(F.linear(x, matrix), plan, weight, reduction)
 

@@ -159,7 +159,8 @@ class SoftmaxSum(Statistic):
     weights_have_gradient: bool
 
     def start(self, messages, num_dst):
-        least = messages.new_full((num_dst, messages.size(1)), -torch.inf)
+        scaled = messages * self.t()  # which may be of a wider dtype
+        least = scaled.new_full((num_dst, messages.size(1)), -torch.inf)
         return least, torch.zeros_like(least), torch.zeros_like(least)
 
     def absorb(self, messages, piece, state):
@@ -187,6 +188,6 @@ class SoftmaxSum(Statistic):
         maximum, share, of_weights = map(piece.at_edges, adjoint)
         if not self.weights_have_gradient:
             with torch.no_grad():
-                return [(messages, (messages * self.t() - maximum).exp_().mul_(share))]
+                return [(messages, (messages * self.t() - maximum).exp_().mul_(share).to(messages.dtype))]
         exponential = (messages * self.t() - maximum).exp()
         return [(exponential * messages, share), (exponential, of_weights.neg_())]

@@ -208,7 +208,7 @@ class Edges:
 
         ``given`` is that tensor, or None if the edges alone decide; see `Memo.latest`.
         """
-        return self.plan.memo.latest(name, make, *([] if given is None else [given]))
+        return self.plan.memo.latest((name, given is None), make, given)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self

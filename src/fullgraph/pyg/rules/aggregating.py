@@ -9,6 +9,7 @@ import inspect
 from functools import cache
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 import torch_geometric.nn as pyg
 from torch import Tensor
@@ -85,7 +86,7 @@ class Aggregating(AnyLayer):
     def _walk(self, x: Tensor, edges: Edges, weight: Tensor | None) -> Tensor | None:
         aggregation, out = type(self.aggr_module), None
         if aggregation in _REDUCTIONS:
-            out = sum_neighbours(x, edges.plan, _flat(weight, x, edges), reduction=_REDUCTIONS[aggregation])
+            out = sum_neighbours(x, edges.plan, _flat(weight, edges), reduction=_REDUCTIONS[aggregation])
         elif aggregation in (MaxAggregation, MinAggregation) and weight is None and x.dim() == 2:
             out = extremum_neighbours(x, edges.plan, largest=aggregation is MaxAggregation)
         if out is not None and self.view.recipes is not None:
@@ -130,7 +131,7 @@ class Aggregating(AnyLayer):
                 x_own,
                 linear.weight,
                 edges.plan,
-                _flat(weight, x_own, edges),
+                _flat(weight, edges),
                 reduction=_REDUCTIONS[aggregation],
                 root=root.weight if root is not None and joins else None,
                 bias=bias,
@@ -148,13 +149,13 @@ def _parameter(module: Any, name: str) -> Tensor:
     return module
 
 
-def _flat(weight: Tensor | None, x: Tensor, edges: Edges) -> Tensor | None:
-    """A number per edge of x's dtype, this rank's."""
+def _flat(weight: Tensor | None, edges: Edges) -> Tensor | None:
+    """A number per edge, this rank's."""
     if weight is None:
         return None
     weight = own(weight, edges.space)
     # A view is another tensor, for which constant weights would be sent again.
-    return (weight if weight.dim() == 1 else weight.view(-1)).to(x.dtype)
+    return weight if weight.dim() == 1 else weight.view(-1)
 
 
 @cache
@@ -223,10 +224,12 @@ class GCNConv(Prunable, Aggregating, pyg.GCNConv):  # pyright: ignore[reportInco
             return super().forward(x, edge_index, edge_weight)
         if self.normalize:
             edge_index, edge_weight = _normalised(self, x, edge_index, edge_weight)
-        out = self._projected_sum(self.lin, x, edge_index, edge_weight, bias=self.bias)
-        if out is not None:
+        joins = not torch.is_autocast_enabled(x.device.type)  # which makes products narrow, and not what is added later
+        out = self._projected_sum(self.lin, x, edge_index, edge_weight, bias=self.bias if joins else None)
+        if out is not None and joins:
             return out
-        out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
+        if out is None:
+            out = self.propagate(edge_index, x=self.lin(x), edge_weight=edge_weight)
         return out if self.bias is None else out + self.bias  # pyright: ignore[reportReturnType]
 
 

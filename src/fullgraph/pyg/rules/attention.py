@@ -267,7 +267,8 @@ def _scores(conv: Any, lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, .
         return tuple((by_heads * att).sum(-1) for att in vectors)
     by_heads = lin.weight.view(heads, channels, -1)
     folded = [(by_heads * att.squeeze(0).unsqueeze(-1)).sum(1) for att in vectors]
-    return linear(x, torch.cat(folded), recipes=conv.view.recipes).split(heads, 1)
+    scores = linear(x, torch.cat(folded), recipes=conv.view.recipes)
+    return scores.to(vectors[0].dtype).split(heads, 1)  # autocast makes rows narrow, and not what they are scored with
 
 
 def attention_dropout(conv: Any, edges: Edges) -> EdgeDropout | None:
