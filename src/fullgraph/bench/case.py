@@ -4,7 +4,7 @@ import inspect
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -40,11 +40,6 @@ class Size:
         """The graph, whole."""
         return load(self.source)
 
-    def facts(self) -> dict[str, Any]:
-        """What a page says of it, by the names that its text has for it: a model's is its hidden width."""
-        widths = {model.lower(): width for model, width in self.hidden.items()}
-        return {"layers": self.num_layers, "epochs": self.epochs, **widths}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -79,7 +74,7 @@ class Findings(Report):
 
     request: Request
     size: Any
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any]
 
     @property
     def quick(self) -> bool:
@@ -145,7 +140,7 @@ def case(
         @wraps(measure)
         def run(request: Request) -> Report:
             size = quick if request.quick else full
-            found = Findings(title=title, request=request, size=size, facts=size.facts() if size else {})
+            found = Findings(title=title, request=request, size=size, facts={"size": size})
             measure(found)
             found.about = inspect.cleandoc(measure.__doc__ or "").format(**found.facts) + "\n"
             return found

@@ -41,11 +41,11 @@ def run(found: Findings) -> None:
     cannot delay packets, the exchange must: every batch of messages is posted {latency:.0f} ms late by both its ends.
     Sums over all ranks go over the links without that.
 
-    Models: PyG's own GraphSAGE of hidden width {sage} and GAT of {heads} heads, {gat} columns together, 3 layers, batch
-    norm, float32, mode `sar`, rounds of at most 32,768 rows, one thread per rank. The ranks have the graph open once
-    for each `prefetch`, and these take turns epoch by epoch in the same processes; the first turn does not count.
-    Figures are medians over {epochs} turns; seconds are the slowest rank's, waiting is the mean over ranks and counts
-    all waiting: for rows, for sums, and for other ranks that have more to do.
+    Models: PyG's own GraphSAGE of hidden width {size.hidden[SAGE]} and GAT of {heads} heads, {size.hidden[GAT]} columns
+    together, 3 layers, batch norm, float32, mode `sar`, rounds of at most 32,768 rows, one thread per rank. The ranks
+    have the graph open once for each `prefetch`, and these take turns epoch by epoch in the same processes; the first
+    turn does not count. Figures are medians over {size.epochs} turns; seconds are the slowest rank's, waiting is the
+    mean over ranks and counts all waiting: for rows, for sums, and for other ranks that have more to do.
 
     *Can be hidden* is what is waited for rows with `prefetch` 0, when nothing travels while a rank computes, or what a
     rank computes in the walks over rounds if that is less: what it computes between walks, it computes with their

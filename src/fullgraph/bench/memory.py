@@ -25,9 +25,9 @@ def run(found: Findings) -> None:
     those of the rank that has most; saving is one rank's peak growth over this one; seconds are the median epoch's,
     bytes the rows and gradients of rows that a rank sends in it.
 
-    The model is PyG's own GraphSAGE class: {layers} layers, hidden width {sage}, mean aggregation, batch norm, float32;
-    {epochs} epochs of forward, backward and a step of Adam. A mean's backward needs no rows of other ranks, so `keep`
-    keeps none here and does what `sar` does.
+    The model is PyG's own GraphSAGE class: {size.num_layers} layers, hidden width {size.hidden[SAGE]}, mean
+    aggregation, batch norm, float32; {size.epochs} epochs of forward, backward and a step of Adam. A mean's backward
+    needs no rows of other ranks, so `keep` keeps none here and does what `sar` does.
 
     Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features} features, {classes} classes, cut once by METIS into
     {parts} parts that are opened by 1 to {parts} ranks. Each configuration runs in a fresh set of processes on this one

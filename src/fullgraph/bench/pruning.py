@@ -40,15 +40,16 @@ BESIDE = "ogbn-arxiv-nofeat"
 
 @case("Pruning at 1 % labels", FULL, QUICK)
 def run(found: Findings) -> None:
-    """The model is PyG's own GraphSAGE class: {layers} layers, hidden width {sage}, mean aggregation, no norm, float32;
-    {epochs} epochs of forward, backward and a step of Adam. The loss is the mean over 1 % of the nodes, drawn from a
-    seed without regard to edges. *Whole* computes all rows in each layer, *pruned* is `fullgraph.prune`.
+    """The model is PyG's own GraphSAGE class: {size.num_layers} layers, hidden width {size.hidden[SAGE]}, mean
+    aggregation, no norm, float32; {size.epochs} epochs of forward, backward and a step of Adam. The loss is the mean
+    over 1 % of the nodes, drawn from a seed without regard to edges. *Whole* computes all rows in each layer, *pruned*
+    is `fullgraph.prune`.
 
     Rows are those of all ranks; time, memory and bytes those of the rank that has most, and of the median epoch. Peak
     growth is the high-water mark of a rank's resident memory from the moment the graph is open on: pruning, the walks'
     structure and training. Each line is a fresh set of processes on one machine, which shares its cores among the
-    ranks. Losses in float64 are those of a model of hidden width {narrow} with the same settings, run for that in the
-    same way.
+    ranks. Losses in float64 are those of a model of hidden width {size.hidden[narrow]} with the same settings, run for
+    that in the same way.
 
     {graphs}
     """

@@ -50,9 +50,9 @@ def run(found: Findings) -> None:
     nodes: code that is read from disk when it first runs, compiled products, the heap, parameters, their gradients and
     Adam's state. *The rest* is the peak less round buffers and process.
 
-    The model is PyG's own GraphSAGE: {layers} layers, hidden width {sage}, mean aggregation, batch norm, float32, mode
-    `sar`, {epochs} epochs of forward, backward and a step of Adam. Graph: {label}, {nodes:,} nodes, {edges:,} edges,
-    {features} features, {classes} classes, cut once by METIS into {parts} parts.
+    The model is PyG's own GraphSAGE: {size.num_layers} layers, hidden width {size.hidden[SAGE]}, mean aggregation,
+    batch norm, float32, mode `sar`, {size.epochs} epochs of forward, backward and a step of Adam. Graph: {label},
+    {nodes:,} nodes, {edges:,} edges, {features} features, {classes} classes, cut once by METIS into {parts} parts.
     """
     size, hidden, default = found.size, found.size.hidden["SAGE"], fg.EngineConfig()
     round_rows = 64 if found.quick else 2_048

@@ -62,9 +62,9 @@ def run(found: Findings) -> None:
     growth* is the high-water mark of its resident memory over that moment: graph, features and training. Figures are of
     the rank that has most and of the median epoch; bytes are rows and gradients of rows.
 
-    The model is PyG's own GraphSAGE class: {layers} layers, hidden width {sage}, mean aggregation, batch norm, float32;
-    {epochs} epochs of forward, backward and a step of Adam. *On disk* is `stream=("x",)`: the first layer reads the
-    features a few MiB at a time, forward and backward.
+    The model is PyG's own GraphSAGE class: {size.num_layers} layers, hidden width {size.hidden[SAGE]}, mean
+    aggregation, batch norm, float32; {size.epochs} epochs of forward, backward and a step of Adam. *On disk* is
+    `stream=("x",)`: the first layer reads the features a few MiB at a time, forward and backward.
 
     Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features:,} features ({megabytes:,.0f} MiB as float32), {classes}
     classes, cut once by METIS into {parts} parts. Every line is a fresh set of processes on one machine.

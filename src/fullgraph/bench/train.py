@@ -31,12 +31,12 @@ QUICK = Size(source="synthetic-tiny", ranks=(1, 2), hidden={"SAGE": 16, "GCN": 1
 
 @case("Training beside PyG", FULL, QUICK)
 def run(found: Findings) -> None:
-    """PyG's own GraphSAGE and GCN of hidden width {sage} and GAT of {heads} heads, {gat} columns together; {layers}
-    layers, batch norm, float32, {epochs} epochs of forward, backward and a step of Adam. Figures are of the median
-    epoch and of the rank that has most; bytes are rows and gradients of rows. *Waiting* is the share of the epochs in
-    which a rank waits for others, and with more ranks than cores for a core. *Peak growth* is the high-water mark of
-    resident memory over that just before the first epoch. Mode `keep` does what `sar` does in these models and is left
-    out.
+    """PyG's own GraphSAGE and GCN of hidden width {size.hidden[SAGE]} and GAT of {heads} heads, {size.hidden[GAT]}
+    columns together; {size.num_layers} layers, batch norm, float32, {size.epochs} epochs of forward, backward and a
+    step of Adam. Figures are of the median epoch and of the rank that has most; bytes are rows and gradients of rows.
+    *Waiting* is the share of the epochs in which a rank waits for others, and with more ranks than cores for a core.
+    *Peak growth* is the high-water mark of resident memory over that just before the first epoch. Mode `keep` does what
+    `sar` does in these models and is left out.
 
     *PyG* is the same model on one process: GraphSAGE and GCN are given the graph as torch's compressed rows, which
     saves them the tensors with a row per edge, and GAT an `edge_index`.

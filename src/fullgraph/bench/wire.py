@@ -31,9 +31,9 @@ def run(found: Findings) -> None:
     deviations. Bytes are rows and gradients of rows that the first rank sends in an epoch of training and its
     evaluation. A layer whose rows are fewer than 16 numbers wide, as the second one is here, sends them whole.
 
-    Bytes of wide rows: PyG's own GraphSAGE of hidden width {sage} and GAT of {heads} heads, {gat} columns together, 3
-    layers, batch norm, {epochs} epochs on {ranks} ranks. Graph: {label}, {nodes:,} nodes, {edges:,} edges, {features}
-    features, {classes} classes, cut once by METIS into {parts} parts.
+    Bytes of wide rows: PyG's own GraphSAGE of hidden width {size.hidden[SAGE]} and GAT of {heads} heads,
+    {size.hidden[GAT]} columns together, 3 layers, batch norm, {size.epochs} epochs on {ranks} ranks. Graph: {label},
+    {nodes:,} nodes, {edges:,} edges, {features} features, {classes} classes, cut once by METIS into {parts} parts.
     """
     sources = ("digits",) if found.quick else ("cora", "citeseer")
     seeds, max_epochs = (range(2), 3) if found.quick else (range(10), None)
