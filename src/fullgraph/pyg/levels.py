@@ -30,8 +30,8 @@ from fullgraph.rows.space import Subset
 from fullgraph.rows.tensor import functions_off
 
 NEARLY_ALL = 0.75
-"""Share of all rows from which on a level has all. The edges of a layer's own and their walks take up to 24 bytes per
-edge, the walks over the graph's own edges, which one layer or several need, 16."""
+"""Share of all rows from which on a level has all. The walks over a layer's own edges take up to 16 bytes per edge, as
+do the walks over the graph's own, which one layer or several need."""
 
 _EDGES_AT_ONCE = 1 << 20
 
