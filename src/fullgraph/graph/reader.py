@@ -10,6 +10,7 @@ import numpy as np
 
 from fullgraph.errors import GraphFormatError, InputError
 from fullgraph.graph.book import PartitionBook
+from fullgraph.graph.check import EDGE_FILES
 from fullgraph.graph.checksum import checksum_of_bytes, checksum_of_file
 from fullgraph.graph.graph import NodeType, Relation
 from fullgraph.graph.layout import MANIFEST, edge_file, node_file
@@ -145,39 +146,31 @@ class PartitionedGraph:
         node_ids, node_arrays, stored_rows, edges = {}, {}, {}, {}
         num_owned = {t: entry.offsets[part + 1] - entry.offsets[part] for t, entry in self.manifest.node_types.items()}
         for node_type, entry in self.manifest.node_types.items():
-            rows, owner = num_owned[node_type], f"part {part} owns {num_owned[node_type]} nodes"
-            node_ids[node_type] = self._read(part, node_file(part, node_type, "ids"), _IDS, rows, owner)
+            owner = f"part {part} owns {num_owned[node_type]} nodes"
             stored = {
-                name: self._check(part, node_file(part, node_type, name), array, rows, owner)
-                for name, array in entry.arrays.items()
+                name: self._check(part, node_file(part, node_type, name), array, num_owned[node_type], owner)
+                for name, array in {"ids": _IDS, **entry.arrays}.items()
             }
+            node_ids[node_type] = stored.pop("ids").mapped()
             node_arrays[node_type] = {name: each.mapped() for name, each in stored.items() if name not in unmapped}
             stored_rows[node_type] = {name: each for name, each in stored.items() if name in unmapped}
         for relation, entry in self.manifest.relations.items():
             rows, owner = entry.num_edges[part], f"part {part} owns {entry.num_edges[part]} edges"
-            rows_of_indptr = num_owned[relation[2]] + 1
-            indptr_file = edge_file(part, relation, "indptr")
-            indptr = self._read(part, indptr_file, _IDS, rows_of_indptr, f"part {part} needs {rows_of_indptr}")
-            src_file = edge_file(part, relation, "src")
-            src = self._read(part, src_file, _IDS, rows, owner)
+            stored = {
+                name: self._check(part, edge_file(part, relation, name), array, rows, owner)
+                for name, array in {"src": _IDS, "ids": _IDS, **entry.arrays}.items()
+            }
+            in_indptr, indptr_file = num_owned[relation[2]] + 1, edge_file(part, relation, "indptr")
+            stored["indptr"] = self._check(part, indptr_file, _IDS, in_indptr, f"part {part} needs {in_indptr}")
+            arrays = {name: each.mapped() for name, each in stored.items()}
+            indptr, src, edge_ids = (arrays.pop(name) for name in EDGE_FILES)
             if indptr[0] != 0 or indptr[-1] != rows or (np.diff(indptr) < 0).any():
-                raise GraphFormatError(f"indptr must rise from 0 to {rows}: {self.path / indptr_file}")
+                raise GraphFormatError(f"indptr must rise from 0 to {rows}: {stored['indptr'].file}")
             num_sources = self.num_nodes(relation[0])
             if rows and (src.min() < 0 or src.max() >= num_sources):
-                raise GraphFormatError(f"sources must be from 0 to {num_sources - 1}: {self.path / src_file}")
-            edges[relation] = PartEdges(
-                indptr=indptr,
-                src=src,
-                edge_ids=self._read(part, edge_file(part, relation, "ids"), _IDS, rows, owner),
-                arrays={
-                    name: self._read(part, edge_file(part, relation, name), array, rows, owner)
-                    for name, array in entry.arrays.items()
-                },
-            )
+                raise GraphFormatError(f"sources must be from 0 to {num_sources - 1}: {stored['src'].file}")
+            edges[relation] = PartEdges(indptr=indptr, src=src, edge_ids=edge_ids, arrays=arrays)
         return Part(node_ids=node_ids, node_arrays=node_arrays, stored_rows=stored_rows, edges=edges)
-
-    def _read(self, part: int, name: str, entry: ArrayEntry, num_rows: int, owner: str) -> np.ndarray:
-        return self._check(part, name, entry, num_rows, owner).mapped()
 
     def _check(self, part: int, name: str, entry: ArrayEntry, num_rows: int, owner: str) -> StoredRows:
         file = self.path / name
