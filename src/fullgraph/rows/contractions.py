@@ -69,17 +69,12 @@ def _with_one_letter(operands: Sequence[Tensor], inputs: Sequence[str]) -> Seque
 
     The others are gathered: the memory of their rows on every rank.
     """
-    num_rows: dict[str, int] = {}
-    for x, names in zip(operands, inputs, strict=True):
-        if isinstance(x, Rows):
-            num_rows.setdefault(names[x._dim], x._space.num_rows)
+    both = [*zip(operands, inputs, strict=True)]
+    num_rows = {names[x._dim]: x._space.num_rows for x, names in both if isinstance(x, Rows)}
     if len(num_rows) < 2:
         return operands
     kept = max(num_rows, key=lambda letter: num_rows[letter])
-    return [
-        gather(x) if isinstance(x, Rows) and names[x._dim] != kept else x
-        for x, names in zip(operands, inputs, strict=True)
-    ]
+    return [gather(x) if isinstance(x, Rows) and names[x._dim] != kept else x for x, names in both]
 
 
 def _spreads_one_row(operands: Sequence[Tensor], inputs: Sequence[str], letter: str) -> bool:

@@ -30,22 +30,14 @@ def _along(default: int | None, name: str = "dim") -> Dims:
     return dims
 
 
-def _normalized(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(range(x.dim() - len(given["normalized_shape"]), x.dim()))
-
-
-def _but_first(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
-    return tuple(range(1, x.dim()))
-
-
-def _of_instances(x: Rows, given: dict[str, Any]) -> tuple[int, ...]:
+def _of_instances(x: Rows, given: dict[str, Any]) -> Collection[int]:
     """Running statistics are moved by the mean over all instances."""
-    return dims_of(x, None) if given["moves"] and given["running_mean"] is not None else _but_first(x, given)
+    return range(not (given["moves"] and given["running_mean"] is not None), x.dim())
 
 
 def _images(num_spatial: int) -> Dims:
     """Of a batch ``[N, C, …]`` all but the first; without a batch, the first dimension would be channels: all."""
-    return lambda x, given: tuple(range(x.dim() == num_spatial + 2, x.dim()))
+    return lambda x, given: range(x.dim() == num_spatial + 2, x.dim())
 
 
 _OF_IMAGES = """conv{}d conv_transpose{}d avg_pool{}d max_pool{}d max_pool{}d_with_indices adaptive_avg_pool{}d
@@ -100,8 +92,11 @@ _TABLE = {
     "view_as_complex": Along("input", lambda x, given: (x.dim() - 1,)),
     "bucketize": Along("input", lambda x, given: ()),
     "searchsorted": Along("sorted_sequence input", _of_searched),
-    **dict.fromkeys(["layer_norm", "rms_norm"], Along("input normalized_shape", _normalized)),
-    "group_norm": Along("input", _but_first, of_few=True),
+    **dict.fromkeys(
+        ["layer_norm", "rms_norm"],
+        Along("input normalized_shape", lambda x, given: range(x.dim() - len(given["normalized_shape"]), x.dim())),
+    ),
+    "group_norm": Along("input", lambda x, given: range(1, x.dim()), of_few=True),
     "instance_norm": Along("input weight bias running_mean running_var moves", _of_instances, ROWS, of_few=True),
     **{name.format(n): Along("input", _images(n), of_few=True) for n in (1, 2, 3) for name in _OF_IMAGES.split()},
 }

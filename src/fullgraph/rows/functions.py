@@ -51,10 +51,6 @@ class _Call:
     shapes: list[torch.Size | None]
     results: list[Kind]
 
-    @classmethod
-    def of(cls, args: tuple[Any, ...]) -> "_Call":
-        return cls(_kinds(args), [arg.shape if isinstance(arg, Tensor) else None for arg in args], [])
-
     def for_autograd(self, grads: Any, places: list[int], name: str) -> tuple[Any, ...]:
         """Gradients of the arguments at ``places``, as the program made them, in autograd's form."""
         return tuple(self._for_autograd(g, place, name) for g, place in zip(grads, places, strict=False))
@@ -174,7 +170,7 @@ def _apply(cls: type[_SingleLevelFunction], *args: Any, **kwargs: Any) -> Any:
         if any(type(x) is Rows and x.requires_grad for x in _several(made)) and _is_users(cls):
             refuse(cls.__name__, "makes rows of some that are not among its arguments; give them to it")
         return made
-    call = _Call.of(args)
+    call = _Call(_kinds(args), [arg.shape if isinstance(arg, Tensor) else None for arg in args], [])
     made = super(_SingleLevelFunction, _twin(cls)).apply(call, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
     for result, kind in zip(_several(made), call.results, strict=True):
         if kind is not None:

@@ -103,7 +103,10 @@ def _register_hook(func: Any, args: Any, kwargs: Any) -> Any:
 
 def _run(outputs: Any, seeds: Any, retain_graph: Any, create_graph: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
     """Autograd's own engine, from and to gradients of the global view. Torch functions are on while hooks run."""
-    plain = tuple(_seed(output, seed) for output, seed in zip(outputs, seeds, strict=True))
+    plain = tuple(
+        None if seed is None else own_rows(seed, x._space, x._dim) if isinstance(x, Rows) else gather(seed)
+        for x, seed in zip(outputs, seeds, strict=True)
+    )
     found = _engine_run_backward(outputs, plain, retain_graph, create_graph, inputs, *args, **kwargs) or ()
     return tuple(
         as_rows(g, x._space, x._dim) if isinstance(x, Rows) else g for x, g in zip(inputs, found, strict=False)
@@ -118,12 +121,6 @@ def _make_grads(outputs: Any, grads: Any, is_grads_batched: bool) -> Any:
 
 for _func in (torch.autograd.grad, torch.autograd.backward, Tensor.backward):
     means_its_body(_func, _engine_run_backward=_run, _make_grads=_make_grads)
-
-
-def _seed(output: Any, seed: Tensor | None) -> Tensor | None:
-    if seed is None:
-        return None
-    return own_rows(seed, output._space, output._dim) if isinstance(output, Rows) else gather(seed)
 
 
 def only_once(out: Tensor, name: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fullgraph.rows.alignment import moved, spread
+from fullgraph.rows.alignment import at_rows, spread
 from fullgraph.rows.routes import Here, Route, way, with_ways
 from fullgraph.rows.shapes import whole
 from fullgraph.rows.space import Shared, Space
@@ -207,7 +207,7 @@ def pick(func: Any, index: Tensor, space: Space) -> Picked:
     """
     if index.dtype == torch.bool:
         check_mask(index, [space.num_rows])
-        chosen = whole(space).subset(index, lambda: own_entries(index, space))
+        chosen = whole(space).subset(index, lambda: at_rows(func, index, space))
         return Picked(chosen, Here(chosen.chosen))
     if isinstance(index, Rows):
         return _at_rows(index, space)
@@ -217,11 +217,6 @@ def pick(func: Any, index: Tensor, space: Space) -> Picked:
     longest = max(range(index.dim()), key=lambda dim: index.shape[dim])
     dealt = Shared(space.view, index.shape[longest])
     return _at_rows(rows(dealt.localize(index.clone(), longest), dealt, longest), whole(space))
-
-
-def own_entries(mask: Tensor, space: Space) -> Tensor:
-    """This rank's rows of a mask whose first dimension are rows."""
-    return local(moved(mask, space)) if isinstance(mask, Rows) else space.localize(mask, 0)
 
 
 def _at_rows(ids: Rows, space: Space) -> Picked:

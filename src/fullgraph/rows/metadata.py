@@ -29,9 +29,7 @@ def _untyped_storage(func: Any, args: Any, kwargs: Any) -> Any:
     return func(x)
 
 
-@meaning("shape")
-def _shape(func: Any, args: Any, kwargs: Any) -> Any:
-    return global_shape(args[0])
+meaning("shape")(lambda func, args, kwargs: global_shape(args[0]))
 
 
 @meaning("size")
@@ -41,14 +39,10 @@ def _size(func: Any, args: Any, kwargs: Any) -> Any:
     return shape if dim is None else shape[dim]
 
 
-@meaning("__len__ numel nelement nbytes is_same_size")
-def _of_shape(func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*mapped(args, without_memory), **mapped(kwargs, without_memory))
-
-
-@meaning(_OF_MEMORY + _OF_AUTOGRAD)
-def _of_own_rows(func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)
+meaning("__len__ numel nelement nbytes is_same_size")(
+    lambda func, args, kwargs: func(*mapped(args, without_memory), **mapped(kwargs, without_memory))
+)
+meaning(_OF_MEMORY + _OF_AUTOGRAD)(lambda func, args, kwargs: func(*args, **kwargs))
 
 
 @meaning("__repr__ __str__")
@@ -56,9 +50,7 @@ def _repr(func: Any, args: Any, kwargs: Any) -> str:
     return f"Rows(shape={tuple(int(n) for n in global_shape(args[0]))}, rows of this rank: {local(args[0])!r})"
 
 
-@meaning("__format__")
-def _format(func: Any, args: Any, kwargs: Any) -> str:
-    return format(_repr(func, args, kwargs), args[1])
+meaning("__format__")(lambda func, args, kwargs: format(_repr(func, args, kwargs), args[1]))
 
 
 @meaning("__deepcopy__")

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import wrapped
-from fullgraph.rows.extremes import extreme, shared_extreme
-from fullgraph.rows.reductions import Reduction, power, reduce_rows, reduction, wide
+from fullgraph.rows.reductions import Reduction, extreme, power, reduce_rows, reduction, shared_extreme, wide
 from fullgraph.rows.table import called, composite, dims_of, entered_values, meaning, name_of, named, refuse, rows_only
 from fullgraph.rows.tensor import Rows, functions_off, functions_on, local, rows
 

@@ -22,7 +22,6 @@ from fullgraph.rows.keys import (
     check_mask,
     entries_at,
     line_of,
-    own_entries,
     pick,
     sliced,
     way_forward,
@@ -31,11 +30,6 @@ from fullgraph.rows.routes import with_ways
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import called, composite, dims_of, entered_values, meaning, named, refuse
 from fullgraph.rows.tensor import Rows, global_shape, local, rows, sizes
-
-
-@meaning("__getitem__")
-def _getitem(func: Any, args: Any, kwargs: Any) -> Tensor:
-    return read(func, args[0], args[1])
 
 
 def read(func: Any, x: Tensor, key: Any) -> Tensor:
@@ -63,11 +57,14 @@ def read(func: Any, x: Tensor, key: Any) -> Tensor:
     if row_dim in parsed.covered:
         first, mask, entries = entries_at(func, view, parsed, space)
         flat = view.reshape(*view.shape[:first], entries.num_own, *view.shape[first + mask.dim() :])
-        chosen_entries = entries.subset(mask, lambda: own_entries(mask, space).reshape(-1))
+        chosen_entries = entries.subset(mask, lambda: at_rows(func, mask, space).reshape(-1))
         return rows(flat.index_select(first, chosen_entries.chosen), chosen_entries, first)
     if any(isinstance(index, Rows) for index in parsed.indices.values()):
         refuse(func, "by rows of ids where x has columns")
     return rows(view[parsed.full_index(parsed.indices)], space, parsed.rows_after)
+
+
+meaning("__getitem__")(lambda func, args, kwargs: read(func, *args))
 
 
 def _is_mask_of_one_image(x: Tensor, key: Any) -> bool:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks, with_gradient_of
 from fullgraph.rows.alignment import at_rows, one_space
-from fullgraph.rows.extremes import neutral, over_ranks
 from fullgraph.rows.keys import WHOLE, line_of, way_forward
+from fullgraph.rows.reductions import neutral, over_ranks
 from fullgraph.rows.routes import Route
 from fullgraph.rows.space import Space
 from fullgraph.rows.table import dims_of, entered, entered_values, meaning, named, refuse

@@ -138,7 +138,9 @@ class Space:
         count, key = self.named(chosen)
         if count == self.num_rows:
             return Subset(self, count, chosen, self.key)  # all of them, in the same places
-        return self.remembered(key, lambda: Subset(self, count, chosen, key))
+        space = self.remembered(key, lambda: Subset(self, count, chosen, key))
+        space.chosen = chosen  # which one that was made without would find anew each time
+        return space
 
     def named(self, chosen: Tensor) -> tuple[int, Hashable]:
         """Of the subset with these own rows: its rows on all ranks, and its key. One small sum over ranks."""

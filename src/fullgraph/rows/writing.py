@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.adjoints import gather, sum_over_ranks
-from fullgraph.rows.alignment import one_space, spread
-from fullgraph.rows.keys import WHOLE, Key, beside, check_mask, entries_at, own_entries, pick, sliced
+from fullgraph.rows.alignment import at_rows, one_space, spread
+from fullgraph.rows.keys import WHOLE, Key, beside, check_mask, entries_at, pick, sliced
 from fullgraph.rows.routes import Here
 from fullgraph.rows.scattering import in_order
 from fullgraph.rows.space import Space
@@ -97,7 +97,7 @@ def _write_picked(func: Any, view: Tensor, key: Key, space: Space, index: Tensor
     row_dim, alone = cast(int, key.row_dim), len(key.indices) == 1
     if index.dtype == torch.bool and alone and value.dim() == 0:  # whose rows need not be counted
         check_mask(index, [space.num_rows])
-        put(view, key.full_index({row_dim: own_entries(index, space)}), value)
+        put(view, key.full_index({row_dim: at_rows(func, index, space)}), value)
         return
     if index.dim() > 1 and not isinstance(index, Rows):
         if not alone or isinstance(value, Rows):
@@ -126,7 +126,7 @@ def _write_picked(func: Any, view: Tensor, key: Key, space: Space, index: Tensor
 def _write_entries(func: Any, view: Tensor, key: Key, space: Space, value: Tensor, put: Put) -> None:
     """The entries that a mask of several dimensions chooses."""
     first, mask, entries = entries_at(func, view, key, space)
-    own = own_entries(mask, space)
+    own = at_rows(func, mask, space)
     right = view.dim() - first - mask.dim() + 1
     if isinstance(value, Rows) or (value.dim() >= right and value.shape[value.dim() - right] != 1):
         value = spread(func, value, entries.subset(mask, lambda: own.reshape(-1)), right)
