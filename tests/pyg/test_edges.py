@@ -1,4 +1,4 @@
-"""Edges that a model chooses anew in every forward have their walks built once, until a mask changes."""
+"""Edges that a model chooses anew in every forward have their walks built once; ids are held for who reads them."""
 
 import pytest
 import torch
@@ -84,3 +84,36 @@ def test_what_is_made_from_a_weight_is_made_anew_when_the_weight_changes():
     torch.testing.assert_close(fg.gather(layer(data.x, data.edge_index, data.edge_weight)), first)
     data.edge_weight[::2] *= 3
     assert not torch.allclose(fg.gather(layer(data.x, data.edge_index, data.edge_weight)), first)
+
+
+def tensors_held(*owners) -> list[str]:
+    return [name for owner in owners for name, value in vars(owner).items() if isinstance(value, torch.Tensor)]
+
+
+def held_by_edges(world: fg.World, path: str, layer: type, weighted: bool):
+    """What edges hold after a step beside their walks, and whether the walks know where values lie."""
+    data = fg.open(path, world)
+    model = fg.prepare(layer(NUM_FEATURES, 4).double(), data)
+    model(data.x, data.edge_index, *([data.edge_weight] if weighted else [])).sum().backward()
+    edges = data.edge_index.walked
+    walked = edges.with_self_loops if layer is pyg.GCNConv else edges
+    held = tensors_held(edges, edges.space, walked, walked.space, *getattr(walked.space, "parts", ()))
+    summing = walked.plan.summing(weighted=weighted or layer is pyg.GCNConv)
+    blocks = [summing.backward.local, *summing.forward.blocks, *summing.backward.blocks]
+    return held, any(block is not None and block.edge_ids is not None for block in blocks)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 3])
+def test_edges_hold_no_ids_that_nobody_reads(path, num_ranks):
+    for layer, weighted in ((pyg.SAGEConv, False), (pyg.GraphConv, True), (pyg.GCNConv, False)):
+        for held, knows_values in run_ranks(num_ranks, held_by_edges, path, layer, weighted):
+            assert held == (["_given"] if layer is pyg.GCNConv else []), layer  # of the nodes, in a joined space
+            assert knows_values == (layer is not pyg.SAGEConv), layer
+
+
+def test_edges_hold_ids_that_a_program_has_read(path):
+    data = fg.open(path)
+    _ = data.x[data.edge_index[0]]
+    edges = data.edge_index.walked
+    assert "src" in vars(edges)
+    assert "dst" not in vars(edges)

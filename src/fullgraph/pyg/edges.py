@@ -261,18 +261,23 @@ class StoredEdges(Space):
 
 
 class _NoLoops(Subset):
-    """The edges that join two rows, in order; which these are is found anew where it is asked."""
+    """The edges that join two rows, in order; which these are is found where it is asked, unless a program knows it."""
 
     forgets = True
 
     def __init__(self, edges: Edges, num_rows: int, key: Hashable):
         Space.__init__(self, edges.view, num_rows, int(edges.find_no_loops().sum()), key)
         self.parent, self._edges = edges.space, edges
+        self._known: Tensor | None = None
 
     @property
     def chosen(self) -> Tensor:
         """Places among the edges that they are chosen from."""
-        return self._edges.find_no_loops().nonzero().squeeze(1)
+        return self._edges.find_no_loops().nonzero().squeeze(1) if self._known is None else self._known
+
+    @chosen.setter
+    def chosen(self, chosen: Tensor) -> None:
+        self._known = chosen
 
 
 def _in_range(ids: Tensor, space: Space) -> Tensor:

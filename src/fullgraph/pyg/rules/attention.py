@@ -280,7 +280,7 @@ def attention_dropout(conv: Any, edges: Edges) -> EdgeDropout | None:
 
 def with_loop_attributes(edges: Edges, edge_attr: Tensor, fill_value: Any) -> Tensor:
     """PyG's attributes of added self-loops; ``mean`` and the like read in-edges only, which are all here."""
-    ids, kept = remove_self_loops(torch.stack(edges.ends()).long(), edge_attr)
+    ids, kept = remove_self_loops(torch.stack([edges.src, edges.dst]), edge_attr)
     _, attributes = add_self_loops(ids, kept, fill_value=fill_value, num_nodes=edges.num_dst)
     return attributes
 
