@@ -70,14 +70,12 @@ class _Enter(torch.autograd.Function):
 
 def _summed(grads: list[Tensor], view: View) -> list[Tensor]:
     """Each summed over ranks, with one collective for each dtype."""
-    results: list[Tensor | None] = [None] * len(grads)
-    for dtype in dict.fromkeys(grad.dtype for grad in grads):
+    summed: dict[int, Tensor] = {}
+    for dtype in {grad.dtype: None for grad in grads}:
         places = [place for place, grad in enumerate(grads) if grad.dtype == dtype]
-        flat = grads[places[0]].reshape(-1) if len(places) == 1 else torch.cat([grads[p].reshape(-1) for p in places])
-        parts = sum_over_ranks(flat, view).split([grads[p].numel() for p in places])
-        for place, part in zip(places, parts, strict=True):
-            results[place] = part.view(grads[place].shape)
-    return results  # pyright: ignore[reportReturnType]
+        total = sum_over_ranks(torch.cat([grads[place].reshape(-1) for place in places]), view)
+        summed |= zip(places, total.split([grads[place].numel() for place in places]), strict=True)
+    return [summed[place].view(grad.shape) for place, grad in enumerate(grads)]
 
 
 def gather(x: Tensor) -> Tensor:

@@ -159,16 +159,10 @@ class GlobalView(TorchFunctionMode):
         seen = _SEEN.get(func)
         if seen is not None:
             return seen(func, args, kwargs or {})
-        if func in _BACKWARD:
-            return self._backward(func, args, kwargs or {})
+        if func in _BACKWARD and not (kwargs and kwargs.get("is_grads_batched")):
+            with self:  # as hooks and checkpoints run a program's code there; torch would leave it off
+                return MEANINGS[func](func, args, kwargs or {})
         return func(*args, **kwargs) if kwargs else func(*args)
-
-    def _backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Autograd, with this mode on: hooks and checkpoints run a program's code there. Torch would leave it off."""
-        if kwargs.get("is_grads_batched"):
-            return func(*args, **kwargs)
-        with self:
-            return MEANINGS[func](func, args, kwargs)
 
 
 def enter_global_view() -> None:

@@ -201,24 +201,16 @@ def _into_everywhere(call: _Scatter) -> Tensor:
         call.into(out, dim, index, src)
         return out
     src = src[tuple(slice(size) for size in index.shape)]
-    of = _Groups(x.clone() if call.in_place else x, dim, index, src, space, call.include_self)
-    out = _extremum(of, call.reduce) if call.reduce in ("amax", "amin") else _PUT_TOGETHER[call.reduce](of)
+    into = x.clone() if call.in_place else x
+    out = _PUT_TOGETHER[call.reduce](_Groups(**{**vars(call), "x": into, "index": index, "src": src, "space": space}))
     return x.copy_(out) if call.in_place else out
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """This rank's values and what they go into: ``base``, the same on every rank, has a group at each place.
+@dataclass(frozen=True, kw_only=True)
+class _Groups(_Scatter):
+    """Of this rank: ``x`` has a group at each place; ``index`` and ``src`` are own rows of ``space``, of one shape."""
 
-    ``index`` and ``src`` are own rows of ``space``, of one shape.
-    """
-
-    base: Tensor
-    dim: int
-    index: Tensor
-    src: Tensor
     space: Space
-    include_self: bool
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of each group's values, over all ranks, differentiable. Collective."""
@@ -229,7 +221,7 @@ class _Groups:
         return self.space.view.sum(self._own_sum(values.detach()))
 
     def _own_sum(self, values: Tensor) -> Tensor:
-        zeros = values.new_zeros(self.base.shape)
+        zeros = values.new_zeros(self.x.shape)
         if values.dtype == torch.bool:  # whose sum is: any
             return zeros.scatter_reduce(self.dim, self.index, values, "amax")
         return zeros.scatter_add(self.dim, self.index, values)
@@ -241,19 +233,19 @@ class _Groups:
     def kept(self, neutral: float, counts: Tensor | None = None) -> Tensor:
         """What stood there before, as far as it takes part: else something that changes nothing."""
         if self.include_self:
-            return self.base
+            return self.x
         counts = self.counts() if counts is None else counts
-        return torch.where(counts > 0, torch.full_like(self.base, neutral), self.base)
+        return torch.where(counts > 0, torch.full_like(self.x, neutral), self.x)
 
     @property
     def needs_grad(self) -> bool:
         """Whether somebody may ask for gradients: the same on all ranks."""
-        return torch.is_grad_enabled() and (self.base.requires_grad or self.src.requires_grad)
+        return torch.is_grad_enabled() and (self.x.requires_grad or self.src.requires_grad)
 
 
 def _prod(of: _Groups) -> Tensor:
     world = of.space.view.world
-    own = torch.ones_like(of.base).scatter_reduce(of.dim, of.index, of.src, "prod")
+    own = torch.ones_like(of.x).scatter_reduce(of.dim, of.index, of.src, "prod")
     every = torch.stack([own if rank == world.rank else own.new_zeros(own.shape) for rank in range(world.num_ranks)])
     return of.kept(1) * sum_over_ranks(every, of.space.view).prod(0, dtype=own.dtype)
 
@@ -272,33 +264,32 @@ def _assign(of: _Groups) -> Tensor:
     view = of.space.view
     shape = [-1 if d == of.dim else 1 for d in range(of.src.dim())]
     place = (of.space.positions + 1).view(shape).expand(of.index.shape)
-    nothing = torch.zeros(of.base.shape, dtype=torch.int64, device=place.device)
+    nothing = torch.zeros(of.x.shape, dtype=torch.int64, device=place.device)
     last = view.max(nothing.scatter_reduce(of.dim, of.index, place, "amax"))
     is_last = last.gather(of.dim, of.index) == place
     exact = of.plain_sum(torch.where(is_last, of.src, torch.zeros_like(of.src)))
     total = with_gradient_of(exact, of.sum(of.src)) if of.needs_grad else exact
-    return torch.where(last > 0, total, of.base)
+    return torch.where(last > 0, total, of.x)
 
 
-_PUT_TOGETHER = {"sum": lambda of: of.kept(0) + of.sum(of.src), "prod": _prod, "mean": _mean, "assign": _assign}
-
-
-def _extremum(of: _Groups, reduce: str) -> Tensor:
-    largest, values, before = reduce == "amax", of.src.detach(), of.base.detach()
+def _extremum(of: _Groups) -> Tensor:
+    largest, values, before = of.reduce == "amax", of.src.detach(), of.x.detach()
     start = torch.full(before.shape, neutral(values, largest=largest), dtype=values.dtype, device=values.device)
-    best = over_ranks(start.scatter_reduce(of.dim, of.index, values, reduce), of.space.view, largest=largest)
+    best = over_ranks(start.scatter_reduce(of.dim, of.index, values, of.reduce), of.space.view, largest=largest)
     touched = None if of.include_self else of.counts() > 0
-    if touched is None:
-        pair = torch.stack([best, before])
-        exact = pair.amax(0) if largest else pair.amin(0)
-    else:
-        exact = torch.where(touched, best, before)
+    better = torch.maximum if largest else torch.minimum
+    exact = better(best, before) if touched is None else torch.where(touched, best, before)
     if not of.needs_grad:
         return exact
     # the mean of all that are equally large; torch counts what stood there before even where it does not take part
-    base_is, src_is = of.base == exact, of.src == exact.gather(of.dim, of.index)
+    base_is, src_is = of.x == exact, of.src == exact.gather(of.dim, of.index)
     shares = base_is.to(exact.dtype) + of.plain_sum(src_is.to(exact.dtype))
-    base = of.base if touched is None else torch.where(touched, before, of.base)
-    zero = torch.zeros((), dtype=exact.dtype, device=exact.device)
-    total = torch.where(base_is, base, zero) + of.sum(torch.where(src_is, of.src, zero))
+    base = of.x if touched is None else torch.where(touched, before, of.x)
+    total = torch.where(base_is, base, 0) + of.sum(torch.where(src_is, of.src, 0))
     return with_gradient_of(exact, total / shares)
+
+
+_PUT_TOGETHER = {
+    **{"sum": lambda of: of.kept(0) + of.sum(of.src), "prod": _prod, "mean": _mean, "assign": _assign},
+    **{"amax": _extremum, "amin": _extremum},
+}
