@@ -306,8 +306,8 @@ def test_features_that_do_not_fit_into_memory_train_on_more_ranks_or_from_disk(w
         (
             "OutOfMemory",
             (
-                "the array x of this rank's nodes does not fit into memory; start more ranks, or leave it on disk with "
-                "stream=('x',) in Python and --stream on the command line; it takes, in MiB: 250"
+                "the array x of this rank does not fit into memory; start more ranks, or leave it on disk, if it is of "
+                "nodes, with stream=('x',) in Python and --stream on the command line; it takes, in MiB: 250"
             ),
         )
     ]

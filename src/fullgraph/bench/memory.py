@@ -23,7 +23,9 @@ def run(found: Findings) -> None:
     """Peak growth is the high-water mark of a rank's resident memory while it trains, over its resident memory just
     before the first epoch; the graph, its features and the walks over it are in memory by then. Memory and bytes are
     those of the rank that has most; saving is one rank's peak growth over this one; seconds are the median epoch's,
-    bytes the rows and gradients of rows that a rank sends in it.
+    bytes the rows and gradients of rows that a rank sends in it. *Before, bytes per edge* is what opening and preparing
+    add to a rank's resident memory beside what is stored per node, code that is read from disk included, for each of
+    its in-edges.
 
     The model is PyG's own GraphSAGE class: {size.num_layers} layers, hidden width {size.hidden[SAGE]}, mean
     aggregation, batch norm, float32; {size.epochs} epochs of forward, backward and a step of Adam. A mean's backward
@@ -42,7 +44,13 @@ def run(found: Findings) -> None:
             measured[mode, num_ranks] = use
             row = {"mode": mode, "ranks": num_ranks, **use.cells("threads each", "peak growth, MiB")}
             row["saving"] = f"{measured[mode, 1].growth / max(1, use.growth):.2f}"
-            rest = ("resident before, MiB", "seconds per epoch", "sent per epoch, MiB", "last loss")
+            rest = (
+                "resident before, MiB",
+                "before, bytes per edge",
+                "seconds per epoch",
+                "sent per epoch, MiB",
+                "last loss",
+            )
             table.add(row | use.cells(*rest))
     one, most = measured["sar", 1], size.ranks[-1]
     alone, least = one.growth, measured["sar", most].growth

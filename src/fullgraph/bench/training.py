@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from torch_geometric.nn.models import GAT, GCN, GraphSAGE
 import fullgraph as fg
 from fullgraph.bench.case import Size
 from fullgraph.bench.report import mib
+from fullgraph.comm import return_free_pages
 from fullgraph.comm.launch import launch
-from fullgraph.train.memory import PeakMemory
+from fullgraph.rows import local
+from fullgraph.train.memory import PeakMemory, resident_bytes
 
 HEADS = 4
 MODELS: dict[str, Callable[..., torch.nn.Module]] = {
@@ -38,6 +40,7 @@ class RankUse:
         before: bytes of resident memory when watching began, just before the first epoch unless said otherwise.
         threads: of this process.
         losses: per epoch, the same on every rank.
+        bytes_per_edge: of resident memory that opening and preparing took beside what is stored per node, by in-edges.
         counted: per epoch, ``seconds``, ``cpu_seconds`` of all threads of the process, seconds ``waited`` for other
             ranks, bytes of rows ``sent``, and what else was to be counted.
     """
@@ -47,6 +50,7 @@ class RankUse:
     threads: int
     losses: list[float]
     counted: dict[str, list[float]]
+    bytes_per_edge: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class Use:
             "waiting, share": "—" if len(self.ranks) == 1 else f"{100 * waiting:.0f} %",
             "peak growth, MiB": mib(self.growth),
             "resident before, MiB": mib(max(rank.before for rank in self.ranks)),
+            "before, bytes per edge": f"{max(rank.bytes_per_edge for rank in self.ranks):.1f}",
             "sent per epoch, MiB": mib(self.sent),
             "last loss": f"{self.ranks[0].losses[-1]:.6f}",
         }
@@ -100,8 +105,14 @@ def train(path: Path, settings: Mapping[str, Any], model_name: str, size: Size, 
 
 def _train_rank(path: Path, settings: Mapping[str, Any], model_name: str, size: Size) -> RankUse:
     with closing(fg.init()) as world:
+        return_free_pages()
+        before = resident_bytes()
         data = fg.open(path, world, **settings)
-        return watch(steps_of(model_name, data, size.hidden[model_name], size.num_layers), size.epochs, world)
+        step = steps_of(model_name, data, size.hidden[model_name], size.num_layers)
+        return_free_pages()
+        stored = sum(local(data[name]).nbytes for name in data.node_attrs())
+        bytes_per_edge = (resident_bytes() - before - stored) / max(1, data.edge_index.walked.space.num_own)
+        return replace(watch(step, size.epochs, world), bytes_per_edge=bytes_per_edge)
 
 
 def steps_of(model_name: str, data: Any, hidden: int, num_layers: int) -> Callable[[], float]:

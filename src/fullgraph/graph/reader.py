@@ -28,12 +28,14 @@ class PartEdges:
             any part.
         edge_ids: int64 [num_edges], positions in the original graph's edge list; they break ties among equal sources.
         arrays: what is stored per edge, each [num_edges, …].
+        stored: all of these by the names of their files, to be read again.
     """
 
     indptr: np.ndarray
     src: np.ndarray
     edge_ids: np.ndarray
     arrays: Mapping[str, np.ndarray]
+    stored: Mapping[str, StoredRows]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +171,7 @@ class PartitionedGraph:
             num_sources = self.num_nodes(relation[0])
             if rows and (src.min() < 0 or src.max() >= num_sources):
                 raise GraphFormatError(f"sources must be from 0 to {num_sources - 1}: {stored['src'].file}")
-            edges[relation] = PartEdges(indptr=indptr, src=src, edge_ids=edge_ids, arrays=arrays)
+            edges[relation] = PartEdges(indptr=indptr, src=src, edge_ids=edge_ids, arrays=arrays, stored=stored)
         return Part(node_ids=node_ids, node_arrays=node_arrays, stored_rows=stored_rows, edges=edges)
 
     def _check(self, part: int, name: str, entry: ArrayEntry, num_rows: int, owner: str) -> StoredRows:

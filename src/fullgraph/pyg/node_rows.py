@@ -53,20 +53,25 @@ def read_parts(
         for name in stored.node_array_names(node_type):
             pieces = tuple(part.stored_rows[node_type][name] for part in parts)
             rows[node_type][name] = (
-                _streamed(name, pieces, device) if name in stream else _joined(name, pieces).to(device)
+                _streamed(name, pieces, device) if name in stream else read_joined(name, pieces).to(device)
             )
     return parts, rows
 
 
-def _joined(name: str, pieces: Sequence[StoredRows]) -> Tensor:
-    """Read straight into place: maps of the files beside it would need the memory twice."""
+def read_joined(name: str, pieces: Sequence[StoredRows]) -> Tensor:
+    """Parts' pieces of an array, one after another, read straight into place: maps would need the memory twice.
+
+    Raises:
+        GraphFormatError: if a file is gone.
+        OutOfMemory: if there is no memory for them.
+    """
     shape = (sum(piece.num_rows for piece in pieces), *pieces[0].shape[1:])
     try:
         rows = np.empty(shape, file_dtype(pieces[0].dtype))
     except MemoryError as error:
         raise OutOfMemory(
-            f"the array {name} of this rank's nodes does not fit into memory; start more ranks, or leave it on disk "
-            f"with stream=({name!r},) in Python and --stream on the command line; it takes, in MiB: "
+            f"the array {name} of this rank does not fit into memory; start more ranks, or leave it on disk, if "
+            f"it is of nodes, with stream=({name!r},) in Python and --stream on the command line; it takes, in MiB: "
             f"{sum(piece.num_rows * piece.row_bytes for piece in pieces) / 2**20:,.0f}"
         ) from error
     first, raw = 0, rows.reshape(-1).view(np.uint8)

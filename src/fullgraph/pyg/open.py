@@ -18,12 +18,12 @@ from fullgraph.config import EngineConfig, Mode, Recompute, WireDtype
 from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.engine import Halo
 from fullgraph.errors import GraphMismatch, InputError
-from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation
+from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation, StoredRows
 from fullgraph.pyg.adjacency import Adjacency
 from fullgraph.pyg.edge_rows import EdgeRows
 from fullgraph.pyg.edges import MOST_EDGES, Edges, StoredEdges
 from fullgraph.pyg.graph import RankGraph, WholeGraph, remember_graph
-from fullgraph.pyg.node_rows import check_streamed, read_parts
+from fullgraph.pyg.node_rows import check_streamed, read_joined, read_parts
 from fullgraph.pyg.streamed_rows import with_space
 from fullgraph.rows import Space, View, rows
 from fullgraph.rows.libraries import see_one_program
@@ -137,14 +137,16 @@ def _stored_share(path: str | os.PathLike[str], world: World, config: EngineConf
     parts, arrays = world.together(lambda: read_parts(stored, own_parts, stream, world.device))
     edges = {}
     for relation in stored.relations:
-        pieces = [part.edges[relation] for part in parts]
+        pieces = [part.edges[relation].stored for part in parts]
         edges[relation] = _Edges(
-            src=partial(np.concatenate, [e.src for e in pieces]),
-            dst=partial(_destinations, [e.indptr for e in pieces]),
-            places=partial(np.concatenate, [e.edge_ids for e in pieces]),
-            num_own=sum(len(e.src) for e in pieces),
+            src=partial(_read, "src", pieces),
+            dst=partial(_destinations, pieces),
+            places=partial(_read, "ids", pieces),
+            num_own=sum(each["src"].num_rows for each in pieces),
             num_edges=stored.num_edges(relation),
-            arrays={name: _joined(e.arrays[name] for e in pieces) for name in pieces[0].arrays},
+            arrays={
+                name: read_joined(name, [each[name] for each in pieces]) for name in stored.edge_array_names(relation)
+            },
         )
     return _Share(
         offsets=stored.book.for_ranks(world.num_ranks).offsets,
@@ -267,8 +269,12 @@ def _attach_the_rest(data: Any, whole: Data | HeteroData) -> None:
                 mine[key] = value
 
 
-def _destinations(indptrs: Sequence[np.ndarray]) -> np.ndarray:
-    in_degrees = np.concatenate([np.diff(indptr) for indptr in indptrs])
+def _read(name: str, pieces: Sequence[Mapping[str, StoredRows]]) -> np.ndarray:
+    return read_joined(name, [each[name] for each in pieces]).numpy()
+
+
+def _destinations(pieces: Sequence[Mapping[str, StoredRows]]) -> np.ndarray:
+    in_degrees = np.concatenate([np.diff(_read("indptr", [each])) for each in pieces])
     return np.repeat(np.arange(len(in_degrees), dtype=np.int32), in_degrees)
 
 

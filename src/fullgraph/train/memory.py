@@ -24,7 +24,7 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         if device.type == "cpu":
-            self.start = _resident_bytes("VmRSS")
+            self.start = resident_bytes()
             with suppress(OSError):  # not Linux, or not allowed in this container: the peak is the all-time high
                 Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
         else:
@@ -34,11 +34,11 @@ class PeakMemory:
     def growth(self) -> int:
         """Bytes, never negative."""
         if self._device.type == "cpu":
-            return max(0, _resident_bytes("VmHWM") - self.start)
+            return max(0, resident_bytes("VmHWM") - self.start)
         return max(0, torch.accelerator.max_memory_allocated(self._device) - self.start)
 
 
-def _resident_bytes(key: str) -> int:
+def resident_bytes(key: str = "VmRSS") -> int:
     """What the kernel says of this process under ``key``; where it says nothing, the all-time high."""
     with suppress(OSError):
         lines = Path("/proc/self/status").read_text().splitlines()
