@@ -24,8 +24,7 @@ def run(found: Findings) -> None:
     before the first epoch; the graph, its features and the walks over it are in memory by then. Memory and bytes are
     those of the rank that has most; saving is one rank's peak growth over this one; seconds are the median epoch's,
     bytes the rows and gradients of rows that a rank sends in it. *Before, bytes per edge* is what opening and preparing
-    add to a rank's resident memory beside what is stored per node, code that is read from disk included, for each of
-    its in-edges.
+    add to a rank's resident memory beside what is stored per node, for each of its in-edges.
 
     The model is PyG's own GraphSAGE class: {size.num_layers} layers, hidden width {size.hidden[SAGE]}, mean
     aggregation, batch norm, float32; {size.epochs} epochs of forward, backward and a step of Adam. A mean's backward
