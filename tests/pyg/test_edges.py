@@ -1,11 +1,15 @@
 """Edges that a model chooses anew in every forward have their walks built once; ids are held for who reads them."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from fullgraph.errors import GraphFormatError
 from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
@@ -117,3 +121,12 @@ def test_edges_hold_ids_that_a_program_has_read(path):
     edges = data.edge_index.walked
     assert "src" in vars(edges)
     assert "dst" not in vars(edges)
+
+
+def test_edges_of_another_graph_that_was_written_in_its_place_are_not_read(path, tmp_path):
+    copy = Path(shutil.copytree(path, tmp_path / "copy.fg"))
+    data = fg.open(copy)
+    (file,) = (copy / "part-00001").rglob("src.npy")
+    file.write_bytes(file.read_bytes())
+    with pytest.raises(GraphFormatError, match=rf"^a file of the graph was changed while .*: {file}$"):
+        fg.prepare(pyg.SAGEConv(NUM_FEATURES, 4).double(), data)

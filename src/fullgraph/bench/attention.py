@@ -86,20 +86,20 @@ def _layer_row(name: str, graph: Graph, repeats: int) -> dict[str, str]:
     rows, plain, num_nodes = whole.x, whole.edge_index, whole.num_nodes
     ordered = EdgeIndex(plain, sparse_size=(num_nodes, num_nodes)).sort_by("col").values.fill_cache_()  # pyright: ignore[reportCallIssue]
     compressed = graphs.adjacency(graphs.square_block(plain, num_nodes), torch.ones(plain.size(1)))
-    with partitioned(graph, 1, method="contiguous") as stored:
-        data = fg.open(stored.path)
     steps = {}
-    for label, x, index in (
-        ("fullgraph", data.x, data.edge_index),
-        ("PyG, plain index", rows, plain),
-        ("PyG, sorted EdgeIndex", rows, ordered),
-        ("PyG, compressed rows", rows, compressed),
-    ):
-        torch.manual_seed(0)
-        layer = LAYERS[name](rows.size(1))
-        if label == "fullgraph":
-            fg.prepare(layer, data)
-        steps[label] = partial(_step, layer, x, index)
+    with partitioned(graph, 1, method="contiguous") as stored:  # from which walks are built
+        data = fg.open(stored.path)
+        for label, x, index in (
+            ("fullgraph", data.x, data.edge_index),
+            ("PyG, plain index", rows, plain),
+            ("PyG, sorted EdgeIndex", rows, ordered),
+            ("PyG, compressed rows", rows, compressed),
+        ):
+            torch.manual_seed(0)
+            layer = LAYERS[name](rows.size(1))
+            if label == "fullgraph":
+                fg.prepare(layer, data)
+            steps[label] = partial(_step, layer, x, index)
     error = _largest_error(steps)
     growth = {label: peak_growth(step) for label, step in steps.items()}
     own, other, best, ratio = beside_best(median_seconds(steps, repeats))

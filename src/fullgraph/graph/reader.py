@@ -15,7 +15,7 @@ from fullgraph.graph.checksum import checksum_of_bytes, checksum_of_file
 from fullgraph.graph.graph import NodeType, Relation
 from fullgraph.graph.layout import MANIFEST, edge_file, node_file
 from fullgraph.graph.manifest import ArrayEntry, Manifest, manifest_from_text
-from fullgraph.graph.stored import StoredRows, file_dtype, read_header
+from fullgraph.graph.stored import StoredRows, file_dtype, read_header, version_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,8 @@ class PartitionedGraph:
             raise GraphFormatError(f"the manifest does not list a file of part {part}; {again}: {file}")
         if not file.is_file():
             raise GraphFormatError(f"a file of part {part} is missing; copy the graph again or {again}: {file}")
-        size = file.stat().st_size
+        status = file.stat()
+        size = status.st_size
         if size != known.num_bytes:
             raise GraphFormatError(
                 f"the file has {size} bytes but the manifest says {known.num_bytes}, it is truncated or not of this "
@@ -204,7 +205,7 @@ class PartitionedGraph:
                 f"{stem} must be {entry.dtype} with rows of shape {list(entry.row_shape)}, not {dtype} with rows "
                 f"of shape {list(shape[1:])}: {file}"
             )
-        stored = StoredRows(file=file, offset=offset, dtype=entry.dtype, shape=shape)
+        stored = StoredRows(file=file, offset=offset, dtype=entry.dtype, shape=shape, version=version_of(status))
         if offset + num_rows * stored.row_bytes != size:
             raise GraphFormatError(f"{stem} has not the {size - offset} bytes that follow its header; {again}: {file}")
         return stored

@@ -4,6 +4,7 @@ A map of the file would be simpler to use, but its size counts against a limit o
 the process's own once they were touched. Reading costs a copy and holds nothing.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ class StoredRows:
         offset: bytes before the first row.
         dtype: its name in the manifest. The file holds ``bfloat16`` as ``uint16``.
         shape: rows first.
+        version: of the file that was checked, from `version_of`.
     """
 
     file: Path
     offset: int
     dtype: str
     shape: tuple[int, ...]
+    version: tuple[int, ...]
 
     @property
     def num_rows(self) -> int:
@@ -49,7 +52,7 @@ class StoredRows:
         """Read from the file within.
 
         Raises:
-            GraphFormatError: if it is gone.
+            GraphFormatError: if it is gone, or another one.
         """
         try:
             file = self.file.open("rb")
@@ -59,6 +62,10 @@ class StoredRows:
                 f"{self.file}"
             ) from error
         with file:
+            if version_of(os.fstat(file.fileno())) != self.version:
+                raise GraphFormatError(
+                    f"a file of the graph was changed while the graph was open; open it again: {self.file}"
+                )
             yield Reading(self, file)
 
 
@@ -81,6 +88,11 @@ class Reading:
                 f"the file became shorter while it was read; copy the graph again or partition it again: "
                 f"{self._rows.file}"
             )
+
+
+def version_of(status: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from one that has been written in its place."""
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def file_dtype(name: str) -> np.dtype:

@@ -49,8 +49,9 @@ def open_graph(
     and original ids. Calls `init` if nobody has.
 
     Args:
-        graph: a folder made by ``fullgraph.partition``, with at least as many parts as there are ranks; or a graph in
-            memory, the same on every rank, of which each takes a run of nodes in their order.
+        graph: a folder made by ``fullgraph.partition``, with at least as many parts as there are ranks, which stays in
+            place while it is open, since edges are read when they are asked for; or a graph in memory, the same on
+            every rank, of which each takes a run of nodes in their order.
         world: from ``fullgraph.init``; default what that gives.
         stream: names of arrays per node that stay on disk and are read a few MiB at a time, ``("x",)`` for features
             that are larger than memory. Half-precision numbers become float32 as they are read.
