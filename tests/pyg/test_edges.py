@@ -1,6 +1,8 @@
 """Edges that a model chooses anew in every forward have their walks built once; ids are held for who reads them."""
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -130,3 +132,17 @@ def test_edges_of_another_graph_that_was_written_in_its_place_are_not_read(path,
     file.write_bytes(file.read_bytes())
     with pytest.raises(GraphFormatError, match=rf"^a file of the graph was changed while .*: {file}$"):
         fg.prepare(pyg.SAGEConv(NUM_FEATURES, 4).double(), data)
+
+
+def test_edges_that_were_derived_go_with_their_graph(path):
+    gc.collect()
+    gc.disable()  # so that what is gone went without it
+    try:
+        data = fg.open(path)
+        chosen = data.edge_index[:, data.edge_weight > 0.5].walked
+        walked = [weakref.ref(each) for each in (chosen, chosen.without_self_loops, chosen.with_self_loops)]
+        _ = chosen.with_self_loops.plan.summing(weighted=True).forward
+        del chosen, data
+        assert [each() for each in walked] == [None] * 3
+    finally:
+        gc.enable()

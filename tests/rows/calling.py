@@ -15,7 +15,7 @@ from tests.rows.operands import Bound, Operand, arguments, operands
 
 REFUSED, ERROR, PART = "refused", "error", "a copied part"
 TORCHS = (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError)
-"""What torch raises."""
+"""What torch raises; NotImplementedError for a dtype that it has no kernel for."""
 
 Gradients = dict[str, Any]
 Place = tuple[Space, int]

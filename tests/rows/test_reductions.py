@@ -70,7 +70,7 @@ WRONG = {
     "n.mean()": "RuntimeError",
     "n.std()": "RuntimeError",
     "n.norm()": "RuntimeError",
-    "n.softmax(0)": "NotImplementedError",
+    "n.softmax(0)": "NotImplementedError",  # torch's own: it has no kernel for integers
     "none.amax(0)": "IndexError",
     "none.max()": "RuntimeError",
     "none.argmax()": "IndexError",

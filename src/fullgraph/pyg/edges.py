@@ -43,7 +43,8 @@ class Edges:
         halo: Halo,
         make_ends: Callable[[], tuple[Tensor, Tensor]],
     ):
-        """``make_ends``: gives what `ends` does, each time that it is called."""
+        """``make_ends``: gives what `ends` does, each time that it is called; it refers to no `Edges`, or what one
+        derives from another would outlive it."""
         self.space, self.src_space, self.dst_space = space, src_space, dst_space
         self.halo, self.ends = halo, make_ends
         self._chosen: Recent[Edges] = Recent(2 * space.num_rows)
@@ -134,8 +135,7 @@ class Edges:
 
     def find_no_loops(self) -> Tensor:
         """Which edges join two rows, bool ``[num_own]``; an own row's extended id is its own."""
-        src, dst = self.ends()
-        return src != dst
+        return _no_loops(self.ends)
 
     @cached_property
     def without_self_loops(self) -> "Edges":
@@ -148,12 +148,13 @@ class Edges:
     @cached_property
     def with_loops_appended(self) -> "Edges":
         """These edges and then one self-loop for each row."""
+        nodes = self.dst_space
 
         def loops() -> tuple[Tensor, Tensor]:
-            own = torch.arange(self.num_dst, dtype=torch.int32, device=self.device)
+            own = torch.arange(nodes.num_own, dtype=torch.int32, device=nodes.device)
             return own, own
 
-        return self.followed_by(self.dst_space, loops)
+        return self.followed_by(nodes, loops)
 
     @property
     def with_self_loops(self) -> "Edges":
@@ -162,9 +163,10 @@ class Edges:
 
     def followed_by(self, space: Space, ends: Callable[[], tuple[Tensor, Tensor]]) -> "Edges":
         """These edges and then others, of the row space ``space``, between the same rows over the same halo."""
+        first = self.ends
 
         def both() -> tuple[Tensor, Tensor]:
-            (src, dst), (more_src, more_dst) = self.ends(), ends()
+            (src, dst), (more_src, more_dst) = first(), ends()
             return torch.cat([src, more_src]), torch.cat([dst, more_dst])
 
         return Edges(Joined((self.space, space)), self.src_space, self.dst_space, self.halo, both)
@@ -174,9 +176,10 @@ class Edges:
         known = self._chosen.get(space.key)
         if known is not None:
             return known
+        of_all = self.ends
 
         def ends() -> tuple[Tensor, Tensor]:
-            (src, dst), at = self.ends(), space.chosen
+            (src, dst), at = of_all(), space.chosen
             return src[at], dst[at]
 
         made = Edges(space, self.src_space, self.dst_space, self.halo, ends)
@@ -246,6 +249,11 @@ def held(src: Tensor, dst: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
     return lambda: (src, dst)
 
 
+def _no_loops(ends: Callable[[], tuple[Tensor, Tensor]]) -> Tensor:
+    src, dst = ends()
+    return src != dst
+
+
 class StoredEdges(Space):
     """Edges whose places among all are read when they are asked for."""
 
@@ -267,13 +275,13 @@ class _NoLoops(Subset):
 
     def __init__(self, edges: Edges, num_rows: int, key: Hashable):
         Space.__init__(self, edges.view, num_rows, int(edges.find_no_loops().sum()), key)
-        self.parent, self._edges = edges.space, edges
+        self.parent, self._ends = edges.space, edges.ends
         self._known: Tensor | None = None
 
     @property
     def chosen(self) -> Tensor:
         """Places among the edges that they are chosen from."""
-        return self._edges.find_no_loops().nonzero().squeeze(1) if self._known is None else self._known
+        return _no_loops(self._ends).nonzero().squeeze(1) if self._known is None else self._known
 
     @chosen.setter
     def chosen(self, chosen: Tensor) -> None:
