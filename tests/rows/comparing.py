@@ -11,7 +11,7 @@ from fullgraph.comm import World
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows import Rows, Space, View, gather
 from fullgraph.rows.adjoints import sum_over_ranks
-from fullgraph.rows.table import tensors_in
+from fullgraph.rows.calls import tensors_in
 from fullgraph.rows.tensor import functions_off, rows
 from tests.rows.spaces import node_space
 

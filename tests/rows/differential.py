@@ -24,7 +24,7 @@ from fullgraph.comm import World
 from fullgraph.config import EngineConfig
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows import Space, View
-from fullgraph.rows.table import name_of
+from fullgraph.rows.calls import name_of
 from tests.rows.calling import ERROR, PART, REFUSED, TORCHS, Called, Gradients, Place, bound, call
 from tests.rows.functions import (
     ANY_ALIAS,

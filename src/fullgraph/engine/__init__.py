@@ -6,8 +6,6 @@ from fullgraph.engine.attention import EdgeDropout, attend
 from fullgraph.engine.blockwise import Decomposition, Values, aggregate_by_block
 from fullgraph.engine.extremum import extremum_neighbours
 from fullgraph.engine.halo import Halo, with_halo, without_halo
-from fullgraph.engine.held import HeldRows, held_rows
-from fullgraph.engine.input_rows import InputRows, input_rows
 from fullgraph.engine.linear import is_differentiable_again, linear
 from fullgraph.engine.linear_sums import linear_sum
 from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
@@ -17,6 +15,7 @@ from fullgraph.engine.plan import Plan
 from fullgraph.engine.randomness import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform
 from fullgraph.engine.recompute import Recipes, unchanged
 from fullgraph.engine.scores import Additive, BothEnds, DotProduct
+from fullgraph.engine.source_rows import SourceRows, source_rows
 from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
 from fullgraph.engine.streamed import Source, StreamedRows
 from fullgraph.engine.walk import Walk
@@ -30,8 +29,6 @@ __all__ = [
     "EdgeDropout",
     "Extremum",
     "Halo",
-    "HeldRows",
-    "InputRows",
     "Neighbourhood",
     "Piece",
     "Plan",
@@ -40,6 +37,7 @@ __all__ = [
     "Reduction",
     "SoftmaxSum",
     "Source",
+    "SourceRows",
     "Statistic",
     "StreamedRows",
     "Sum",
@@ -51,8 +49,6 @@ __all__ = [
     "draw_key",
     "extremum_neighbours",
     "hashed",
-    "held_rows",
-    "input_rows",
     "is_differentiable_again",
     "keyed_dropout",
     "keyed_normal",
@@ -61,6 +57,7 @@ __all__ = [
     "linear_sum",
     "neighbourhoods",
     "run_by_neighbourhood",
+    "source_rows",
     "sum_neighbours",
     "unchanged",
     "with_halo",

@@ -18,11 +18,10 @@ from torch.autograd.function import once_differentiable
 from fullgraph import ops
 from fullgraph.comm import fetch
 from fullgraph.engine.halo import with_halo
-from fullgraph.engine.held import HeldRows
-from fullgraph.engine.input_rows import InputRows
 from fullgraph.engine.ownership import is_sole
 from fullgraph.engine.plan import Plan
 from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
+from fullgraph.engine.source_rows import SourceRows
 from fullgraph.engine.walk import Grads, Rounds, keeping
 from fullgraph.graph.block import Block
 
@@ -55,7 +54,7 @@ def attend(
     *,
     bias: Tensor | None = None,
     dropout: EdgeDropout | None = None,
-    here: HeldRows | InputRows | None = None,
+    here: SourceRows | None = None,
     averages_heads: bool = False,
 ) -> Tensor:
     """Average sources by the softmax of scores over each destination's in-edges. Collective.
@@ -70,8 +69,8 @@ def attend(
         shared: the layer's own tensors; their gradients are this rank's share.
         bias: ``[num_edges, H]``, or None.
         dropout: applied to the weights after the softmax, or None.
-        here: from which the ``src`` of other ranks' rows are made on this rank; None: they travel. `InputRows` are
-            left alone where backward would ask for them again.
+        here: from which the ``src`` of other ranks' rows are made on this rank; None: they travel. Those that are not
+            held are left alone where backward would ask for them again.
         averages_heads: whether to return the mean over heads. Done here, backward works on the mean's gradient, which
             is ``1 / H`` as wide as that of all heads.
 
@@ -82,7 +81,7 @@ def attend(
     dtype = reduce(torch.promote_types, (t.dtype for t in (*src, *dst, *shared)))
     src, dst, shared = (tuple(t.to(dtype) for t in part) for part in (src, dst, shared))
     bias = None if bias is None else bias.to(dtype)
-    held = here if isinstance(here, HeldRows) else None
+    held = here if here is not None and here.is_held else None
     if plan.halo.config.mode == "halo":
         src = tuple(with_halo(t, plan.halo) for t in src) if held is None else held.extend(src)
         plan, here, held = plan.extended, None, None
@@ -102,7 +101,7 @@ class _Call:
     plan: Plan
     dropout: EdgeDropout | None
     averages_heads: bool
-    here: HeldRows | InputRows | None
+    here: SourceRows | None
     keeps: bool
 
     def terms(self, bias: Tensor | None = None, grad_bias: Tensor | None = None) -> EdgeTerms:
@@ -137,7 +136,7 @@ class _Attention(torch.autograd.Function):
 
         call.plan.forward.visit(absorb, src, keeping(incoming, ctx.kept))
         out, logsumexp = state.finish()
-        is_held = isinstance(call.here, HeldRows)  # an input's rows are forward's alone, and many
+        is_held = call.here is not None and call.here.is_held  # an input's rows are forward's alone, and many
         ctx.call = call if is_held else replace(call, here=None)
         # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
         ctx.heads = out if call.averages_heads else None

@@ -8,13 +8,14 @@ the layer's output. Backward reads the rows again for the gradient of the matrix
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.errors import UnsupportedOperation
 from fullgraph.graph import StoredRows
 
 CHUNK_BYTES = 1 << 24
@@ -150,8 +151,6 @@ class StreamedRows(Tensor):
             UnsupportedOperation: if they are sums already.
         """
         if self.function is not None:
-            from fullgraph.engine.streamed_operations import refuse  # which knows this class
-
             refuse(step, (self,))
         return StreamedRows.of(replace(self.source, steps=(*self.source.steps, step)))
 
@@ -162,15 +161,39 @@ class StreamedRows(Tensor):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        from fullgraph.engine.streamed_operations import meaning_of  # which knows this class
-
         return meaning_of(func, args, kwargs or {})
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
-        from fullgraph.engine.streamed_operations import refuse
-
         refuse(func, args)
+
+
+MEANINGS: dict[Any, Callable[..., Any]] = {}
+"""What functions of torch mean for `StreamedRows`, given by `engine.streamed_operations`; they may answer NotImplemented."""
+
+
+def meaning_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """As `answer_of`, or refused."""
+    answer = answer_of(func, args, kwargs)
+    return refuse(func, args) if answer is NotImplemented else answer
+
+
+def answer_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a function of torch that was given `StreamedRows`; NotImplemented where there is none."""
+    with torch._C.DisableTorchFunctionSubclass():
+        meaning = MEANINGS.get(func)
+        return NotImplemented if meaning is None else meaning(*args, **kwargs)
+
+
+def refuse(func: Any, args: Any) -> NoReturn:
+    """Say that a function needs rows in memory."""
+    name = next((each.source.name for each in args if isinstance(each, StreamedRows)), "x")
+    raise UnsupportedOperation(
+        f"this operation needs {name} in memory, but it was opened with stream=({name!r},) and stays on disk; its rows "
+        "can go through functions of single rows, dropout among them, then sums over neighbours and a linear layer, in "
+        "this order; start the model with these, "
+        f"or open the graph without stream: {torch.overrides.resolve_name(func) or func}"
+    )
 
 
 class _Projection(torch.autograd.Function):

@@ -3,38 +3,16 @@
 Each function is called with torch functions on subclasses disabled and may answer NotImplemented.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from fullgraph.engine.streamed import StreamedRows
+from fullgraph.engine.streamed import MEANINGS, StreamedRows
 from fullgraph.errors import UnsupportedOperation
-
-
-def meaning_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The result of a function of torch that was given `StreamedRows`.
-
-    Raises:
-        UnsupportedOperation: if it has none that needs only some rows at a time.
-    """
-    answer = answer_of(func, args, kwargs)
-    if answer is NotImplemented:
-        refuse(func, args)
-    return answer
-
-
-def answer_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """As `meaning_of`, but NotImplemented where there is no result."""
-    with torch._C.DisableTorchFunctionSubclass():
-        if func in _STRUCTURE:
-            return func(*args, **kwargs)
-        meaning = _MEANINGS.get(func)
-        return NotImplemented if meaning is None else meaning(*args, **kwargs)
 
 
 def recorded(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -58,17 +36,6 @@ def recorded(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if not is_alike or of_none.dim() != 2 or len(of_none):
         return NotImplemented
     return StreamedRows.of(replace(source, steps=(step,), made_width=of_none.shape[1]))
-
-
-def refuse(func: Any, args: Any) -> NoReturn:
-    """Say that a function needs rows in memory."""
-    name = next((each.source.name for each in args if isinstance(each, StreamedRows)), "x")
-    raise UnsupportedOperation(
-        f"this operation needs {name} in memory, but it was opened with stream=({name!r},) and stays on disk; its rows "
-        "can go through functions of single rows, dropout among them, then sums over neighbours and a linear layer, in "
-        "this order; start the model with these, "
-        f"or open the graph without stream: {torch.overrides.resolve_name(func) or func}"
-    )
 
 
 def _linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
@@ -154,7 +121,7 @@ def _described(rows: Any, *args: Any, **kwargs: Any) -> str:
 
 
 _T = Tensor
-_MEANINGS: dict[Any, Callable[..., Any]] = {
+MEANINGS |= {
     F.linear: _linear,
     **dict.fromkeys([_T.matmul, torch.matmul, _T.mm, torch.mm, _T.__matmul__], _matmul),
     **dict.fromkeys([_T.add, torch.add, _T.__add__, _T.__radd__], _add),
@@ -174,11 +141,10 @@ _ATTRIBUTES = (
     "shape dtype device layout ndim itemsize is_cuda is_cpu is_sparse is_sparse_csr is_quantized is_mkldnn is_meta "
     "is_nested is_leaf requires_grad grad grad_fn _version"
 )
-_STRUCTURE: frozenset[Any] = frozenset(
-    [
-        *(getattr(_T, name) for name in (*_METHODS.split(), "__len__", "__hash__")),
-        *(getattr(_T, name).__get__ for name in _ATTRIBUTES.split()),
-        *(torch.numel, torch.is_floating_point, torch.is_complex),
-    ]
-)
-"""Questions about shape and kind, which a tensor that is none in memory answers like any other."""
+# Questions about shape and kind, which a tensor that is none in memory answers like any other.
+_STRUCTURE: list[Any] = [
+    *(getattr(_T, name) for name in (*_METHODS.split(), "__len__", "__hash__")),
+    *(getattr(_T, name).__get__ for name in _ATTRIBUTES.split()),
+    *(torch.numel, torch.is_floating_point, torch.is_complex),
+]
+MEANINGS |= {question: question for question in _STRUCTURE}

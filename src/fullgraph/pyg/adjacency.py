@@ -10,8 +10,8 @@ import torch
 
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import LAZY, EdgeRows
+from fullgraph.rows.calls import name_of
 from fullgraph.rows.metadata import ABOUT
-from fullgraph.rows.table import name_of
 
 _KNOWN = (ABOUT | LAZY.keys() | {"__repr__", "__str__", "__format__"}) - {
     "shape",

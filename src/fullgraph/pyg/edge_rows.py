@@ -14,9 +14,9 @@ from torch import Tensor
 from fullgraph.pyg.edges import Edges, settled
 from fullgraph.rows import Here, Rows, Space, local, rows
 from fullgraph.rows.alignment import at_rows
+from fullgraph.rows.calls import mapped, name_of
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.routes import ways_of
-from fullgraph.rows.table import mapped, name_of
 from fullgraph.rows.tensor import functions_off
 
 

@@ -25,7 +25,7 @@ from fullgraph.pyg.edges import Edges
 from fullgraph.pyg.streamed_rows import RowsOnDisk, with_space
 from fullgraph.rows import Rows, Space, View
 from fullgraph.rows.alignment import moved
-from fullgraph.rows.routes import ranks_among
+from fullgraph.rows.homes import ranks_among
 from fullgraph.rows.space import Subset
 from fullgraph.rows.tensor import functions_off
 

@@ -7,8 +7,8 @@ from fullgraph.errors import UnsupportedOperation
 from fullgraph.pyg.edge_rows import ITSELF, EdgeRows
 from fullgraph.pyg.levels import Levels
 from fullgraph.rows import Rows
+from fullgraph.rows.calls import name_of
 from fullgraph.rows.metadata import ABOUT
-from fullgraph.rows.table import name_of
 
 
 class PrunedEdges(EdgeRows):

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from fullgraph.engine import StreamedRows, draw_key, keyed_dropout
-from fullgraph.engine.streamed_operations import answer_of, meaning_of, recorded, refuse
+from fullgraph.engine.streamed import answer_of, meaning_of, refuse
+from fullgraph.engine.streamed_operations import recorded
 from fullgraph.rows import Rows, Space, rows
 from fullgraph.rows.alignment import at_rows
+from fullgraph.rows.calls import dims_of, mapped, name_of, named, tensors_in
 from fullgraph.rows.metadata import ABOUT
 from fullgraph.rows.pointwise import meaning_if_pointwise
-from fullgraph.rows.table import dims_of, entered, mapped, name_of, named, tensors_in
+from fullgraph.rows.table import entered
 from fullgraph.rows.tensor import functions_off, global_shape
 
 

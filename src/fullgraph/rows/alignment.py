@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.adjoints import gather
+from fullgraph.rows.calls import mapped, name_of, refuse, tensors_in
 from fullgraph.rows.routes import Away
 from fullgraph.rows.space import Piece, Space
-from fullgraph.rows.table import entered_values, mapped, name_of, refuse, tensors_in
+from fullgraph.rows.table import entered_values
 from fullgraph.rows.tensor import Rows, local, rows
 
 

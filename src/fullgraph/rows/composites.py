@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.engine import batch_norm as norm_by_kernel
+from fullgraph.rows.calls import refuse
 from fullgraph.rows.gradients import only_once
 from fullgraph.rows.reductions import wide
-from fullgraph.rows.table import composite, entered, means_its_body, refuse
+from fullgraph.rows.table import composite, entered, means_its_body
 from fullgraph.rows.tensor import Rows, functions_off, is_rows, local, rows
 
 

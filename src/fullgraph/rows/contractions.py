@@ -16,9 +16,10 @@ from fullgraph.engine import is_differentiable_again
 from fullgraph.engine import linear as engine_linear
 from fullgraph.rows.adjoints import gather, sum_over_ranks
 from fullgraph.rows.alignment import at_rows, broadcast, moved, one_space, spread, wrapped
+from fullgraph.rows.calls import dimension, name_of, refuse
 from fullgraph.rows.gradients import only_once
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import called, composite, dimension, entered, entered_values, name_of, refuse
+from fullgraph.rows.table import called, composite, entered, entered_values
 from fullgraph.rows.tensor import Rows, functions_off, local, rows, sizes
 
 _LOWER, _UPPER = string.ascii_lowercase, string.ascii_uppercase

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fullgraph.rows.table import mapped, meaning, name_of, refuse, tensors_in, writes
-from fullgraph.rows.tensor import Rows, functions_off, rows
+from fullgraph.rows.calls import mapped, name_of, refuse, tensors_in, writes
+from fullgraph.rows.tensor import Rows, functions_off
 from fullgraph.rows.view import View
 
 _WHY = "would write into a part of rows, which is a copy on several ranks; write x[part] = …, or clone() the part first"
@@ -39,13 +39,6 @@ def check_no_part(func: Any, x: Any) -> None:
     """
     if isinstance(x, Tensor) and is_part(x):
         refuse(func, _WHY)
-
-
-@meaning("detach")
-def _detach(func: Any, args: Any, kwargs: Any) -> Rows:
-    (x,) = (*args, *kwargs.values())
-    out = rows(func(x), x._space, x._dim)
-    return copied_part(out) if is_part(x) else out
 
 
 class RowCopy(Tensor):

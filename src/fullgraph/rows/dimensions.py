@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import distribute, gather
 from fullgraph.rows.alignment import with_more
-from fullgraph.rows.table import dims_of, entered, mapped, meaning, name_of, named, refuse, rows_only, tensors_in
+from fullgraph.rows.calls import dims_of, mapped, name_of, named, refuse, rows_only, tensors_in
+from fullgraph.rows.table import entered, meaning
 from fullgraph.rows.tensor import Rows, local, rows
 
 Dims = Callable[[Rows, dict[str, Any]], Collection[int]]

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import init
 
 from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.rows.calls import named, refuse, writes
 from fullgraph.rows.gradients import only_once
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import called, composite, meaning, named, refuse, writes
+from fullgraph.rows.table import called, composite, meaning
 from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, local, rows
 
 Draw = Callable[[tuple[int, ...], int, Tensor, torch.dtype], Tensor]

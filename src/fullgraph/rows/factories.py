@@ -14,12 +14,13 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from fullgraph.engine import keyed_normal, keyed_uniform
 from fullgraph.rows import gradients  # noqa: F401  what backward means
+from fullgraph.rows.calls import name_of, named, refuse, tensors_in
 from fullgraph.rows.draws import as_asked, drawn, integers
 from fullgraph.rows.losses import weight_of_l1_loss
 from fullgraph.rows.routes import Here, ways_of
 from fullgraph.rows.space import Count, Space
-from fullgraph.rows.table import Meaning, meaning, name_of, named, refuse, tensors_in
-from fullgraph.rows.tensor import MEANINGS, Rows, rows
+from fullgraph.rows.table import meaning
+from fullgraph.rows.tensor import MEANINGS, Meaning, Rows, rows
 
 
 def _rows_of(

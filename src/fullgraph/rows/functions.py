@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction, _SingleLevelFunction
 
 from fullgraph.rows.adjoints import gather
+from fullgraph.rows.calls import refuse
 from fullgraph.rows.gradients import as_rows, functions_on, own_rows
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import refuse
 from fullgraph.rows.tensor import Rows, is_rows, rows
 
 Kind = tuple[Space, int] | None

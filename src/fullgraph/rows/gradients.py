@@ -16,8 +16,9 @@ from torch.utils import checkpoint
 
 from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import moved
+from fullgraph.rows.calls import refuse
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import entered_values, meaning, means_its_body, refuse
+from fullgraph.rows.table import entered_values, meaning, means_its_body
 from fullgraph.rows.tensor import Rows, functions_off, functions_on, local, rows, sizes
 
 

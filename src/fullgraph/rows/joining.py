@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.alignment import at_rows, one_space, wrapped
+from fullgraph.rows.calls import dimension, name_of, named, refuse, tensors_in
 from fullgraph.rows.copies import copied_part
 from fullgraph.rows.keys import sliced
 from fullgraph.rows.shapes import whole
 from fullgraph.rows.space import Joined, Shared
-from fullgraph.rows.table import called, dimension, name_of, named, refuse, refused, tensors_in
+from fullgraph.rows.table import called, refused
 from fullgraph.rows.tensor import Rows, local, rows, without_memory
 
 

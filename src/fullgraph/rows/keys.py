@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from fullgraph.rows.alignment import at_rows, spread
+from fullgraph.rows.calls import name_of, refuse
 from fullgraph.rows.routes import Here, Route, way, with_ways
 from fullgraph.rows.shapes import whole
 from fullgraph.rows.space import Shared, Space
-from fullgraph.rows.table import name_of, refuse
 from fullgraph.rows.tensor import Rows, local, rows, sizes
 
 WHOLE = slice(None)

@@ -18,7 +18,8 @@ import torch.utils.dlpack
 from torch import Tensor
 
 from fullgraph.rows.alignment import broadcast
-from fullgraph.rows.table import meaning, refuse, refused, tensors_in
+from fullgraph.rows.calls import refuse, tensors_in
+from fullgraph.rows.table import meaning, refused
 from fullgraph.rows.tensor import MEANINGS, Rows, global_shape, local, sizes
 
 _SHOWS = "would show this rank's rows as if they were all"

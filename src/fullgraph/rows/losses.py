@@ -15,8 +15,9 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import broadcast, one_space, spread, wrapped
+from fullgraph.rows.calls import mapped, refuse, tensors_in
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import entered, mapped, refuse, refused, tensors_in
+from fullgraph.rows.table import entered, refused
 from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, rows, sizes, without_memory
 
 # Every entry of the loss follows from the entries of the arguments that broadcasting brings together.

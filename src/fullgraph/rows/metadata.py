@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fullgraph.rows.table import mapped, meaning
+from fullgraph.rows.calls import mapped
+from fullgraph.rows.table import meaning
 from fullgraph.rows.tensor import global_shape, local, rows, without_memory
 
 _OF_MEMORY = """stride storage_offset is_hpu _base dim_order names is_vulkan is_ipu is_maia is_mtia

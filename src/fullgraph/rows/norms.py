@@ -9,8 +9,9 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import wrapped
+from fullgraph.rows.calls import dims_of, name_of, named, refuse, rows_only
 from fullgraph.rows.reductions import Reduction, extreme, power, reduce_rows, reduction, shared_extreme, wide
-from fullgraph.rows.table import called, composite, dims_of, entered_values, meaning, name_of, named, refuse, rows_only
+from fullgraph.rows.table import called, composite, entered_values, meaning
 from fullgraph.rows.tensor import Rows, functions_off, functions_on, local, rows
 
 

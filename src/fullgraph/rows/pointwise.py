@@ -10,9 +10,11 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import broadcast, wrapped
+from fullgraph.rows.calls import mapped, name_of, refuse, writes
+from fullgraph.rows.copies import copied_part, is_part
 from fullgraph.rows.gradients import only_once
-from fullgraph.rows.table import Meaning, entered, mapped, meaning, name_of, refuse, writes
-from fullgraph.rows.tensor import MEANINGS, Rows, functions_off, is_rows, rows
+from fullgraph.rows.table import entered, meaning, rule
+from fullgraph.rows.tensor import MEANINGS, Meaning, Rows, functions_off, is_rows, rows
 
 # Of Python's operators whose own names say nothing to ATen; reflected and in place they have an r or i in front.
 _OPERATORS = {
@@ -31,6 +33,7 @@ _NAMES = """
 _MORE = frozenset(_NAMES.split())
 
 
+@rule
 def meaning_if_pointwise(name: str) -> Meaning | None:
     """The meaning of a row-wise function; None if it is not known to be one."""
     candidates = [name, name.strip("_")]
@@ -108,6 +111,13 @@ def _general(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if any(result is x and not isinstance(x, Rows) for x in args):
         result = result.view_as(result)  # the caller's own tensor does not become rows
     return wrapped(result, space, -right)
+
+
+@meaning("detach")
+def _detach(func: Any, args: Any, kwargs: Any) -> Rows:
+    (x,) = (*args, *kwargs.values())
+    out = rows(func(x), x._space, x._dim)
+    return copied_part(out) if is_part(x) else out
 
 
 # Activations, whose results backward can make again: noted while a model runs.

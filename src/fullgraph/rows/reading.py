@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks
 from fullgraph.rows.alignment import at_rows, broadcast, one_space, wrapped
+from fullgraph.rows.calls import dims_of, named, refuse
 from fullgraph.rows.copies import copied_part, copied_row
 from fullgraph.rows.keys import (
     WHOLE,
@@ -28,7 +29,7 @@ from fullgraph.rows.keys import (
 )
 from fullgraph.rows.routes import with_ways
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import called, composite, dims_of, entered_values, meaning, named, refuse
+from fullgraph.rows.table import called, composite, entered_values, meaning
 from fullgraph.rows.tensor import Rows, global_shape, local, rows, sizes
 
 

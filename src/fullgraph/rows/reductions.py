@@ -15,8 +15,9 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks, with_gradient_of
 from fullgraph.rows.alignment import broadcast, with_more, wrapped
+from fullgraph.rows.calls import dims_of, mapped, name_of, named, rows_only
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import dims_of, mapped, meaning, name_of, named, rows_only
+from fullgraph.rows.table import meaning
 from fullgraph.rows.tensor import local
 from fullgraph.rows.view import View
 

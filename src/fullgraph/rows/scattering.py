@@ -15,11 +15,12 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import sum_over_ranks, with_gradient_of
 from fullgraph.rows.alignment import at_rows, one_space
+from fullgraph.rows.calls import dims_of, named, refuse
 from fullgraph.rows.keys import WHOLE, line_of, way_forward
 from fullgraph.rows.reductions import neutral, over_ranks
 from fullgraph.rows.routes import Route
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import dims_of, entered, entered_values, meaning, named, refuse
+from fullgraph.rows.table import entered, entered_values, meaning
 from fullgraph.rows.tensor import Rows, local, rows, sizes
 
 _SIGNATURES = {

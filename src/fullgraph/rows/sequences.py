@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import at_rows, broadcast, one_space, with_more, wrapped
-from fullgraph.rows.table import body_of, called, composite, entered, mapped, meaning, refuse, tensors_in
+from fullgraph.rows.calls import mapped, refuse, tensors_in
+from fullgraph.rows.table import body_of, called, composite, entered, meaning
 from fullgraph.rows.tensor import Rows, functions_off, local, rows
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import gather
 from fullgraph.rows.alignment import broadcast, wrapped
+from fullgraph.rows.calls import dimension, dims_of, mapped, name_of, refuse
 from fullgraph.rows.copies import copied_part
 from fullgraph.rows.routes import with_ways, with_ways_of_copy
 from fullgraph.rows.space import Joined, Piece, Space, Times
-from fullgraph.rows.table import called, composite, dimension, dims_of, mapped, meaning, name_of, refuse, refused
+from fullgraph.rows.table import called, composite, meaning, refused
 from fullgraph.rows.tensor import Rows, functions_off, local, rows, sizes, without_memory
 from fullgraph.rows.view import LooksBeyondPiece
 

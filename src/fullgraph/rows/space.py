@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.engine import hashed
+from fullgraph.rows.homes import locate, ranks_among
 from fullgraph.rows.recent import Recent
 from fullgraph.rows.view import View
 
@@ -114,9 +115,9 @@ class Space:
 
     def locate(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """The rank that has each of some positions, and its local row there, int64 each. Collective."""
-        from fullgraph.rows.routes import locate  # which knows spaces
-
-        return locate(self, positions)
+        if self.view.is_alone:
+            return torch.zeros_like(positions), self.find(positions)
+        return locate(self.view, self.key, self.num_rows, self.positions, positions)
 
     def subset(self, mask: Tensor, own: Callable[[], Tensor] | None = None) -> "Space":
         """The rows where the own rows' ``mask`` (bool ``[num_own]``) is true. One small sum over ranks.
@@ -233,8 +234,6 @@ class Subset(Chosen):
     """The rows that a mask chooses, in order."""
 
     def _find_positions(self) -> Tensor:
-        from fullgraph.rows.routes import ranks_among  # which knows spaces
-
         return ranks_among(self.view, self.parent.positions_for_once()[self.chosen], self.parent.num_rows)
 
 

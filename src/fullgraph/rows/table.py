@@ -6,22 +6,21 @@ itself, by us or by torch. All are registered by name, and a name means the same
 ``torch.nn.functional`` and as a method, but for the losses, of which ``torch`` has others under the same names.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from operator import index
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from fullgraph.errors import UnsupportedOperation
 from fullgraph.rows.adjoints import enter
-from fullgraph.rows.tensor import MEANINGS, Rows, functions_off
+from fullgraph.rows.calls import mapped, name_of, refuse, renamed, tensors_in, writes
+from fullgraph.rows.copies import check_no_part
+from fullgraph.rows.tensor import MEANINGS, Meaning, Rows, functions_off
 from fullgraph.rows.view import View
 
-Meaning = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-
 _BY_NAME: dict[str, Meaning] = {}
+_RULES: list[Callable[[str], Meaning | None]] = []
 
 
 def _register(names: str, known: Meaning) -> None:
@@ -55,7 +54,7 @@ def called(names: str, *, enters: bool = True, out: bool = False) -> Callable[[C
     """Register a local meaning (`meaning`) with the parameters of torch's function after the function itself."""
 
     def register(of: Callable[..., Any]) -> Callable[..., Any]:
-        meaning(names, enters=enters, out=out)(lambda func, args, kwargs: of(func, *args, **_renamed(kwargs)))
+        meaning(names, enters=enters, out=out)(lambda func, args, kwargs: of(func, *args, **renamed(kwargs)))
         return of
 
     return register
@@ -105,38 +104,34 @@ def refused(names: str, why: str) -> None:
     _register(names, _refusing(why))
 
 
-def resolve(func: Any) -> Meaning:
-    """The meaning of a function that a `Rows` is among the arguments of."""
-    from fullgraph.rows.pointwise import meaning_if_pointwise  # which knows this module
+def rule(of: Callable[[str], Meaning | None]) -> Callable[[str], Meaning | None]:
+    """Register what finds the meanings of many names, asked where a name has none of its own."""
+    _RULES.append(of)
+    return of
 
+
+def _resolve(func: Any) -> Meaning:
+    """The meaning of a function that a `Rows` is among the arguments of."""
     if not _is_torchs_own(func):
         return _refusing()  # a name means something of torch only
     name = name_of(func)
-    known = _BY_NAME.get(name) or meaning_if_pointwise(name)
+    known = _BY_NAME.get(name) or next(filter(None, (rule(name) for rule in _RULES)), None)
     if known is not None and writes(name):
         return _not_into_parts(known)
     return known or _refusing()
 
 
+MEANINGS.resolve = _resolve
+
+
 def _not_into_parts(known: Meaning) -> Meaning:
     """A meaning that writes into its first argument, but not into a part that is a copy."""
-    from fullgraph.rows.copies import check_no_part  # which knows this module
 
     def checked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         check_no_part(func, args[0] if args else None)
         return known(func, args, kwargs)
 
     return checked
-
-
-def writes(name: str) -> bool:
-    """Whether a function of this name changes its first argument."""
-    if name.endswith("_"):
-        return not name.endswith("__") or name == "__setitem__" or (name.startswith("__i") and name not in _NO_WRITES)
-    return False
-
-
-_NO_WRITES = frozenset(("__invert__", "__index__", "__int__", "__iter__", "__init__"))
 
 
 def _is_torchs_own(func: Any) -> bool:
@@ -150,52 +145,6 @@ def _refusing(why: str = "") -> Meaning:
         refuse(func, why)
 
     return refused
-
-
-def refuse(func: Any, why: str = "") -> NoReturn:
-    """Refuse a function.
-
-    Raises:
-        UnsupportedOperation: with its name, ``why`` and what to write.
-    """
-    name = func if isinstance(func, str) else name_of(func)
-    raise UnsupportedOperation(
-        f"{name} {why or 'is not known to have a meaning for rows that lie on several ranks'}; "
-        "fullgraph.gather(rows) gives all rows to every rank, where it can be applied: see docs/your-model.md"
-    )
-
-
-def name_of(func: Any) -> str:
-    """The name that a function is registered under: of an attribute's getter the attribute's, of its setter with =."""
-    name = getattr(func, "__name__", str(func))
-    if name in ("__get__", "__set__", "__delete__"):
-        suffix = {"__get__": "", "__set__": "=", "__delete__": "-del"}[name]
-        return getattr(func.__self__, "__name__", name) + suffix
-    return name
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors among arguments, nested ones too."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            yield from tensors_in(entry)
-    elif isinstance(value, dict):
-        for entry in value.values():
-            yield from tensors_in(entry)
-
-
-def mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    """The same nesting with each tensor changed."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, list | tuple):
-        entries = [mapped(entry, change) for entry in value]
-        return type(value)(*entries) if hasattr(value, "_fields") else type(value)(entries)
-    if isinstance(value, dict):
-        return {key: mapped(entry, change) for key, entry in value.items()}
-    return value
 
 
 def entered(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -239,63 +188,3 @@ def entered_values(values: list[Tensor], view: View) -> list[Tensor]:
             if not values[place].is_leaf:  # a leaf would hold itself
                 vars(values[place])["_entered"] = (view, values[place]._version, alias)
     return found  # pyright: ignore[reportReturnType]
-
-
-# Arguments of torch's functions in one form: by name, and dimensions counted from 0.
-
-_ALIASES = {"self": "input", "tensor": "input", "x": "input", "A": "input", "axis": "dim", "keepdims": "keepdim"}
-_ALIASES |= {"element": "elements", "test_element": "test_elements"}  # of torch.isin, where they are numbers
-
-
-def _renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {_ALIASES.get(name, name): value for name, value in kwargs.items()}
-
-
-def named(args: tuple[Any, ...], kwargs: dict[str, Any], signature: str) -> dict[str, Any]:
-    """Arguments by the names of a signature, whichever of torch's names the caller used.
-
-    More positional ones than names are arguments that nobody asks for.
-    """
-    return {**dict(zip(signature.split(), args, strict=False)), **_renamed(kwargs)}
-
-
-def rows_only(func: Any, x: Any) -> Rows:
-    """The first argument, which must be `Rows`.
-
-    Raises:
-        UnsupportedOperation: otherwise.
-    """
-    if not isinstance(x, Rows):
-        refuse(func, "has a meaning only for rows as its first argument")
-    return x
-
-
-def dimension(dim: int, num_dims: int) -> int:
-    """A dimension counted from 0.
-
-    Raises:
-        IndexError: as torch's, if there is none.
-    """
-    if not -num_dims <= dim < num_dims:
-        raise IndexError(
-            f"Dimension out of range (expected to be in range of [{-num_dims}, {num_dims - 1}], but got {dim})"
-        )
-    return dim % num_dims
-
-
-def dims_of(x: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
-    """Some dimensions of ``x``, counted from 0; None means all.
-
-    Raises:
-        IndexError: if one is out of range, as in torch.
-        RuntimeError: if one is given twice, as in torch.
-    """
-    n = x.dim()
-    if dim is None:
-        return tuple(range(n))
-    found: list[int] = []
-    for each in map(index, dim if isinstance(dim, Sequence) else (dim,)):
-        if dimension(each, n) in found:
-            raise RuntimeError(f"dim {each % n} appears multiple times in the list of dims")
-        found.append(each % n)
-    return tuple(found)

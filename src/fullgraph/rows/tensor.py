@@ -20,6 +20,21 @@ functions_on = torch._C._EnableTorchFunction
 _plain_shape = Tensor.shape.__get__  # pyright: ignore[reportAttributeAccessIssue]
 
 
+Meaning = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+class _Meanings(dict[Any, Meaning]):
+    """Of functions of torch, as far as they were asked for; how they are found is `rows.table`'s."""
+
+    resolve: Callable[[Any], Meaning]
+
+    def __missing__(self, func: Any) -> Meaning:
+        return self.setdefault(func, self.resolve(func))
+
+
+MEANINGS = _Meanings()
+
+
 class Rows(Tensor):
     """This rank's rows of a tensor of the whole graph."""
 
@@ -40,12 +55,7 @@ class Rows(Tensor):
     def __torch_function__(
         cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        meaning = MEANINGS.get(func)
-        if meaning is None:
-            from fullgraph.rows.table import resolve  # which knows this class
-
-            meaning = MEANINGS[func] = resolve(func)
-        return meaning(func, args, kwargs or {})
+        return MEANINGS[func](func, args, kwargs or {})
 
 
 # ``torch.compile`` leaves what works on `Rows` as it is: compiled code would have this rank's sizes for the graph's.
@@ -54,9 +64,6 @@ class Rows(Tensor):
 torch._dynamo.config.nontraceable_tensor_subclasses.add(Rows)
 for _package in ("comm", "engine", "graph", "pyg", "rows"):
     torch._dynamo.trace_rules.add(f"fullgraph.{_package}")
-
-MEANINGS: dict[Any, Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]] = {}
-"""What each function of torch means for rows, as far as it was asked for."""
 
 
 def rows(x: Tensor, space: Space, dim: int = 0) -> Rows:

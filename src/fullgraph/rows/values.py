@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fullgraph.rows.adjoints import distribute, gather
-from fullgraph.rows.table import called, composite, meaning, name_of, named, refuse, rows_only
+from fullgraph.rows.calls import name_of, named, refuse, rows_only
+from fullgraph.rows.table import called, composite, meaning
 from fullgraph.rows.tensor import Rows, functions_on, global_shape, local, rows
 from fullgraph.rows.view import View
 

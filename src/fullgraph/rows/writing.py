@@ -10,11 +10,12 @@ from torch import Tensor
 
 from fullgraph.rows.adjoints import gather, sum_over_ranks
 from fullgraph.rows.alignment import at_rows, one_space, spread
+from fullgraph.rows.calls import dims_of, mapped, refuse
 from fullgraph.rows.keys import WHOLE, Key, beside, check_mask, entries_at, pick, sliced
 from fullgraph.rows.routes import Here
 from fullgraph.rows.scattering import in_order
 from fullgraph.rows.space import Space
-from fullgraph.rows.table import called, dims_of, entered, mapped, meaning, refuse, refused
+from fullgraph.rows.table import called, entered, meaning, refused
 from fullgraph.rows.tensor import Rows, local, rows
 
 Put = Callable[[Tensor, tuple[Any, ...], Tensor], None]

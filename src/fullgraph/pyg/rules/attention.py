@@ -20,13 +20,11 @@ from fullgraph.engine import (
     BothEnds,
     DotProduct,
     EdgeDropout,
-    HeldRows,
-    InputRows,
+    SourceRows,
     attend,
     draw_key,
-    held_rows,
-    input_rows,
     linear,
+    source_rows,
     unchanged,
 )
 from fullgraph.pyg.edges import Edges
@@ -233,7 +231,7 @@ def _here(
     x: Tensor,
     lins: tuple[Any, ...],
     further: Callable[[Tensor], tuple[Tensor, ...]] = lambda x: (),
-) -> HeldRows | InputRows | None:
+) -> SourceRows | None:
     """Rows of ``x`` that stay here or travel in place of their projections and what ``further`` makes, if they can."""
     if not all(map(is_plain_linear, lins)) or torch.is_autocast_enabled(x.device.type):
         return None
@@ -244,9 +242,7 @@ def _here(
             parameter()  # backward must find what forward has used
         return (*(_by_heads(conv, linear(x, lin.weight, lin.bias)) for lin in lins), *further(x))
 
-    num_columns = len(lins) * conv.heads * conv.out_channels
-    held = held_rows(x, edges.plan, sources, num_columns)
-    return held if held is not None else input_rows(x, edges.plan, sources, num_columns)
+    return source_rows(x, edges.plan, sources, len(lins) * conv.heads * conv.out_channels)
 
 
 def _spare(conv: Any, out: Tensor) -> None:

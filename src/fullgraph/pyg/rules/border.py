@@ -17,8 +17,9 @@ from torch.overrides import TorchFunctionMode
 from fullgraph.pyg.streamed_rows import RowsOnDisk
 from fullgraph.rows import LooksBeyondPiece, Rows, Space, View, local, rows
 from fullgraph.rows.alignment import at_rows
+from fullgraph.rows.calls import tensors_in
 from fullgraph.rows.gradients import only_once
-from fullgraph.rows.table import entered_values, tensors_in
+from fullgraph.rows.table import entered_values
 from fullgraph.rows.tensor import functions_off
 
 Aliases = list[tuple[dict[str, Any], str, Tensor]]
