@@ -31,11 +31,11 @@ from fullgraph.bench.link import LATENCY, RATE
 from fullgraph.bench.shaped import Network, network
 from fullgraph.comm import fetch
 from fullgraph.comm.launch import launch
-from fullgraph.engine.plan import Plan
-from fullgraph.engine.walk import Walk
+from fullgraph.engine.walks.plan import Plan
+from fullgraph.engine.walks.walk import Walk
 from fullgraph.graph import EDGE
 from fullgraph.graph.block import Block
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 
 COLUMNS, LAYERS = 128, 3
 

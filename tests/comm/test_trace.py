@@ -18,7 +18,7 @@ import fullgraph as fg
 from fullgraph.comm import spans
 from fullgraph.comm import trace as traces
 from fullgraph.errors import InputError, PeerLost
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 from tests.covers import rows_of_cover
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks

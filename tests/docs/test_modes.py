@@ -7,7 +7,7 @@ from torch_geometric import nn as pyg
 from torch_geometric.data import Data
 
 import fullgraph as fg
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 from tests.covers import rows_of_cover
 from tests.docs.pages import ROOT, section, table_rows
 from tests.ranks import run_ranks

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fullgraph.engine.cover import cheapest_cover
+from fullgraph.engine.walks.cover import cheapest_cover
 from tests import covers
 
 NUM_SRC, NUM_DST = 9, 7

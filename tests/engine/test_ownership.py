@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import World
 from fullgraph.engine import batch_norm, keyed_dropout
-from fullgraph.engine.ownership import is_sole
+from fullgraph.engine.backward.ownership import is_sole
 
 WHOLE = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fullgraph.engine import draw_key
-from fullgraph.engine.replay import Replay
+from fullgraph.engine.backward.replay import Replay
 
 
 def test_draws():

@@ -11,7 +11,8 @@ from torch_geometric.nn import conv
 
 import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
-from fullgraph.pyg.rules import Way, aggregating, any_layer, attention, hgt
+from fullgraph.pyg.general import any_layer
+from fullgraph.pyg.rules import Way, aggregating, attention, hgt
 from tests.equivalence.cases import GRAPHS, of_negatives, run
 from tests.equivalence.comparison import assert_same, gathered
 from tests.equivalence.coverage import CASES, REFUSED

@@ -10,7 +10,7 @@ from torch_geometric.nn import models
 
 import fullgraph as fg
 from fullgraph.config import MODES
-from fullgraph.engine import streamed
+from fullgraph.engine.disk import rows as streamed
 from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks

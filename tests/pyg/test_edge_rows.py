@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GraphConv
 
 import fullgraph as fg
-from fullgraph.pyg.edge_rows import EdgeRows, EndRows
+from fullgraph.pyg.data.edge_index import EdgeRows, EndRows
 from tests.equivalence.graphs import NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
 

@@ -7,7 +7,7 @@ from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.config import MODES
-from fullgraph.pyg.edge_rows import EdgeRows
+from fullgraph.pyg.data.edge_index import EdgeRows
 from tests.equivalence.cut import cut_once
 from tests.equivalence.hetero import NONE, RELATIONS, SIZES, WIDTHS, WRITES, TwoLayers, awkward_hetero
 from tests.ranks import run_ranks

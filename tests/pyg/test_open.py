@@ -11,7 +11,7 @@ from torch_geometric.data import Data, HeteroData
 
 import fullgraph as fg
 from fullgraph.errors import FullgraphError, GraphMismatch, InputError
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 from fullgraph.rows import Rows, local
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.equivalence.hetero import RELATIONS, SIZES, awkward_hetero

@@ -14,7 +14,7 @@ from torch_geometric.nn import GraphSAGE, HeteroConv, SAGEConv
 import fullgraph as fg
 from fullgraph.errors import FullgraphError, GraphFormatError, InputError, UnsupportedOperation
 from fullgraph.graph import Graph
-from fullgraph.pyg.streamed_rows import RowsOnDisk
+from fullgraph.pyg.data.streamed_rows import RowsOnDisk
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
 

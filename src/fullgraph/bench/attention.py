@@ -22,7 +22,7 @@ from fullgraph.bench.case import Findings, case, partitioned
 from fullgraph.bench.contest import beside_best, median_seconds, peak_growth, quietly
 from fullgraph.datasets import load
 from fullgraph.engine import Additive, BothEnds, DotProduct
-from fullgraph.engine.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
+from fullgraph.engine.attention.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.graph import EDGE, NODE, Graph
 
 HEADS, CHANNELS = 4, 32

@@ -23,7 +23,7 @@ from fullgraph.bench.report import mib
 from fullgraph.bench.training import RankUse, Use, watch
 from fullgraph.comm.launch import launch
 from fullgraph.graph import EDGE, NODE
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 
 MOST_EXTRA = 256 * 2**20
 """Bytes that a layer may take beside its activations."""

@@ -1,24 +1,24 @@
 """Sequential aggregation and rematerialisation: what layers call instead of touching rows of other ranks."""
 
-from fullgraph.engine.aggregate import Reduction, sum_neighbours
-from fullgraph.engine.arguments import Arguments
-from fullgraph.engine.attention import EdgeDropout, attend
-from fullgraph.engine.blockwise import Decomposition, Values, aggregate_by_block
-from fullgraph.engine.extremum import extremum_neighbours
-from fullgraph.engine.halo import Halo, with_halo, without_halo
-from fullgraph.engine.linear import is_differentiable_again, linear
-from fullgraph.engine.linear_sums import linear_sum
-from fullgraph.engine.neighbourhoods import Neighbourhood, neighbourhoods, run_by_neighbourhood
-from fullgraph.engine.norm import batch_norm
-from fullgraph.engine.pieces import Piece
-from fullgraph.engine.plan import Plan
-from fullgraph.engine.randomness import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform
-from fullgraph.engine.recompute import Recipes, unchanged
-from fullgraph.engine.scores import Additive, BothEnds, DotProduct
-from fullgraph.engine.source_rows import SourceRows, source_rows
-from fullgraph.engine.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
-from fullgraph.engine.streamed import Source, StreamedRows
-from fullgraph.engine.walk import Walk
+from fullgraph.engine.attention.attend import EdgeDropout, attend
+from fullgraph.engine.attention.scores import Additive, BothEnds, DotProduct
+from fullgraph.engine.attention.source_rows import SourceRows, source_rows
+from fullgraph.engine.disk.rows import Source, StreamedRows
+from fullgraph.engine.messages.arguments import Arguments
+from fullgraph.engine.messages.by_block import Decomposition, Values, aggregate_by_block
+from fullgraph.engine.messages.by_neighbourhood import Neighbourhood, neighbourhoods, run_by_neighbourhood
+from fullgraph.engine.messages.pieces import Piece
+from fullgraph.engine.messages.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
+from fullgraph.engine.neighbours.extremum import extremum_neighbours
+from fullgraph.engine.neighbours.linear_sum import linear_sum
+from fullgraph.engine.neighbours.sum import Reduction, sum_neighbours
+from fullgraph.engine.nodewise.draws import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.engine.nodewise.linear import is_differentiable_again, linear
+from fullgraph.engine.nodewise.norm import batch_norm
+from fullgraph.engine.nodewise.recompute import Recipes, unchanged
+from fullgraph.engine.walks.halo import Halo, with_halo, without_halo
+from fullgraph.engine.walks.plan import Plan
+from fullgraph.engine.walks.walk import Walk
 
 __all__ = [
     "Additive",

@@ -14,7 +14,7 @@ from torch.nn import Module
 from torch_geometric.data.data import BaseData
 
 from fullgraph.errors import FullgraphError
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 from fullgraph.pyg.open import open_graph
 from fullgraph.pyg.prepare import prepare
 from fullgraph.pyg.rules import Converted, original_class

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch.nn import Module
 from torch_geometric.data.data import BaseData
 
-from fullgraph.pyg.graph import RankGraph, rank_graph
+from fullgraph.pyg.data.graph import RankGraph, rank_graph
 from fullgraph.pyg.rules import Choice, Converted, Way, original_class, rules_in
 
 _TRANSFERS = {

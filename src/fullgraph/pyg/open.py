@@ -19,12 +19,12 @@ from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.engine import Halo
 from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.graph import EDGE, NODE, Graph, NodeType, PartitionedGraph, Relation, StoredRows
-from fullgraph.pyg.adjacency import Adjacency
-from fullgraph.pyg.edge_rows import EdgeRows
-from fullgraph.pyg.edges import MOST_EDGES, Edges, StoredEdges
-from fullgraph.pyg.graph import RankGraph, WholeGraph, remember_graph
-from fullgraph.pyg.node_rows import check_streamed, read_joined, read_parts
-from fullgraph.pyg.streamed_rows import with_space
+from fullgraph.pyg.data.adjacency import Adjacency
+from fullgraph.pyg.data.edge_index import EdgeRows
+from fullgraph.pyg.data.edges import MOST_EDGES, Edges, StoredEdges
+from fullgraph.pyg.data.graph import RankGraph, WholeGraph, remember_graph
+from fullgraph.pyg.data.node_rows import check_streamed, read_joined, read_parts
+from fullgraph.pyg.data.streamed_rows import with_space
 from fullgraph.rows import Space, View, rows
 from fullgraph.rows.libraries import see_one_program
 from fullgraph.rows.recent import Recent

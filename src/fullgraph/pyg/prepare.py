@@ -14,10 +14,10 @@ from torch_geometric.data.data import BaseData
 from torch_geometric.nn import HeteroConv
 
 from fullgraph.comm import return_free_pages
-from fullgraph.pyg.edges import Edges
-from fullgraph.pyg.graph import RankGraph, rank_graph
+from fullgraph.pyg.data.edges import Edges
+from fullgraph.pyg.data.graph import RankGraph, rank_graph
+from fullgraph.pyg.pruning.layers import run_pruned
 from fullgraph.pyg.rules import Converted, convert_instance, rules_in
-from fullgraph.pyg.rules.pruned import run_pruned
 from fullgraph.rows import Rows, View
 from fullgraph.rows.libraries import see_one_program
 from fullgraph.rows.table import entered_values

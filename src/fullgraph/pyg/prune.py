@@ -9,10 +9,10 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
 from fullgraph.errors import InputError
-from fullgraph.pyg.edge_rows import edges_of
-from fullgraph.pyg.graph import rank_graph, remember_graph
-from fullgraph.pyg.levels import Level, Levels, at_level
-from fullgraph.pyg.pruned_edges import PrunedEdges
+from fullgraph.pyg.data.edge_index import edges_of
+from fullgraph.pyg.data.graph import rank_graph, remember_graph
+from fullgraph.pyg.pruning.edge_index import PrunedEdges
+from fullgraph.pyg.pruning.levels import Level, Levels, at_level
 from fullgraph.rows import Here, Rows, Space, local, rows
 from fullgraph.rows.alignment import at_rows
 from fullgraph.rows.routes import ways_of

@@ -12,7 +12,7 @@ from torch import Tensor
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.graph import EDGE, NODE, NodeType, PartitionedGraph
-from fullgraph.pyg.graph import is_homogeneous
+from fullgraph.pyg.data.graph import is_homogeneous
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
 from fullgraph.pyg.prune import prune

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from fullgraph.errors import GraphMismatch
-from fullgraph.pyg.graph import rank_graph
+from fullgraph.pyg.data.graph import rank_graph
 from fullgraph.rows import Rows, distribute, gather
 
 State = dict[str, Any]

@@ -7,11 +7,11 @@ own code runs on some edges at a time.
 import torch
 import torch_geometric.nn as pyg
 
+from fullgraph.pyg.general.any_layer import general_rule
+from fullgraph.pyg.general.choice import Choice, Way
+from fullgraph.pyg.general.converted import Converted, convert_instance, original_class
+from fullgraph.pyg.general.lazy_sizes import is_unsized, unsized
 from fullgraph.pyg.rules import aggregating, attention, basic_models, colours, hgt, relational
-from fullgraph.pyg.rules.any_layer import general_rule
-from fullgraph.pyg.rules.converted import Converted, convert_instance, original_class
-from fullgraph.pyg.rules.unsized import is_unsized, unsized
-from fullgraph.pyg.rules.ways import Choice, Way
 
 RULES: dict[type, type[Converted]] = {
     pyg.GCNConv: aggregating.GCNConv,

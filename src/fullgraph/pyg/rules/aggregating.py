@@ -18,14 +18,14 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import add_remaining_self_loops
 
 from fullgraph.engine import Reduction, extremum_neighbours, linear_sum, sum_neighbours
-from fullgraph.pyg.edge_rows import EdgeRows
-from fullgraph.pyg.edges import Edges
-from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
-from fullgraph.pyg.rules.border import aliases_of, made, own, standing_in
-from fullgraph.pyg.rules.converted import Converted, original_class
-from fullgraph.pyg.rules.pruned import Prunable
-from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
-from fullgraph.pyg.streamed_rows import with_space
+from fullgraph.pyg.data.edge_index import EdgeRows
+from fullgraph.pyg.data.edges import Edges
+from fullgraph.pyg.data.streamed_rows import with_space
+from fullgraph.pyg.general.any_layer import AnyLayer, edges_between
+from fullgraph.pyg.general.border import aliases_of, made, own, standing_in
+from fullgraph.pyg.general.choice import Choice, Way, can_walk, is_plain_linear, why_not_sequential
+from fullgraph.pyg.general.converted import Converted, original_class
+from fullgraph.pyg.pruning.layers import Prunable
 from fullgraph.rows import Rows
 
 # Layers whose `message` is ``x_j`` or ``weight * x_j``, and whose `update` changes nothing, under any configuration.

@@ -27,11 +27,11 @@ from fullgraph.engine import (
     source_rows,
     unchanged,
 )
-from fullgraph.pyg.edges import Edges
-from fullgraph.pyg.rules.any_layer import AnyLayer, edges_between
-from fullgraph.pyg.rules.border import inside, made, own
-from fullgraph.pyg.rules.pruned import Prunable
-from fullgraph.pyg.rules.ways import Choice, Way, can_walk, is_plain_linear, why_not_sequential
+from fullgraph.pyg.data.edges import Edges
+from fullgraph.pyg.general.any_layer import AnyLayer, edges_between
+from fullgraph.pyg.general.border import inside, made, own
+from fullgraph.pyg.general.choice import Choice, Way, can_walk, is_plain_linear, why_not_sequential
+from fullgraph.pyg.pruning.layers import Prunable
 from fullgraph.rows import Rows, rows
 
 

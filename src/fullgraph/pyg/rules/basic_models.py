@@ -14,8 +14,8 @@ from torch import Tensor
 from torch_geometric.nn import BatchNorm, models
 from torch_geometric.nn.models.basic_gnn import BasicGNN
 
-from fullgraph.pyg.rules.converted import Converted
-from fullgraph.pyg.rules.ways import has_hooks
+from fullgraph.pyg.general.choice import has_hooks
+from fullgraph.pyg.general.converted import Converted
 
 MODELS: tuple[type[BasicGNN], ...] = (models.GCN, models.GraphSAGE, models.GAT, models.PNA)
 """But for GIN and EdgeCNN, whose layers use the model's activation too."""

@@ -5,8 +5,8 @@ from typing import Any
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.pyg.rules.converted import Converted
-from fullgraph.pyg.rules.ways import Choice, Way
+from fullgraph.pyg.general.choice import Choice, Way
+from fullgraph.pyg.general.converted import Converted
 from fullgraph.rows import Rows, distribute, gather
 
 

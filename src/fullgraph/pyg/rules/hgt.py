@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from fullgraph.engine import DotProduct, attend
-from fullgraph.pyg.edge_rows import EdgeRows
-from fullgraph.pyg.edges import Edges, held
+from fullgraph.pyg.data.edge_index import EdgeRows
+from fullgraph.pyg.data.edges import Edges, held
+from fullgraph.pyg.general.border import made, own
+from fullgraph.pyg.general.choice import can_walk
 from fullgraph.pyg.rules.attention import Attending
-from fullgraph.pyg.rules.border import made, own
-from fullgraph.pyg.rules.ways import can_walk
 from fullgraph.rows import Away, Rows
 from fullgraph.rows.space import Joined, Space
 

@@ -6,12 +6,12 @@ import torch
 import torch_geometric.nn as pyg
 from torch import Tensor
 
-from fullgraph.pyg.edge_rows import EdgeRows
-from fullgraph.pyg.edges import Edges
+from fullgraph.pyg.data.edge_index import EdgeRows
+from fullgraph.pyg.data.edges import Edges
+from fullgraph.pyg.general.any_layer import edges_between
+from fullgraph.pyg.general.border import own
+from fullgraph.pyg.general.choice import can_walk
 from fullgraph.pyg.rules.aggregating import Aggregating
-from fullgraph.pyg.rules.any_layer import edges_between
-from fullgraph.pyg.rules.border import own
-from fullgraph.pyg.rules.ways import can_walk
 from fullgraph.rows import Rows
 
 

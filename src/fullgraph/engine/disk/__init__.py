@@ -1,0 +1,1 @@
+"""Rows that stay on disk: how they are read, and what functions of torch mean for them."""

@@ -1,0 +1,1 @@
+"""What happens to each row by itself: linear layers, norms, dropout, and what of it backward computes again."""
