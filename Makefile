@@ -43,7 +43,7 @@ docs: $(STAMP)
 # The tests of the kernels on builds with AddressSanitizer and UndefinedBehaviorSanitizer; those with several threads also with
 # ThreadSanitizer. Python and torch are not instrumented: their leaks are not looked for and their own races not reported.
 # Warnings stay warnings: at -O0 with instrumentation GCC warns of reads that do not happen.
-SANITIZE_TESTS := tests/ops/test_sums.py tests/ops/test_extrema.py tests/ops/test_attention.py tests/ops/test_masking.py \
+SANITIZE_TESTS := tests/ops/test_sums.py tests/ops/test_extrema.py tests/ops/test_attention.py tests/ops/test_dropout.py \
   tests/ops/test_nonzero.py tests/ops/test_norms.py
 sanitize: $(STAMP)
 	for kind in address thread; do \

@@ -161,7 +161,7 @@ def rows_sent(world: fg.World, path: str, width: int, dropout: float, held_mib: 
         optimizer.step()
         sent.append((world.traffic.rows_bytes - before) / 8)
     plan = data.edge_index.walked.plan
-    summing = plan.summing(weighted=False)
+    summing = plan.sum_walks(weighted=False)
     return sent, summing.forward.routes.num_sent, summing.backward.routes.num_sent
 
 

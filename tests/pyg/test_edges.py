@@ -104,7 +104,7 @@ def held_by_edges(world: fg.World, path: str, layer: type, weighted: bool):
     edges = data.edge_index.walked
     walked = edges.with_self_loops if layer is pyg.GCNConv else edges
     held = tensors_held(edges, edges.space, walked, walked.space, *getattr(walked.space, "parts", ())[:1])
-    summing = walked.plan.summing(weighted=weighted or layer is pyg.GCNConv)
+    summing = walked.plan.sum_walks(weighted=weighted or layer is pyg.GCNConv)
     blocks = [summing.backward.local, *summing.forward.blocks, *summing.backward.blocks]
     return held, any(block is not None and block.edge_ids is not None for block in blocks)
 
@@ -141,7 +141,7 @@ def test_edges_that_were_derived_go_with_their_graph(path):
         data = fg.open(path)
         chosen = data.edge_index[:, data.edge_weight > 0.5].walked
         walked = [weakref.ref(each) for each in (chosen, chosen.without_self_loops, chosen.with_self_loops)]
-        _ = chosen.with_self_loops.plan.summing(weighted=True).forward
+        _ = chosen.with_self_loops.plan.sum_walks(weighted=True).forward
         del chosen, data
         assert [each() for each in walked] == [None] * 3
     finally:

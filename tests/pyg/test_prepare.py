@@ -65,7 +65,7 @@ def test_prepared_layer_behaves_as_before_on_an_ordinary_index(data, name):
 def test_prepare_builds_the_walks_rather_than_the_first_epoch(data, name):
     fg.prepare(CONVS[name](), data)
     edges = data.edge_index.walked.with_self_loops if name in ("gcn", "gat") else data.edge_index.walked
-    walks = edges.plan if name == "gat" else edges.plan.summing(weighted=name == "gcn")
+    walks = edges.plan if name == "gat" else edges.plan.sum_walks(weighted=name == "gcn")
     assert {"forward", "backward"} <= vars(walks).keys()
 
 

@@ -1,4 +1,4 @@
-"""What was made of tensors that never change is made once: layer 0 of most models sums the same features every epoch.
+"""Remembers what was made of tensors while they do not change: most first layers sum the same features each epoch.
 
 Nothing is configured. A tensor without a gradient that comes again as the same object, unchanged, gets the result of
 the time before, and no row travels for it. To compare numbers would read all of them each time; a weak reference and a

@@ -17,9 +17,9 @@ from fullgraph.ops.attention_dot import (
     attention_dot_forward,
 )
 from fullgraph.ops.attention_v2 import attention_v2_backward_dst, attention_v2_backward_src, attention_v2_forward
+from fullgraph.ops.dropout import dropout
 from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout
-from fullgraph.ops.masking import dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
 from fullgraph.ops.norms import (
     combined_gradient,

@@ -1,4 +1,4 @@
-"""Attention over in-neighbours without a tensor with a row per edge, for any of the scores in `engine.attention.scores`.
+"""Attention over in-neighbours without a tensor with a row per edge, for any of the scores in `attention.scores`.
 
 One pass over the blocks carries an online softmax per destination and head: ``(maximum, total, accumulator)``.
 Backward recomputes every weight from ``log-sum-exp`` (the fused rematerialisation of SAR; Mostafa 2022). Where little

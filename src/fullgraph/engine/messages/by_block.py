@@ -1,9 +1,10 @@
 """Any message, block by block: foreign rows come once, messages live for a few edges, and statistics of them stay.
 
 An aggregation that is a function of statistics (`engine.messages.statistics`) does not ask for complete neighbourhoods
-(`engine.messages.by_neighbourhood`), for which a row travels once per run that needs it. So we walk: a boundary row travels once,
-its edges' messages are formed a bounded number at a time, taken into the statistics and freed. Backward walks again,
-forms each message again with gradients on, and sends the gradients of foreign rows home (Mostafa 2022, §3, case 2).
+(`engine.messages.by_neighbourhood`), for which a row travels once per run that needs it. So we walk: a boundary row
+travels once, its edges' messages are formed a bounded number at a time, taken into the statistics and freed. Backward
+walks again, forms each message again with gradients on, and sends the gradients of foreign rows home (Mostafa 2022, §3,
+case 2).
 
 Where backward needs what the statistics became (all but sums), mode ``sar`` walks once more to form them again: kept,
 they would be several rows per destination and layer. Mode ``keep`` keeps them, and the rows.

@@ -84,7 +84,7 @@ class Sum(Statistic):
 
 @dataclass(frozen=True)
 class Extremum(Statistic):
-    """The maximum or minimum; 0 without messages. Ties share the gradient as they do in PyG (`engine.neighbours.extremum`)."""
+    """The maximum or minimum; 0 without messages. Ties share the gradient as in PyG (`neighbours.extremum`)."""
 
     largest: bool
     compares = True

@@ -3,8 +3,8 @@
 SAR's case 1 (Mostafa 2022, §3): where a message is linear in the source row, backward needs no source rows. We go one
 step further: the gradient of an owned source row is a sum over its *destinations*, so backward walks the reversed graph
 and every rank finishes its own rows; nothing is fetched again and nothing is sent back. And sums may be formed in part
-where their rows are, so that fewer rows travel (`engine.walks.partial_sums`). Only a weight that itself needs a gradient asks for
-the source rows, and a second time in backward.
+where their rows are, so that fewer rows travel (`walks.partial_sums`). Only a weight that itself needs a gradient asks
+for the source rows, and a second time in backward.
 """
 
 from math import prod
@@ -70,7 +70,7 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
 
 
 def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, *, packs: bool = False) -> Tensor:
-    """Sum ``x`` ``[n, F]`` along one direction of `Summing`; ``packs`` and ``purpose`` are as in `fetch`."""
+    """Sum ``x`` ``[n, F]`` along one direction of `SumWalks`; ``packs`` and ``purpose`` are as in `fetch`."""
     out = x.new_empty((walk.local.num_rows, x.shape[1]))
 
     def add(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
@@ -84,7 +84,7 @@ def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, *, packs: b
 def summed_back(grad: Tensor, plan: Plan, weight: Tensor | None) -> Tensor:
     """The adjoint of the sum, for weights without a gradient: ``[num_dst, F]`` to ``[num_own, F]``. Collective."""
     has_halo = plan.halo.config.mode == "halo"
-    summing = (plan.extended if has_halo else plan).summing(weighted=weight is not None)
+    summing = (plan.extended if has_halo else plan).sum_walks(weighted=weight is not None)
     back = _walk(summing.backward, grad.contiguous(), summing.weights(weight).turned, "sum, backward")
     return without_halo(back, plan.halo) if has_halo else back
 
@@ -100,7 +100,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
         ctx.plan, ctx.weight = plan, weight
-        summing = plan.summing(weighted=weight is not None)
+        summing = plan.sum_walks(weighted=weight is not None)
         return _walk(summing.forward, x.contiguous(), summing.weights(weight), "sum, forward", packs=True)
 
     @staticmethod

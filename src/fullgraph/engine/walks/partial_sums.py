@@ -1,9 +1,9 @@
 """How a sum walks: the edges between two ranks as a product of two matrices, with few rows in between.
 
 The edges from rank p into rank q are a sparse matrix A, and q needs A x of p's rows x. A cover of these edges
-(`engine.walks.cover`) makes it a product, A = R S: p forms the message S x, whose rows are rows of its own or partial sums of
-them, and q adds them up by R. Backward as many rows carry the gradient, Aᵀ g = Sᵀ (Rᵀ g): q forms for each row of the
-message the sum of the gradients of the destinations it went to, and p adds them up.
+(`engine.walks.cover`) makes it a product, A = R S: p forms the message S x, whose rows are rows of its own or partial
+sums of them, and q adds them up by R. Backward as many rows carry the gradient, Aᵀ g = Sᵀ (Rᵀ g): q forms for each row
+of the message the sum of the gradients of the destinations it went to, and p adds them up.
 """
 
 from collections.abc import Iterable, Sequence
@@ -56,7 +56,7 @@ class WalkWeights(NamedTuple):
         return WalkWeights(self.local, self.received, self.sent)
 
 
-class Summing:
+class SumWalks:
     """The walks of sums over a plan's edges, in both directions."""
 
     def __init__(

@@ -14,7 +14,7 @@ from torch import Tensor
 from fullgraph.comm import Routes, fetch_all, swap
 from fullgraph.engine.memo import Memo
 from fullgraph.engine.walks.halo import Halo, connect
-from fullgraph.engine.walks.partial_sums import Crossing, Summing
+from fullgraph.engine.walks.partial_sums import Crossing, SumWalks
 from fullgraph.engine.walks.walk import Walk, blocks_of_rounds
 from fullgraph.graph.block import Block
 
@@ -43,7 +43,7 @@ class Plan:
         self._make_ends = make_ends
         self._held: Ends | None = None
         self._divisors: dict[torch.dtype, Tensor] = {}
-        self._sums: dict[bool, Summing] = {}
+        self._sums: dict[bool, SumWalks] = {}
 
     @contextmanager
     def _ends(self) -> Iterator[Ends]:
@@ -133,7 +133,7 @@ class Plan:
         blocks = blocks_of_rounds(routes, owner, torch.cat(positions), torch.cat(rows), ids, self.halo.num_own)
         return Walk(local, blocks, routes)
 
-    def summing(self, *, weighted: bool) -> Summing:
+    def sum_walks(self, *, weighted: bool) -> SumWalks:
         """The walks of sums, for which fewer rows travel. Collective the first time; those with weights do for all."""
         known = self._sums.get(True) or self._sums.get(weighted)
         if known is None:
@@ -141,7 +141,7 @@ class Plan:
                 foreign = enumerate(self._foreign())
                 crossing = (Crossing(ids, self._own_id(rank, src[ids]), dst[ids]) for rank, ids in foreign)
                 local = self._local if weighted else self._own_edges(has_values=False)
-                known = Summing(self.halo.world, self.halo.config, self.memo, local, crossing, self.num_edges)
+                known = SumWalks(self.halo.world, self.halo.config, self.memo, local, crossing, self.num_edges)
             self._sums = {weighted: known}
         return known
 
@@ -155,7 +155,7 @@ class Plan:
         """
         plan = self.extended if self.halo.config.mode == "halo" else self
         with plan._ends():
-            walks = plan.summing(weighted=weighted) if sums else plan
+            walks = plan.sum_walks(weighted=weighted) if sums else plan
             _ = (walks.forward, walks.backward) if backward else walks.forward
 
     def edge_values_at_sources(self, values: Tensor) -> Tensor:
