@@ -1,21 +1,35 @@
 """What runs again in backward draws and casts as forward did, and leaves no trace."""
 
+import random
+
+import numpy as np
 import pytest
 import torch
 
 from fullgraph.engine import draw_key
 from fullgraph.engine.backward.replay import Replay
 
+CPU = torch.device("cpu")
+
 
 def test_draws():
     torch.manual_seed(3)
-    replay = Replay.of_now()
-    first, second = draw_key(), draw_key()
-    torch.set_rng_state(replay.draws)
-    assert draw_key() == first
+    replay = Replay.of_now(CPU)
+    first, second = drawn(), drawn()
+    assert all(a != b for a, b in zip(first, second, strict=True))
     with replay.again():
-        assert draw_key() == first
-    assert draw_key() == second
+        assert drawn() == first
+    third = drawn()
+    assert all(a != b for a, b in zip(third, first, strict=True))
+    with replay.again():
+        assert drawn() == first
+        assert drawn() == second
+        assert drawn() == third
+
+
+def drawn():
+    """Of every generator that a message may draw from."""
+    return [draw_key(), torch.rand(1).item(), random.random(), np.random.rand()]  # noqa: NPY002
 
 
 @pytest.mark.parametrize("inside", [torch.bfloat16, None])
@@ -23,7 +37,7 @@ def test_draws():
 def test_casts(inside, outside):
     x = torch.ones(2, 2, requires_grad=True)
     with torch.autocast("cpu", dtype=inside, enabled=inside is not None):
-        replay = Replay.of_now()
+        replay = Replay.of_now(CPU)
         with torch.no_grad(), replay.again():
             assert (x @ x).dtype == (inside or torch.float32)
     with torch.autocast("cpu", dtype=outside, enabled=outside is not None):
@@ -38,7 +52,7 @@ def test_casts(inside, outside):
 def test_an_error_leaves_no_trace():
     torch.manual_seed(3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        replay = Replay.of_now()
+        replay = Replay.of_now(CPU)
     before = torch.get_rng_state()
     with pytest.raises(ZeroDivisionError), replay.again():
         draw_key() / 0

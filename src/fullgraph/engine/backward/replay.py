@@ -1,4 +1,4 @@
-"""What runs again in backward runs as it ran in forward: from the same random state, and in the same autocast.
+"""What runs again in backward runs as it ran in forward: from the same random states, and in the same autocast.
 
 Backward is called when forward's contexts have been left, and a message that came out in another dtype, or from other
 draws, would have the gradients of another function.
@@ -7,10 +7,11 @@ draws, would have the gradients of another function.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+
+from fullgraph.comm.randomness import generators_state, set_generators
 
 _DEVICES = ("cpu", "cuda")
 
@@ -20,28 +21,30 @@ class Replay:
     """The state that forward runs in.
 
     Attributes:
-        draws: of torch's generator of the CPU, from which rows' draws are keyed (`engine.nodewise.draws`).
+        device: what draws are made on, beside the CPU.
+        draws: of all generators; from torch's of the CPU rows' draws are keyed (`engine.nodewise.draws`).
         autocast: for the CPU and for GPUs, the dtype of autocast; None where it is off.
     """
 
-    draws: Tensor
+    device: torch.device
+    draws: dict[str, Any]
     autocast: tuple[torch.dtype | None, ...]
 
     @classmethod
-    def of_now(cls) -> Self:
+    def of_now(cls, device: torch.device) -> Self:
         """The state at this moment."""
-        return cls(torch.get_rng_state(), _autocast())
+        return cls(device, generators_state(device), _autocast())
 
     @contextmanager
     def again(self) -> Iterator[None]:
         """Run from the same state on; afterwards, go on as before."""
-        before = torch.get_rng_state()
-        torch.set_rng_state(self.draws)
+        before = generators_state(self.device)
+        set_generators(self.draws, self.device)
         try:
             with self.casting():
                 yield
         finally:
-            torch.set_rng_state(before)
+            set_generators(before, self.device)
 
     @contextmanager
     def casting(self) -> Iterator[None]:

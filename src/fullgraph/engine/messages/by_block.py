@@ -120,7 +120,7 @@ def aggregate_by_block(
     Args:
         message: takes a piece and its edges' share of the arguments: a row per edge of the source, destination and edge
             tensors, and the others whole. Returns a message per edge, ``[e, …]``, that depends on nothing but
-            that edge's rows. It must compute the same when called again from the same state of torch's generator.
+            that edge's rows. It must compute the same when called again from the same states of the generators.
         decomposition: how messages are aggregated.
         plan: the edges.
         arguments: what ``message`` works on.
@@ -129,7 +129,7 @@ def aggregate_by_block(
     Returns:
         ``[num_dst, …]``, differentiable with respect to all arguments.
     """
-    walker = _Walker(message, decomposition, plan, Replay.of_now(), within)
+    walker = _Walker(message, decomposition, plan, Replay.of_now(plan.halo.world.device), within)
     return _ByBlock.apply(walker, arguments, *arguments.all)  # pyright: ignore[reportReturnType]
 
 

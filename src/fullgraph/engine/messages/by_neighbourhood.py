@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import Routes, fetch_all, return_all
+from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.engine.backward.replay import Replay
 from fullgraph.engine.messages.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.walks.halo import connect
@@ -126,7 +127,7 @@ def run_by_neighbourhood(
         layer: takes a neighbourhood and its share of the arguments: source rows as `Neighbourhood.gather` gives them,
             rows of its destinations, rows of its edges, and the others whole; returns a row per destination,
             or per edge.
-            It must compute the same when called again from the same state of torch's generator.
+            It must compute the same when called again from the same states of the generators.
         runs: from `neighbourhoods`.
         arguments: what it works on.
         within: what it runs in, forward and backward.
@@ -136,7 +137,7 @@ def run_by_neighbourhood(
         ``[num_dst, …]`` or, per edge, ``[num_edges, …]`` in the order of `Neighbourhood.edge_ids` of one run after
         another; differentiable with respect to all arguments.
     """
-    job = _Job(layer, runs, within, per_edge, Replay.of_now())
+    job = _Job(layer, runs, within, per_edge, Replay.of_now(runs[0].edge_ids.device))
     return _ByNeighbourhood.apply(job, arguments, *arguments.all)  # pyright: ignore[reportReturnType]
 
 
@@ -170,11 +171,11 @@ class _ByNeighbourhood(torch.autograd.Function):
             if job.is_run(run):
                 with job.replay.again(), job.within():
                     piece = job.layer(run, share)
-                    last = torch.get_rng_state()
+                    last = generators_state(job.replay.device)
                 out = _put(piece, out, job.place(run), job.place(job.runs[-1]).stop)
                 del piece
             del share
-        torch.set_rng_state(last)
+        set_generators(last, job.replay.device)
         ctx.job, ctx.places, ctx.read = job, arguments.like([None] * len(tensors)), arguments.read
         ctx.first = first_places(arguments.all)
         ctx.save_for_backward(*tensors)

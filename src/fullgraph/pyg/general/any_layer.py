@@ -19,6 +19,7 @@ import torch_geometric.nn as pyg
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 
+from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.engine import Arguments, Decomposition, Neighbourhood, Piece, aggregate_by_block, run_by_neighbourhood
 from fullgraph.pyg.data.edge_index import edges_of
 from fullgraph.pyg.data.edges import Edges
@@ -116,11 +117,12 @@ class AnyLayer(Converted, MessagePassing):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.__dict__.get("looks_beyond"):
             return super().__call__(*args, **kwargs)
-        state = torch.get_rng_state()
+        device = self.view.world.device
+        state = generators_state(device)
         try:
             return _of_all_edges(super().__call__(*args, **kwargs))
         except _Stashed as beyond:
-            torch.set_rng_state(state)
+            set_generators(state, device)
             self.__dict__["looks_beyond"] = str(beyond)
             return super().__call__(*args, **kwargs)
 
@@ -132,11 +134,12 @@ class AnyLayer(Converted, MessagePassing):
 
     def _unless_beyond(self, run: Callable[[], Tensor | None]) -> Tensor | None:
         """``run()``; None if the layer's code looks beyond a piece, which it then does on all ranks, and always."""
-        state = torch.get_rng_state()
+        device = self.view.world.device
+        state = generators_state(device)
         try:
             return run()
         except LooksBeyondPiece as beyond:
-            torch.set_rng_state(state)
+            set_generators(state, device)
             self.__dict__["looks_beyond"] = str(beyond)
             return None
 
