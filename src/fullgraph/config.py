@@ -1,7 +1,7 @@
 """How the engine walks: the settings that every floor above it shares."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from fullgraph.errors import InputError
 
@@ -11,6 +11,11 @@ WireDtype = Literal["float32", "bfloat16", "int8"]
 WIRE_DTYPES: tuple[WireDtype, ...] = get_args(WireDtype)
 Recompute = Literal["none", "elementwise", "layer"]
 RECOMPUTES: tuple[Recompute, ...] = get_args(Recompute)
+
+
+def option(default: Any, help: str) -> Any:
+    """A setting that the command line offers, and what it says of it."""
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +43,19 @@ class EngineConfig:
             rows.
     """
 
-    mode: Mode = "sar"
-    prefetch: int = 1
-    round_rows: int = 32_768
-    chunk_edges: int = 65_536
-    wire_dtype: WireDtype = "float32"
-    recompute: Recompute = "elementwise"
-    held_mib: int = 64
+    mode: Mode = option("sar", "how remote rows are held: sar, keep or halo")
+    prefetch: int = option(1, "rounds of rows in flight beside the one being computed")
+    round_rows: int = option(32_768, "most rows that one round brings from one rank")
+    chunk_edges: int = option(65_536, "most edges at a time for layers without a walk of their own")
+    wire_dtype: WireDtype = option(
+        "float32", "how float32 rows travel between ranks: float32, bfloat16 or int8 (lossy)"
+    )
+    recompute: Recompute = option(
+        "elementwise", "what backward makes again instead of keeping it: none, elementwise or layer"
+    )
+    held_mib: int = option(
+        64, "most MiB of unchanging rows of other ranks that are held, per tensor, but not in mode sar"
+    )
 
     def __post_init__(self) -> None:
         for name, choices in (("mode", MODES), ("wire_dtype", WIRE_DTYPES), ("recompute", RECOMPUTES)):

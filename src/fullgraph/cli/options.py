@@ -3,11 +3,11 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_origin
 
 import typer
 
-from fullgraph.train.config import TrainConfig
+from fullgraph.train.config import ENGINE, TrainConfig
 
 
 def with_train_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -19,7 +19,7 @@ def with_train_options(command: Callable[..., None]) -> Callable[..., None]:
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     added = [
         inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(each))
-        for each in fields(TrainConfig)
+        for each in sorted(fields(TrainConfig), key=lambda each: each.name in ENGINE)
     ]
     command.__signature__ = signature.replace(parameters=[*own, *added])  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {each.name: each.annotation for each in [*own, *added]}
@@ -35,4 +35,5 @@ def _annotation(field: Field[Any]) -> Any:
         show_default=False,
         rich_help_panel="Training",
     )
-    return Annotated[field.type | None, option]  # pyright: ignore[reportOperatorIssue]
+    kind = str if get_origin(field.type) is Literal else field.type
+    return Annotated[kind | None, option]  # pyright: ignore[reportOperatorIssue]

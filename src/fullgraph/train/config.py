@@ -7,11 +7,11 @@ no second list to keep in step.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
-from fullgraph.config import EngineConfig
+from fullgraph.config import EngineConfig, option
 from fullgraph.errors import InputError
 from fullgraph.pyg.prune import PRUNED_NORMS
 
@@ -37,12 +37,8 @@ RESUME_MAY_CHANGE |= ENGINE - {"wire_dtype"}
 """Fields that a resumed run may give anew: none of them changes what one epoch computes."""
 
 
-def _option(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
-
-
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(EngineConfig):
     """One training run: the model, the optimization, and how the engine walks.
 
     ``hidden`` counts all heads of a GAT layer together, as PyG's own ``GAT`` does. ``dropout`` is also the dropout of
@@ -53,47 +49,36 @@ class TrainConfig:
         InputError: on a value outside its range, naming the field and the value.
     """
 
-    model: str = _option("gcn", "model: gcn, sage, gin or gat (PyG's own), or rgcn or hgt for several node types")
-    target: str = _option("auto", "node type to classify, for rgcn and hgt; auto: the only one with classes")
-    hidden: int = _option(64, "width of the hidden layers, all heads together")
-    num_layers: int = _option(2, "number of message passing layers")
-    heads: int = _option(1, "attention heads of gat and hgt; must divide the hidden width")
-    dropout: float = _option(0.5, "dropout between layers and, for gat, on attention weights")
-    input_dropout: float = _option(0.0, "dropout on the input features")
-    activation: str = _option("relu", "activation: relu, elu, leaky_relu, gelu or tanh")
-    norm: str = _option("none", "norm between layers: none or batch (exact over all ranks)")
-    jump: str = _option("none", "jumping knowledge: none, last, cat or max")
-    normalize_features: bool = _option(False, "scale every node's features to the sum 1 first")
-    split: int = _option(0, "which split to use where a data set has several")
-    epochs: int = _option(100, "most epochs to train")
-    lr: float = _option(0.01, "learning rate of Adam")
-    weight_decay: float = _option(0.0, "weight decay of Adam (L2)")
-    schedule: str = _option("constant", "learning rate schedule: constant, cosine (to 0 at the last epoch) or step")
-    step_epochs: int = _option(50, "schedule step: epochs between two steps")
-    step_factor: float = _option(0.5, "schedule step: factor on the learning rate at each step")
-    patience: int = _option(0, "stop after this many epochs without a better validation accuracy (0: never)")
-    eval_every: int = _option(1, "evaluate every this many epochs (and after the last)")
-    checkpoint_every: int = _option(10, "write a checkpoint every this many epochs (0: only at the end)")
-    seed: int = _option(0, "seed of the initial weights and of dropout")
-    dtype: str = _option("float32", "number type: float32 or float64")
-    mode: str = _option("sar", "how remote rows are held: sar, keep or halo")
-    prefetch: int = _option(1, "rounds of rows in flight beside the one being computed")
-    round_rows: int = _option(32_768, "most rows that one round brings from one rank")
-    chunk_edges: int = _option(65_536, "most edges at a time for layers without a walk of their own")
-    wire_dtype: str = _option("float32", "how float32 rows travel between ranks: float32, bfloat16 or int8 (lossy)")
-    recompute: str = _option(
-        "elementwise", "what backward makes again instead of keeping it: none, elementwise or layer"
-    )
-    held_mib: int = _option(
-        64, "most MiB of unchanging rows of other ranks that are held, per tensor, but not in mode sar"
-    )
-    stream: bool = _option(False, "leave the features on disk and read them a few MiB at a time")
-    prune: bool = _option(False, "train on the rows that the loss depends on alone; evaluation is on all")
-    pruned_norm: str = _option(
+    model: str = option("gcn", "model: gcn, sage, gin or gat (PyG's own), or rgcn or hgt for several node types")
+    target: str = option("auto", "node type to classify, for rgcn and hgt; auto: the only one with classes")
+    hidden: int = option(64, "width of the hidden layers, all heads together")
+    num_layers: int = option(2, "number of message passing layers")
+    heads: int = option(1, "attention heads of gat and hgt; must divide the hidden width")
+    dropout: float = option(0.5, "dropout between layers and, for gat, on attention weights")
+    input_dropout: float = option(0.0, "dropout on the input features")
+    activation: str = option("relu", "activation: relu, elu, leaky_relu, gelu or tanh")
+    norm: str = option("none", "norm between layers: none or batch (exact over all ranks)")
+    jump: str = option("none", "jumping knowledge: none, last, cat or max")
+    normalize_features: bool = option(False, "scale every node's features to the sum 1 first")
+    split: int = option(0, "which split to use where a data set has several")
+    epochs: int = option(100, "most epochs to train")
+    lr: float = option(0.01, "learning rate of Adam")
+    weight_decay: float = option(0.0, "weight decay of Adam (L2)")
+    schedule: str = option("constant", "learning rate schedule: constant, cosine (to 0 at the last epoch) or step")
+    step_epochs: int = option(50, "schedule step: epochs between two steps")
+    step_factor: float = option(0.5, "schedule step: factor on the learning rate at each step")
+    patience: int = option(0, "stop after this many epochs without a better validation accuracy (0: never)")
+    eval_every: int = option(1, "evaluate every this many epochs (and after the last)")
+    checkpoint_every: int = option(10, "write a checkpoint every this many epochs (0: only at the end)")
+    seed: int = option(0, "seed of the initial weights and of dropout")
+    dtype: str = option("float32", "number type: float32 or float64")
+    stream: bool = option(False, "leave the features on disk and read them a few MiB at a time")
+    prune: bool = option(False, "train on the rows that the loss depends on alone; evaluation is on all")
+    pruned_norm: str = option(
         "refuse", "norm batch with prune: refuse, or computed (statistics of the rows computed, so other losses)"
     )
-    backend: str = _option("auto", "torch.distributed backend: auto, gloo, nccl, …")
-    device: str = _option("auto", "device: auto, cpu, cuda, …")
+    backend: str = option("auto", "torch.distributed backend: auto, gloo, nccl, …")
+    device: str = option("auto", "device: auto, cpu, cuda, …")
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -122,7 +107,7 @@ class TrainConfig:
         self._check_pruned()
         if self.jump != "none" and self.num_layers < 2:
             raise InputError(f"jump needs at least 2 layers to choose from; num_layers is: {self.num_layers}")
-        _ = self.engine  # which checks its own fields
+        super().__post_init__()
 
     def _check_typed(self) -> None:
         if self.model not in TYPED_MODELS:
@@ -207,6 +192,8 @@ class TrainConfig:
 
 
 def _check_type(name: str, expected: Any, value: Any) -> None:
+    if get_origin(expected) is Literal:
+        return  # whose values are checked
     accepted = (float, int) if expected is float else expected
     if not isinstance(value, accepted) or (isinstance(value, bool) and expected is not bool):
         raise InputError(f"{name} must be {'an' if expected is int else 'a'} {expected.__name__}: {value!r}")
