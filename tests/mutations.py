@@ -11,6 +11,7 @@ what no test notices is printed as a diff. Run it in a clone, since the files ar
 import argparse
 import ast
 import random
+import re
 import subprocess
 import sys
 import time
@@ -109,7 +110,7 @@ class _WithoutWords(ast.NodeTransformer):
 
 
 def _try(path: Path, operator: str, occurrence: int) -> tuple[str | None, str]:
-    """The first tests that notice, or None, and the change."""
+    """The first test that notices, or None, and the change."""
     with use_mutation(path, get_operator(operator)(), occurrence):
         diff = subprocess.run(["git", "diff", "--unified=1", str(path)], capture_output=True, text=True).stdout
         for tests in TESTS[path.relative_to(SOURCE).parts[0]]:
@@ -124,8 +125,10 @@ def _try(path: Path, operator: str, occurrence: int) -> tuple[str | None, str]:
                 "no:cacheprovider",
                 *tests.split(),
             ]
-            if subprocess.run(command, capture_output=True).returncode:
-                return tests, diff
+            ended = subprocess.run(command, capture_output=True, text=True)
+            if ended.returncode:
+                found = re.search(r"^(FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+                return found[2] if found else f"{tests}: pytest ended with {ended.returncode}", diff
     return None, diff
 
 

@@ -5,10 +5,10 @@ from fullgraph.engine.attention.scores import Additive, BothEnds, DotProduct
 from fullgraph.engine.attention.source_rows import SourceRows, source_rows
 from fullgraph.engine.disk.rows import Source, StreamedRows
 from fullgraph.engine.messages.arguments import Arguments
-from fullgraph.engine.messages.by_block import Decomposition, Values, aggregate_by_block
+from fullgraph.engine.messages.by_block import aggregate_by_block
 from fullgraph.engine.messages.by_neighbourhood import Neighbourhood, neighbourhoods, run_by_neighbourhood
 from fullgraph.engine.messages.pieces import Piece
-from fullgraph.engine.messages.statistics import Extremum, Product, SoftmaxSum, Statistic, Sum
+from fullgraph.engine.messages.statistics import Decomposition, Extremum, Product, SoftmaxSum, Statistic, Sum, Values
 from fullgraph.engine.neighbours.extremum import extremum_neighbours
 from fullgraph.engine.neighbours.linear_sum import linear_sum
 from fullgraph.engine.neighbours.sum import Reduction, sum_neighbours

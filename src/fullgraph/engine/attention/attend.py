@@ -20,6 +20,7 @@ from fullgraph.comm import fetch
 from fullgraph.engine.attention.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.engine.attention.source_rows import SourceRows
 from fullgraph.engine.backward.ownership import is_sole
+from fullgraph.engine.backward.unpromised import may_backward_run_again
 from fullgraph.engine.walks.halo import with_halo
 from fullgraph.engine.walks.plan import Plan
 from fullgraph.engine.walks.walk import Grads, Rounds, keeping
@@ -199,7 +200,7 @@ def _outcome_and_rest(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Any, ...]:
     out, logsumexp, *rest = ctx.saved_tensors
     if out is None:
         out, num_heads = ctx.heads, ctx.heads.size(1)
-        if not torch._C._autograd._get_current_graph_task_keep_graph():  # pyright: ignore[reportAttributeAccessIssue]
+        if not may_backward_run_again():
             ctx.heads = None
         # Each head has the same share of the average's gradient.
         grad = (grad.div_(num_heads) if is_free else grad / num_heads).unsqueeze(1)

@@ -20,7 +20,8 @@ def is_sole(grads: tuple[Tensor, ...]) -> bool:
     Args:
         grads: what ``backward(ctx, *grads)`` got, under `once_differentiable`, before anything else refers to it.
     """
-    return grads[0].is_contiguous() and _references(grads) == _sole_references()
+    sole = sole_references()
+    return sole is not None and grads[0].is_contiguous() and _references(grads) == sole
 
 
 class _References(NamedTuple):
@@ -41,8 +42,13 @@ def _references(grads: tuple[Tensor, ...]) -> _References:
 
 
 @cache
-def _sole_references() -> _References:
-    """Those of a gradient that nobody else knows: counted, since they depend on how Python and torch pass it on."""
+def sole_references() -> _References | None:
+    """Those of a gradient that nobody else knows: counted, since they depend on how Python and torch pass it on.
+
+    None where this version of torch does not count them.
+    """
+    if not hasattr(Tensor, "_use_count") or not hasattr(torch._C, "_storage_Use_Count"):
+        return None
     found: list[_References] = []
     with torch.enable_grad():
         start = torch.zeros(1, requires_grad=True)

@@ -10,7 +10,7 @@ Where backward needs what the statistics became (all but sums), mode ``sar`` wal
 they would be several rows per destination and layer. Mode ``keep`` keeps them, and the rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,42 +24,15 @@ from fullgraph.comm import fetch
 from fullgraph.engine.backward.replay import Replay
 from fullgraph.engine.messages.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.messages.pieces import Piece, flat, pieces
-from fullgraph.engine.messages.statistics import Seeds, State, Statistic
+from fullgraph.engine.messages.statistics import Decomposition, Seeds, State, Statistic, Values
 from fullgraph.engine.walks.plan import Plan
 from fullgraph.engine.walks.walk import Grads, Rounds, keeping
 from fullgraph.graph.block import Block
 
 Message = Callable[[Piece, Arguments], Tensor]
-Values = Mapping[Statistic, Tensor]
 
 # Rows that are finished at a time: what an aggregation computes in between is several times as wide as its output.
 _FINISHED_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """An aggregation as a function of statistics.
-
-    Attributes:
-        statistics: of the messages, all different.
-        formula: takes the statistics of some destinations, each ``[n, …]`` as a message is, and these destinations'
-            in-degrees, int64 ``[n]``; returns their rows. Differentiable, row by row; may read parameters. None: the
-            aggregation is its only statistic.
-        linear: whether ``formula`` is linear in the statistics, with nothing learned in it.
-    """
-
-    statistics: tuple[Statistic, ...]
-    formula: Callable[[Values, Tensor], Tensor] | None = None
-    linear: bool = True
-
-    @property
-    def remembers(self) -> bool:
-        """Whether backward needs the statistics."""
-        return not self.linear or any(statistic.remembers for statistic in self.statistics)
-
-    def finish(self, values: Values, degree: Tensor) -> Tensor:
-        """The aggregation of some destinations; see ``formula``."""
-        return values[self.statistics[0]] if self.formula is None else self.formula(values, degree)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ in a few numbers per destination and column; backward needs them too, for the me
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,3 +191,32 @@ class SoftmaxSum(Statistic):
                 return [(messages, (messages * self.t() - maximum).exp_().mul_(share).to(messages.dtype))]
         exponential = (messages * self.t() - maximum).exp()
         return [(exponential * messages, share), (exponential, of_weights.neg_())]
+
+
+Values = Mapping[Statistic, Tensor]
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """An aggregation as a function of statistics.
+
+    Attributes:
+        statistics: of the messages, all different.
+        formula: takes the statistics of some destinations, each ``[n, …]`` as a message is, and these destinations'
+            in-degrees, int64 ``[n]``; returns their rows. Differentiable, row by row; may read parameters. None: the
+            aggregation is its only statistic.
+        linear: whether ``formula`` is linear in the statistics, with nothing learned in it.
+    """
+
+    statistics: tuple[Statistic, ...]
+    formula: Callable[[Values, Tensor], Tensor] | None = None
+    linear: bool = True
+
+    @property
+    def remembers(self) -> bool:
+        """Whether backward needs the statistics."""
+        return not self.linear or any(statistic.remembers for statistic in self.statistics)
+
+    def finish(self, values: Values, degree: Tensor) -> Tensor:
+        """The aggregation of some destinations; see ``formula``."""
+        return values[self.statistics[0]] if self.formula is None else self.formula(values, degree)

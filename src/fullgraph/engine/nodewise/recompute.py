@@ -9,7 +9,6 @@ the note and are not formed again.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 from weakref import ref
 
@@ -20,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.engine.backward.ownership import is_sole
+from fullgraph.engine.backward.unpromised import are_saved_tensors_hooked, saved_by
 from fullgraph.engine.disk.rows import StreamedRows
 from fullgraph.engine.nodewise.norm import Affine
 
@@ -156,7 +156,7 @@ class Recipes:
     def chain(self, rows: Tensor) -> Chain | None:
         """How ``rows`` were made row by row from rows that are kept; None if it is not known, or was not so."""
         found, steps = self._made(rows), []
-        if found is None or _is_hooked():
+        if found is None or are_saved_tensors_hooked():
             return None
         with functions_off():
             noted = self._known[rows.data_ptr()][0]()
@@ -182,11 +182,11 @@ class Recipes:
     def spare(self, out: Tensor) -> None:
         """Drop what the operation that made ``out`` saved of noted tensors; backward makes them again."""
         operation = out.grad_fn if isinstance(out, Tensor) else None
-        if operation is None or _is_hooked():
+        if operation is None or are_saved_tensors_hooked():
             return
         own = self._made(out)
         with functions_off():
-            for saved, tensor in _saved(operation):
+            for saved, tensor in saved_by(operation):
                 made = self._made(tensor) if isinstance(tensor, Tensor) and tensor.layout == torch.strided else None
                 if made is not None:
                     saved.register_hooks(lambda _: None, _Again(self, made, own, tensor.shape))
@@ -266,27 +266,6 @@ def unchanged(tensor: Tensor) -> Callable[[], Tensor]:
     return given.value
 
 
-def _is_hooked() -> bool:
-    """Whether somebody else decides what is saved, such as torch.utils.checkpoint."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def _same_rows(a: Tensor, b: Tensor) -> bool:
     same_memory = a.data_ptr() == b.data_ptr() and a.dtype == b.dtype and a.numel() == b.numel()
     return same_memory and a.is_contiguous() and b.is_contiguous()
-
-
-def _saved(operation: Any) -> list[tuple[Any, Any]]:
-    """The saved tensors of an operation, each as autograd's own object and as the tensor it stands for."""
-    found: list[tuple[Any, Any]] = []
-    for raw_name, name in _saved_names(type(operation)):
-        raw, tensor = getattr(operation, raw_name), getattr(operation, name)
-        found += zip(raw, tensor, strict=True) if isinstance(raw, tuple | list) else [(raw, tensor)]
-    return found
-
-
-@cache
-def _saved_names(operation: type) -> tuple[tuple[str, str], ...]:
-    raw = [name for name in dir(operation) if name.startswith("_raw_saved_")]
-    # A function written in Python has all of them under one name.
-    return tuple((name, "saved_tensors" if name == "_raw_saved_tensors" else name[4:]) for name in raw)

@@ -28,6 +28,7 @@ from fullgraph.pyg.general.border import Aliases, GivenOnly, aliases_of, made, p
 from fullgraph.pyg.general.choice import Choice, Way, can_walk, weights_wanted, why_not_sequential
 from fullgraph.pyg.general.converted import Converted, original_class
 from fullgraph.pyg.general.decomposed import decomposed
+from fullgraph.pyg.general.of_one_run import OfOneRun, Stashed, of_all_edges
 from fullgraph.rows import LooksBeyondPiece, Rows, Space, rows
 
 # Modules of PyG whose buffers are constants, and children that their layer calls after its `propagate`.
@@ -120,8 +121,8 @@ class AnyLayer(Converted, MessagePassing):
         device = self.view.world.device
         state = generators_state(device)
         try:
-            return _of_all_edges(super().__call__(*args, **kwargs))
-        except _Stashed as beyond:
+            return of_all_edges(super().__call__(*args, **kwargs))
+        except Stashed as beyond:
             set_generators(state, device)
             self.__dict__["looks_beyond"] = str(beyond)
             return super().__call__(*args, **kwargs)
@@ -273,7 +274,7 @@ class AnyLayer(Converted, MessagePassing):
         # What the methods left behind belongs to these rows alone, and would keep them alive.
         for name, value in attributes.items():
             if self.__dict__.get(name) is not value:
-                self.__dict__[name] = _OfOneRun(name) if isinstance(self.__dict__[name], Tensor) else value
+                self.__dict__[name] = OfOneRun(name) if isinstance(self.__dict__[name], Tensor) else value
 
 
 def edges_between(edge_index: Any, kwargs: dict[str, Any], size: Any = None) -> Edges | None:
@@ -314,45 +315,6 @@ def messages_in(out: Any, space: Space, node_dim: int) -> Tensor:
 def _largest(edges: Edges) -> int:
     own = edges.plan.in_degree
     return int(edges.view.world.all_max(torch.cat([own, own.new_zeros(1)]).amax().view(1)))
-
-
-class _Stashed(LooksBeyondPiece):
-    """A layer reads what its methods left of some edges as if it were of all."""
-
-
-class _OfOneRun:
-    """Stands where a method left a tensor as an attribute: it was there for some edges only, one run at a time."""
-
-    def __init__(self, name: str):
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        raise _Stashed(
-            "a layer that runs on some edges at a time keeps no tensor of all edges; ask for return_attention_weights, "
-            f"or open the graph in mode 'halo', to read: {self._name}"
-        )
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return next(x for x in (*args, *(kwargs or {}).values()) if isinstance(x, _OfOneRun)).anything
-
-
-def _reading(self: _OfOneRun, *args: Any) -> Any:
-    return self.anything
-
-
-_OPERATIONS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv pow rpow mod rmod matmul rmatmul neg
-    abs invert and rand or ror xor rxor eq ne lt le gt ge getitem setitem len iter contains float int bool index"""
-for _operation in _OPERATIONS.split():
-    setattr(_OfOneRun, f"__{_operation}__", _reading)
-
-
-def _of_all_edges(out: Any) -> Any:
-    """What a layer returns, unless something in it is of some edges only."""
-    for entry in out if isinstance(out, list | tuple) else (out,):
-        if isinstance(entry, _OfOneRun):
-            _reading(entry)
-    return out
 
 
 @cache
