@@ -26,10 +26,11 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 SOURCE = Path("src/fullgraph")
 # From the narrowest to the whole: what most changes are noticed by comes first.
+MODES_AND_DTYPES = ("precisions", "recompute", "own_layers", "held", "wire")
 TESTS = {
-    "engine": ["tests/engine", "tests/pyg", "tests/equivalence"],
-    "rows": ["tests/rows", "tests/pyg", "tests/equivalence tests/programs"],
-    "comm": ["tests/comm", "tests/engine tests/train", "tests/equivalence"],
+    "engine": ["tests/engine", " ".join(f"tests/equivalence/test_{law}.py" for law in MODES_AND_DTYPES), "tests"],
+    "rows": ["tests/rows", "tests/pyg", "tests"],
+    "comm": ["tests/comm", "tests/engine tests/train", "tests"],
 }
 Place = tuple[Path, tuple[int, int], tuple[int, int]]
 
@@ -40,12 +41,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="skip this many of the sample")
+    parser.add_argument("--stages", type=int, default=3, help="1: only the tests of a room; 3: all tests")
     given = parser.parse_args()
     chosen = list(islice(_changes(given.rooms, random.Random(given.seed)), given.count))
     survived = 0
     for number, (place, operator, occurrence) in enumerate(chosen[given.first :], given.first):
         start = time.monotonic()
-        notice, diff = _try(place[0], operator, occurrence)
+        notice, diff = _try(place[0], operator, occurrence, given.stages)
         survived += notice is None
         verdict = "SURVIVED" if notice is None else notice
         print(f"{number} {place[0]}:{place[1][0]} {operator.split('/')[1]} {time.monotonic() - start:.0f} s {verdict}")
@@ -109,11 +111,11 @@ class _WithoutWords(ast.NodeTransformer):
         )
 
 
-def _try(path: Path, operator: str, occurrence: int) -> tuple[str | None, str]:
+def _try(path: Path, operator: str, occurrence: int, stages: int) -> tuple[str | None, str]:
     """The first test that notices, or None, and the change."""
     with use_mutation(path, get_operator(operator)(), occurrence):
         diff = subprocess.run(["git", "diff", "--unified=1", str(path)], capture_output=True, text=True).stdout
-        for tests in TESTS[path.relative_to(SOURCE).parts[0]]:
+        for tests in TESTS[path.relative_to(SOURCE).parts[0]][:stages]:
             command = [
                 sys.executable,
                 "-m",
