@@ -1,4 +1,4 @@
-"""How the engine walks: the settings that every floor above it shares."""
+"""In which mode the engine walks, and its other settings, which every floor above it shares."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args

@@ -20,6 +20,10 @@ TEXT = """# The house
 For those who change the code: what stands where. Imports go downward only, what stands on one floor does not know each
 other, and no two files import each other; `make lint` checks all three.
 
+What the words mean: a *row* is what a node or an edge has in a tensor. A *block* is the edges from some rows into
+others, as kernels take them. A layer *walks*: it visits the block of its own rows and, *round* by round, those of rows
+that come from other ranks. A kernel's *twin* computes the same in plain torch, and defines it.
+
 ## Floors
 
 ```
@@ -67,7 +71,7 @@ GAT = """
     pyg/rules/attention.py projects the rows and scores each node
     engine/attention/attend.py walks with an online softmax
     engine/attention/scores.py says which kernels
-    ops/attention.py is what they compute
+    ops/attention_gat.py is what they compute
 """
 OWN = """
     pyg/general/any_layer.py finds out how its code can run
@@ -79,9 +83,9 @@ OWN = """
 NEW = {
     "a kind of attention": "engine/attention/scores.py, its kernel in ops/, its layer in pyg/rules/attention.py",
     "a layer that sums its neighbours": "pyg/rules/aggregating.py",
-    "a mode": "config.py; engine/walks/plan.py says what it walks over",
+    "a mode": "config.py; what a layer walks over in it engine/walks/plan.py",
     "a format of rows on the wire": "comm/wire.py",
-    "a norm": "rows/norms.py; one that keeps less for backward engine/nodewise/norm.py",
+    "a norm": "nothing, if it is made of torch's functions; a function of torch rows/composites.py",
     "a function of torch on rows": "rows/functions.py, or the file of its kind beside it",
     "an aggregation of messages": "pyg/general/decomposed.py, of the statistics in engine/messages/statistics.py",
     "something that is remembered between epochs": "engine/memo.py",
@@ -104,7 +108,7 @@ def house_page() -> str:
         gat=_way(GAT),
         own=_way(OWN),
         new="\n".join(f"| {what} | {_linked(where)} |" for what, where in NEW.items()),
-        files="\n".join(part for room in rooms for part in _listed(SOURCE / room)),
+        files="\n".join([*_listed_alone(), *(part for room in rooms for part in _listed(SOURCE / room)), *_kernels()]),
     )
 
 
@@ -137,6 +141,23 @@ def _linked(text: str) -> str:
     return re.sub(r"[a-z_]+(/[a-z_]+)*(/|\.py)", check, text)
 
 
+def _listed_alone() -> Iterator[str]:
+    """The files that are rooms of their own."""
+    yield "### fullgraph\n\n| file | |\n| --- | --- |"
+    for path in sorted(SOURCE.glob("*.py")):
+        yield f"| `{path.name}` | {_first_sentence(path)} |"
+    yield ""
+
+
+def _kernels() -> Iterator[str]:
+    """The sources of the extension, by the first sentence of their banners."""
+    yield "### csrc\n\nThe C++ kernels.\n\n| file | |\n| --- | --- |"
+    for path in sorted((ROOT / "csrc").iterdir()):
+        banner = re.match(r"(// .*\n)+", path.read_text())
+        assert banner is not None, path
+        yield f"| `{path.name}` | {_first_of(banner[0].replace('// ', ' '))} |"
+
+
 def _listed(room: Path) -> Iterator[str]:
     """A room, its files, and the rooms within."""
     name = room.relative_to(SOURCE).as_posix()
@@ -153,7 +174,12 @@ def _first_sentence(path: Path) -> str:
     """Of a file's docstring."""
     text = ast.get_docstring(ast.parse(path.read_text()))
     assert text is not None, path
-    paragraph = " ".join(text.split("\n\n")[0].split())
+    return _first_of(text.split("\n\n")[0])
+
+
+def _first_of(paragraph: str) -> str:
+    """The first sentence, on one line of a table."""
+    paragraph = " ".join(paragraph.split())
     return re.split(r"(?<=\.) (?=[A-Z`])", paragraph)[0].replace("|", "\\|")
 
 

@@ -10,13 +10,13 @@ the edges (spmm and packing take bfloat16 too); any other dtype or device runs t
 Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own.
 """
 
-from fullgraph.ops.attention import attention_backward, attention_forward
 from fullgraph.ops.attention_dot import (
     attention_dot_backward_dst,
     attention_dot_backward_src,
     attention_dot_forward,
 )
-from fullgraph.ops.attention_v2 import attention_v2_backward_dst, attention_v2_backward_src, attention_v2_forward
+from fullgraph.ops.attention_gat import attention_backward, attention_forward
+from fullgraph.ops.attention_gatv2 import attention_v2_backward_dst, attention_v2_backward_src, attention_v2_forward
 from fullgraph.ops.dropout import dropout
 from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout

@@ -1,12 +1,12 @@
 """Scaled dot-product attention over a block, fused: no tensor with a row per edge, in forward or backward.
 
 An edge j -> i has, per head, logit = scale * <query[i], key[j]> + bias[edge], and its message is value[j].
-Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
+Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention_gat`.
 """
 
 from torch import Tensor
 
-from fullgraph.ops.attention_edges import Edges
+from fullgraph.ops.attention_twins import Edges
 from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator

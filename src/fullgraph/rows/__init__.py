@@ -12,13 +12,13 @@ from fullgraph.rows import (  # noqa: F401  the table's entries
     leaks,
     losses,
     metadata,
-    norms,
     pointwise,
     reading,
     reductions,
     sequences,
     shapes,
     values,
+    vector_norms,
     writing,
 )
 from fullgraph.rows.adjoints import distribute, gather

@@ -1,4 +1,4 @@
-"""Norms, similarities, convolutions: functions that are more than one operation, over the rows of all ranks.
+"""Norm layers, similarities, convolutions: functions that are more than one operation, over the rows of all ranks.
 
 Where all they look at lies within a row, they run on local rows as they are; where it is rows, they are written in the
 global view itself, batch norm in training excepted, which has kernels; or they are refused.

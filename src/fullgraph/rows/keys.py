@@ -1,5 +1,6 @@
-"""What stands between the brackets of ``x[key]``, sorted: what a plain view does, tensors of ids, and the rows' share;
-of what is named there of the rows, by a mask, a slice or ids, what rows the result has, and the way to them.
+"""What stands between the brackets of ``x[key]``, sorted: a plain view's share, tensors of ids, and the rows' share.
+
+Of what names rows there, a mask, a slice or ids: which rows the result has, and the way to them.
 
 Torch applies numbers, slices and None first, as views; the tensors then index the dimensions that are left. The same is
 done here, but what stands where the rows are is kept apart: it speaks of all ranks' rows.

@@ -1,4 +1,4 @@
-"""What was made lately, within a budget: the oldest goes first.
+"""A cache within a budget: what was made lately stays, the oldest goes first.
 
 Programs derive the same few things in every step, and some make new ones each time, which must not pile up. Sizes and
 the budget count rows of the whole graph, so that all ranks forget the same at the same time: to make a thing anew may

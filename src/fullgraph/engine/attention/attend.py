@@ -20,7 +20,7 @@ from fullgraph.comm import fetch
 from fullgraph.engine.attention.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.engine.attention.source_rows import SourceRows
 from fullgraph.engine.backward.ownership import is_sole
-from fullgraph.engine.backward.unpromised import may_backward_run_again
+from fullgraph.engine.backward.torch_private import may_backward_run_again
 from fullgraph.engine.walks.halo import with_halo
 from fullgraph.engine.walks.plan import Plan
 from fullgraph.engine.walks.walk import Grads, Rounds, keeping

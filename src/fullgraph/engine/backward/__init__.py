@@ -1,1 +1,1 @@
-"""What backward relies on: whether a gradient may be overwritten, and running forward's code as it ran."""
+"""What backward relies on: whether a gradient may be overwritten, what torch saves, and running code as it ran."""

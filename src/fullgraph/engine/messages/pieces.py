@@ -1,4 +1,4 @@
-"""A bounded number of a block's edges at a time, for messages that are formed edge by edge.
+"""At most ``chunk_edges`` of a block's edges at a time, for messages that are formed edge by edge.
 
 A block can have any number of edges, and one destination can have most of them. So pieces are cut by edges alone:
 a destination's edges may lie in several pieces, of one block or of many, and what is kept of them is added up.

@@ -1,1 +1,1 @@
-"""What happens to each row by itself: linear layers, norms, dropout, and what of it backward computes again."""
+"""What happens to rows between two walks: linear layers, norms, dropout, and what of it backward computes again."""

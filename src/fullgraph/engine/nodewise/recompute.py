@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.engine.backward.ownership import is_sole
-from fullgraph.engine.backward.unpromised import are_saved_tensors_hooked, saved_by
+from fullgraph.engine.backward.torch_private import are_saved_tensors_hooked, saved_by
 from fullgraph.engine.disk.rows import StreamedRows
 from fullgraph.engine.nodewise.norm import Affine
 

@@ -28,7 +28,7 @@ from fullgraph.pyg.general.border import Aliases, GivenOnly, aliases_of, made, p
 from fullgraph.pyg.general.choice import Choice, Way, can_walk, weights_wanted, why_not_sequential
 from fullgraph.pyg.general.converted import Converted, original_class
 from fullgraph.pyg.general.decomposed import decomposed
-from fullgraph.pyg.general.of_one_run import OfOneRun, Stashed, of_all_edges
+from fullgraph.pyg.general.partial_attributes import OfOneRun, Stashed, of_all_edges
 from fullgraph.rows import LooksBeyondPiece, Rows, Space, rows
 
 # Modules of PyG whose buffers are constants, and children that their layer calls after its `propagate`.

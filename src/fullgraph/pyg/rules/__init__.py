@@ -11,7 +11,7 @@ from fullgraph.pyg.general.any_layer import general_rule
 from fullgraph.pyg.general.choice import Choice, Way
 from fullgraph.pyg.general.converted import Converted, convert_instance, original_class
 from fullgraph.pyg.general.lazy_sizes import is_unsized, unsized
-from fullgraph.pyg.rules import aggregating, attention, basic_models, colours, hgt, relational
+from fullgraph.pyg.rules import aggregating, attention, basic_models, hgt, relational, wl
 
 RULES: dict[type, type[Converted]] = {
     pyg.GCNConv: aggregating.GCNConv,
@@ -24,7 +24,7 @@ RULES: dict[type, type[Converted]] = {
     pyg.TransformerConv: attention.TransformerConv,
     pyg.RGCNConv: relational.RGCNConv,
     pyg.HGTConv: hgt.HGTConv,
-    pyg.WLConv: colours.WLConv,
+    pyg.WLConv: wl.WLConv,
     **{model: basic_models.rule(model) for model in basic_models.MODELS},
 }
 

@@ -1,4 +1,4 @@
-"""Norms over rows, softmax and logsumexp; norms of matrices, which are no sum of rows' shares, are refused."""
+"""`torch.norm`, softmax and logsumexp over rows; norms of matrices, which are no sum of rows' shares, are refused."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The entries of a block one by one, for the twins of the three attentions: what is the same for every score."""
+"""What the plain-torch twins of all three attentions share: a block's entries one by one, and their softmax."""
 
 import torch
 from torch import Tensor

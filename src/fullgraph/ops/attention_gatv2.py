@@ -1,13 +1,13 @@
 """GATv2's attention over a block, fused: no tensor with a row per edge, in forward or backward.
 
 An edge j -> i has, per head, logit = <att, leaky_relu(x_src[j] + x_dst[i])> + bias[edge], and its message is x_src[j].
-Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention`.
+Softmax state, log-sum-exp and delta are those of `fullgraph.ops.attention_gat`.
 """
 
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from fullgraph.ops.attention_edges import Edges, slope
+from fullgraph.ops.attention_twins import Edges, slope
 from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator

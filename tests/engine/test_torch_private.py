@@ -7,7 +7,7 @@ import torch
 from torch_geometric.nn import models
 
 import fullgraph as fg
-from fullgraph.engine.backward import ownership, unpromised
+from fullgraph.engine.backward import ownership, torch_private
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -19,23 +19,23 @@ PRIVATE = [
 
 
 def test_who_saves():
-    assert not unpromised.are_saved_tensors_hooked()
+    assert not torch_private.are_saved_tensors_hooked()
     with torch.autograd.graph.save_on_cpu():
-        assert unpromised.are_saved_tensors_hooked()
+        assert torch_private.are_saved_tensors_hooked()
 
 
 def test_what_is_saved():
     x = torch.ones(3, requires_grad=True)
-    ((raw, tensor),) = unpromised.saved_by(x.exp().grad_fn)
+    ((raw, tensor),) = torch_private.saved_by(x.exp().grad_fn)
     assert torch.equal(tensor, torch.ones(3).exp())
     raw.register_hooks(lambda x: x, lambda x: x)
-    assert unpromised.saved_by((x + 1).grad_fn) == []
+    assert torch_private.saved_by((x + 1).grad_fn) == []
 
 
 def test_whether_backward_may_run_again():
     x, found = torch.ones(3, requires_grad=True), []
     y = x.exp().sum()
-    y.register_hook(lambda _: found.append(unpromised.may_backward_run_again()))
+    y.register_hook(lambda _: found.append(torch_private.may_backward_run_again()))
     y.backward(retain_graph=True)
     y.backward()
     assert found == [True, False]

@@ -8,7 +8,7 @@ delta[i] = <grad[i], out[i]>, where out[i] = acc[i] / total[i] and logsumexp[i] 
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from fullgraph.ops.attention_edges import Edges, slope
+from fullgraph.ops.attention_twins import Edges, slope
 from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator

@@ -1,4 +1,4 @@
-"""What torch knows of an operation but promises to tell nobody: asked here alone, and safely where it does not tell.
+"""What torch knows of an operation but keeps private: asked here alone, and safely where a version does not tell.
 
 Without an answer more is kept in memory, and nothing is computed otherwise.
 """
