@@ -1,6 +1,7 @@
 """The law: every script gives on ranks what it gives as plain PyG, or 1e-9 of it.
 
-CI runs each script in a few settings; ``python -m tests.programs.on_ranks`` runs all.
+CI runs each script in one of four settings, in turn; ``--whole`` in all four; ``python -m tests.programs.on_ranks`` on
+every number of ranks in every mode and partition.
 """
 
 import pytest
@@ -15,12 +16,27 @@ SETTINGS = [
     Setting(2, "keep", "random"),
     Setting(3, "halo", "random"),
 ]
-SHARES = [SCRIPTS[first : first + AT_A_TIME] for first in range(0, len(SCRIPTS), AT_A_TIME)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "setting" in metafunc.fixturenames:
+        shares = shares_of_settings(whole=metafunc.config.getoption("whole"))
+        metafunc.parametrize(
+            ("scripts", "setting"), shares, ids=lambda of: f"{of[0]}…" if isinstance(of, list) else str(of)
+        )
+
+
+def shares_of_settings(*, whole: bool) -> list[tuple[list[str], Setting]]:
+    """Scripts that run one after another, and their setting; neighbours in the alphabet run in different ones."""
+    return [
+        (scripts[first : first + AT_A_TIME], setting)
+        for place, setting in enumerate(SETTINGS)
+        for scripts in [SCRIPTS if whole else SCRIPTS[place :: len(SETTINGS)]]
+        for first in range(0, len(scripts), AT_A_TIME)
+    ]
 
 
 @pytest.mark.filterwarnings("default")  # scripts are users': what torch warns them of is theirs
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
-@pytest.mark.parametrize("scripts", SHARES, ids=lambda scripts: f"{scripts[0]}…")
 def test_scripts_leave_what_plain_pyg_leaves(tmp_path, scripts, setting):
     assert list(faults(scripts, setting, str(tmp_path))) == []
 

@@ -1,0 +1,43 @@
+"""What holds for all tests: how much of a product of settings is tested, and on how many threads."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.combinations import chosen, turn
+from tests.ops.laws import num_threads
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="all combinations of settings, not only every pair of values")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "combinations(at_once, values): see tests/combinations.py")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    for mark in metafunc.definition.iter_markers("combinations"):
+        at_once, values = mark.args
+        metafunc.parametrize(list(values), chosen(at_once, values, whole=metafunc.config.getoption("whole")))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Plain PyG on small graphs waits for its threads most of the time, the longer the busier the cores are with ranks.
+
+    The kernels' own tests keep them.
+    """
+    if request.path.parent.name == "ops":
+        yield
+    else:
+        with num_threads(1):
+            yield
+
+
+@pytest.fixture(scope="session")
+def in_turn(pytestconfig: pytest.Config) -> Callable[..., list[Any]]:
+    """The runs of the case with a number, of groups that cases take in turn."""
+    return partial(turn, whole=pytestconfig.getoption("whole"))
