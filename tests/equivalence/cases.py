@@ -60,9 +60,8 @@ class Made:
 
 
 def mlp(num_in: int, num_out: int, norm: bool = False) -> Made:
-    middle = [torch.nn.BatchNorm1d(12)] if norm else []
-
     def build() -> torch.nn.Module:
+        middle = [torch.nn.BatchNorm1d(12)] if norm else []
         return torch.nn.Sequential(torch.nn.Linear(num_in, 12), *middle, torch.nn.Tanh(), torch.nn.Linear(12, num_out))
 
     return Made(build)

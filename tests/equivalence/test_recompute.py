@@ -9,6 +9,7 @@ from torch_geometric.nn import models
 
 import fullgraph as fg
 from fullgraph.config import MODES, RECOMPUTES
+from tests.combinations import combinations
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -28,20 +29,21 @@ MODELS = {
 
 
 class OwnModel(torch.nn.Module):
-    """Functions instead of modules, an activation in place, dropout on inputs, attention of dot products."""
+    """Functions instead of modules, activation and dropout in place, dropout on inputs, dot-product attention."""
 
     def __init__(self) -> None:
         super().__init__()
         self.first = pyg.TransformerConv(NUM_FEATURES, 3, heads=4)
         self.norms = torch.nn.ModuleList([torch.nn.BatchNorm1d(12), torch.nn.BatchNorm1d(12, affine=False)])
-        self.second = pyg.EdgeConv(torch.nn.Linear(24, 12))
+        self.second = pyg.EdgeConv(torch.nn.Linear(24, 12), aggr="add")
         self.last = torch.nn.Linear(12, NUM_CLASSES)
 
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor) -> torch.Tensor:
         x = self.first(F.dropout(x, 0.2, self.training), edge_index)
         x = F.relu(self.norms[0](x), inplace=True)
         x = F.dropout(x, 0.3, self.training)
-        x = self.norms[1](self.second(x, edge_index)).sigmoid()
+        x = F.dropout(self.second(x, edge_index), 0.1, self.training, inplace=True)  # where nothing else is known of it
+        x = self.norms[1](x).sigmoid()
         return self.last(x * x.relu())
 
 
@@ -85,9 +87,7 @@ def path(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize("recompute", RECOMPUTES[1:])
-@pytest.mark.parametrize(("num_ranks", "mode"), [(1, "sar"), (3, "sar"), (3, "halo")])
-@pytest.mark.parametrize("name", MODELS)
+@combinations(name=MODELS, num_ranks=[1, 3], mode=["sar", "halo"], recompute=RECOMPUTES[1:])
 def test_training_is_the_same_to_the_last_bit(path, name, num_ranks, mode, recompute):
     dtype = torch.float32 if num_ranks == 1 else torch.float64
     wanted = run_ranks(num_ranks, trained, path, mode, "none", name, dtype)[0]

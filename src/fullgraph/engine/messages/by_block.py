@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -103,14 +104,17 @@ def aggregate_by_block(
         ``[num_dst, …]``, differentiable with respect to all arguments.
     """
     walker = _Walker(message, decomposition, plan, Replay.of_now(plan.halo.world.device), within)
-    return _ByBlock.apply(walker, arguments, *arguments.all)  # pyright: ignore[reportReturnType]
+    with torch.no_grad(), within():
+        like = message(*_sample(plan, arguments))[:0]  # and a rank without edges has drawn as others have
+    out: Tensor = _ByBlock.apply(walker, like, arguments, *arguments.all)  # pyright: ignore[reportAssignmentType]
+    return out.view(plan.num_dst, *like.shape[1:]) if decomposition.formula is None else out
 
 
 class _ByBlock(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, walker: _Walker, arguments: Arguments, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, walker: _Walker, like: Tensor, arguments: Arguments, *tensors: Tensor) -> Tensor:
         with walker.within(), walker.replay.casting():
-            return _forward(ctx, walker, arguments, tensors)
+            return _forward(ctx, walker, like, arguments, tensors)
 
     @staticmethod
     @once_differentiable
@@ -119,25 +123,28 @@ class _ByBlock(torch.autograd.Function):
             return _backward(ctx, grads[0])
 
 
-def _forward(ctx: Any, walker: _Walker, arguments: Arguments, tensors: tuple[Tensor, ...]) -> Tensor:
+def _forward(ctx: Any, walker: _Walker, like: Tensor, arguments: Arguments, tensors: tuple[Tensor, ...]) -> Tensor:
     whole = arguments.like(tensors)
-    like = walker.message(*_sample(walker.plan, whole))[:0]  # and a rank without edges has drawn as others have
     ctx.kept = {} if walker.plan.halo.config.mode == "keep" else None
     states = walker.states(keeping(walker.incoming(whole.src, "messages, forward"), ctx.kept), whole, like)
-    ctx.states = states if ctx.kept is not None and walker.decomposition.remembers else None
+    kept = states if ctx.kept is not None and walker.decomposition.remembers else []
+    ctx.sizes = [len(state) for state in kept]
     ctx.walker, ctx.like, ctx.read = walker, like, arguments.read
     ctx.places, ctx.first = arguments.like([None] * len(tensors)), first_places(arguments.all)
-    ctx.save_for_backward(*tensors)
-    values = walker.values(states, like)
-    del states
-    return _finished(walker, values)
+    if walker.decomposition.formula is None:  # no view of the state: that could not be changed in place
+        out = walker.decomposition.statistics[0].value(states[0])
+    else:
+        out = _finished(walker, walker.values(states, like))
+    ctx.save_for_backward(*tensors, *(part for state in kept for part in state))
+    return out
 
 
 def _backward(ctx: Any, grad: Tensor) -> Any:
     walker: _Walker = ctx.walker
-    whole: Arguments = ctx.places.like(ctx.saved_tensors)
-    sums = GradientSums.zeros(whole, ctx.needs_input_grad[2:], ctx.first)
-    states = None if ctx.states is None else list(ctx.states)
+    saved = iter(ctx.saved_tensors)
+    whole: Arguments = ctx.places.like(tuple(islice(saved, len(ctx.places.all))))
+    sums = GradientSums.zeros(whole, ctx.needs_input_grad[3:], ctx.first)
+    states = [tuple(islice(saved, size)) for size in ctx.sizes] or None
     if walker.decomposition.remembers and states is None:
         with walker.replay.casting():
             states = walker.states(walker.incoming(whole.src, "statistics again, backward"), whole, ctx.like)
@@ -152,7 +159,7 @@ def _backward(ctx: Any, grad: Tensor) -> Any:
     again = walker.incoming(whole.src, "messages, backward") if ctx.kept is None else ctx.kept.items()
     grads = [total if need else None for total, need in zip(sums.totals.src, sums.needs.src, strict=True)]
     walker.plan.forward.visit(differentiate, whole.src, again, grads)
-    return None, None, *sums.result()
+    return None, None, None, *sums.result()
 
 
 def _share(piece: Piece, rows: Sequence[Tensor], whole: Arguments) -> Arguments:
@@ -209,10 +216,8 @@ def _runs_of_rows(num_rows: int) -> list[slice]:
 
 
 def _finished(walker: _Walker, values: Values) -> Tensor:
-    """The aggregation's output."""
+    """The aggregation's output, by its formula."""
     num_dst, degree, out = walker.plan.num_dst, walker.plan.in_degree, None
-    if walker.decomposition.formula is None:
-        return walker.decomposition.finish(values, degree)
     for rows in _runs_of_rows(num_dst):
         run = walker.decomposition.finish({s: value[rows] for s, value in values.items()}, degree[rows])
         if out is None:

@@ -206,7 +206,7 @@ class _ByNeighbourhood(torch.autograd.Function):
 def _put(piece: Tensor, out: Tensor | None, place: slice, num_rows: int) -> Tensor:
     """Write one run's rows; to join them in the end would hold all of them twice."""
     if out is None and len(piece) == num_rows:
-        return piece
+        return piece.clone() if piece._is_view() else piece  # a view could not be changed in place
     if out is None:
         out = piece.new_empty((num_rows, *piece.shape[1:]))
     out[place] = piece
