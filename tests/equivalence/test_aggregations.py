@@ -69,6 +69,10 @@ CASES = {
 }  # fmt: skip
 
 
+RUNS = [[(4, "sar")], [(1, "sar"), (2, "keep")], [(4, "keep")], [(2, "sar")]]
+"""On how many ranks and in which mode a case runs, in turn: each on several."""
+
+
 def on_a_rank(world: fg.World, path: str, name: str, mode: str):
     # So few edges at a time that the hub's lie in many pieces.
     data = fg.open(path, world, mode=mode, prefetch=1, round_rows=5, chunk_edges=7)
@@ -81,10 +85,10 @@ def path(tmp_path_factory):
     return cut_once(tmp_path_factory.mktemp("graphs"), GRAPHS["awkward"]())("metis", 4)
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_aggregation_equals_plain_pyg(path, name):
+@pytest.mark.parametrize(("number", "name"), list(enumerate(CASES)), ids=list(CASES))
+def test_aggregation_equals_plain_pyg(path, in_turn, number, name):
     wanted = run(CASES[name], GRAPHS["awkward"](), lambda module: module)
-    for num_ranks, mode in ((1, "sar"), (2, "keep"), (4, "sar"), (4, "keep")):
+    for num_ranks, mode in in_turn(number, RUNS):
         assert_same(f"{num_ranks} ranks, {mode}", run_ranks(num_ranks, on_a_rank, path, name, mode), wanted)
 
 

@@ -8,6 +8,7 @@ from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.combinations import combinations
 from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
@@ -27,11 +28,9 @@ SETTINGS = {
 }
 
 
-def by_both(world: fg.World, path: str, modes: tuple[str, ...], name: str, setting: str):
-    """Per mode the output and the gradients, once of the layer that averages and once of the mean."""
-    return {
-        mode: [of_one(world, path, mode, name, setting, concat=concat) for concat in (False, True)] for mode in modes
-    }
+def by_both(world: fg.World, path: str, mode: str, name: str, setting: str):
+    """The output and the gradients, once of the layer that averages and once of the mean."""
+    return [of_one(world, path, mode, name, setting, concat=concat) for concat in (False, True)]
 
 
 def of_one(world: fg.World, path: str, mode: str, name: str, setting: str, *, concat: bool) -> list[torch.Tensor]:
@@ -56,15 +55,12 @@ def path(tmp_path_factory):
     return cut_once(tmp_path_factory.mktemp("graphs"), awkward_graph())("metis", 4)
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("name", LAYERS)
-def test_the_average_is_the_mean_of_the_heads(path, name, setting):
+@combinations(name=LAYERS, setting=SETTINGS, mode=MODES, num_ranks=[1, 2, 4])
+def test_the_average_is_the_mean_of_the_heads(path, name, setting, mode, num_ranks):
     tolerance = SETTINGS[setting][2]
-    for num_ranks, modes in ((1, MODES), (2, ("keep", "halo")), (4, ("sar",))):
-        for answer in run_ranks(num_ranks, by_both, path, modes, name, setting):
-            for averaged, wanted in answer.values():
-                assert all(want.abs().max() > 0 for want in wanted)
-                torch.testing.assert_close(averaged, wanted, rtol=tolerance, atol=tolerance)
+    for averaged, wanted in run_ranks(num_ranks, by_both, path, mode, name, setting):
+        assert all(want.abs().max() > 0 for want in wanted)
+        torch.testing.assert_close(averaged, wanted, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("mode", MODES)

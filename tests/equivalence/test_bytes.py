@@ -16,6 +16,7 @@ from torch_geometric.nn.resolver import aggregation_resolver
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.combinations import combinations
 from tests.covers import rows_of_cover
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.equivalence.own_layers import EdgeMLP
@@ -108,9 +109,7 @@ def path(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2, 4])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", MODELS)
+@combinations(name=MODELS, mode=MODES, num_ranks=[1, 2, 4])
 def test_bytes_sent_equal_the_formula(path, name, mode, num_ranks):
     answers = run_ranks(num_ranks, bytes_of_second_epoch, path, mode, name)
     for rank, ((rows, setup, reduced), owner, num_parameters) in enumerate(answers):
@@ -182,9 +181,7 @@ def bytes_of_wide_rows(world: fg.World, path: str, mode: str, name: str, zeros: 
     return middle - start, world.traffic.rows_bytes - middle, owners(world, data)
 
 
-@pytest.mark.parametrize("zeros", [True, False])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", LAYERS)
+@combinations(name=LAYERS, mode=MODES, zeros=[True, False])
 def test_zeros_do_not_travel_forward(path, name, mode, zeros):
     answers = run_ranks(3, bytes_of_wide_rows, path, mode, name, zeros)
     owner = answers[0][-1]

@@ -8,6 +8,7 @@ from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.combinations import combinations
 from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_FEATURES, NUM_NODES, awkward_graph
 from tests.ranks import run_ranks
@@ -43,11 +44,7 @@ def train(layer, x, edge_index, optimizer):
         optimizer.step()
 
 
-def trained(world: fg.World, path: str, modes: tuple[str, ...], name: str, held_mib: int):
-    return {mode: of_mode(world, path, mode, name, held_mib) for mode in modes}
-
-
-def of_mode(world: fg.World, path: str, mode: str, name: str, held_mib: int):
+def trained(world: fg.World, path: str, mode: str, name: str, held_mib: int):
     data = fg.open(path, world, mode=mode, round_rows=5, held_mib=held_mib)
     layer = fg.prepare(build(name), data)
     optimizer = torch.optim.SGD(layer.parameters(), lr=1e-3)
@@ -80,19 +77,16 @@ def plain():
     return run
 
 
-@pytest.mark.parametrize("held_mib", [0, 1])
-@pytest.mark.parametrize("name", LAYERS)
-def test_outputs_and_weights_are_those_of_pyg(graph_file, plain, name, held_mib):
-    wanted = plain(name)
-    for num_ranks, modes in ((1, ("keep",)), (2, MODES), (4, ("keep", "halo"))):
-        for answer in run_ranks(num_ranks, trained, graph_file("metis", num_ranks), modes, name, held_mib):
-            for mode, (outs, state, forward, backward) in answer.items():
-                torch.testing.assert_close((outs, state), wanted, rtol=1e-9, atol=1e-9)
-                if num_ranks > 1:
-                    sends = [sent > 0 for sent in forward]
-                    fresh = [epoch in (0, CHANGED) for epoch in range(EPOCHS)]
-                    assert sends == (fresh if held_mib and mode != "sar" else [True] * EPOCHS)
-                    assert all(sent == 0 for sent in backward) == (mode == "halo" and held_mib == 1)
+@combinations(name=LAYERS, held_mib=[0, 1], mode=MODES, num_ranks=[1, 2, 4])
+def test_outputs_and_weights_are_those_of_pyg(graph_file, plain, name, held_mib, mode, num_ranks):
+    answers = run_ranks(num_ranks, trained, graph_file("metis", num_ranks), mode, name, held_mib)
+    for outs, state, forward, backward in answers:
+        torch.testing.assert_close((outs, state), plain(name), rtol=1e-9, atol=1e-9)
+        if num_ranks > 1:
+            sends = [sent > 0 for sent in forward]
+            fresh = [epoch in (0, CHANGED) for epoch in range(EPOCHS)]
+            assert sends == (fresh if held_mib and mode != "sar" else [True] * EPOCHS)
+            assert all(sent == 0 for sent in backward) == (mode == "halo" and held_mib == 1)
 
 
 def test_rows_above_the_budget_are_not_held(graph_file):

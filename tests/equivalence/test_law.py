@@ -7,6 +7,7 @@ from torch_geometric.nn.models.basic_gnn import BasicGNN
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.combinations import combinations
 from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
@@ -67,11 +68,7 @@ def assert_equal(got: torch.Tensor, wanted: torch.Tensor, tolerance: float = 1e-
     torch.testing.assert_close(got.double(), wanted, rtol=tolerance, atol=tolerance * float(wanted.abs().max()))
 
 
-@pytest.mark.parametrize("parts_per_rank", [1, 2])
-@pytest.mark.parametrize("method", ["metis", "random"])
-@pytest.mark.parametrize("num_ranks", [1, 2, 3, 4])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", MODELS)
+@combinations(3, name=MODELS, mode=MODES, num_ranks=[1, 2, 3, 4], method=["metis", "random"], parts_per_rank=[1, 2])
 def test_outputs_and_gradients_equal_plain_pyg(expected, partitioned, name, mode, num_ranks, method, parts_per_rank):
     check(expected, partitioned(method, num_ranks * parts_per_rank), name, mode, num_ranks)
 

@@ -1,12 +1,11 @@
 """Whether a linear layer comes before or after the sum it goes with changes what travels, and nothing else."""
 
-from itertools import product
-
 import pytest
 import torch
 from torch_geometric import nn as pyg
 
 import fullgraph as fg
+from tests.combinations import combinations
 from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -25,8 +24,6 @@ LAYERS = {
     "graph weighted": lambda out: pyg.GraphConv(NUM_FEATURES, out),
     "graph mean, weighted": lambda out: pyg.GraphConv(NUM_FEATURES, out, aggr="mean"),
 }
-MEANINGFUL = ("x needs a gradient", "x is constant", "x is constant, third time")
-CASES = list(product((NARROW, NUM_FEATURES, WIDE), MEANINGFUL))
 
 
 def hooked(layer: pyg.SAGEConv) -> pyg.SAGEConv:
@@ -61,17 +58,13 @@ def gradients(layer, data, name: str, meaning: str):
     return {"out": out.detach(), **{key: grad for key, grad in grads.items() if grad is not None}}
 
 
-def on_a_rank(world: fg.World, path: str, mode: str, name: str):
-    answers = []
-    for width, meaning in CASES:
-        data = fg.open(path, world, mode=mode, round_rows=8)
-        layer = build(name, width)
-        keys = list(layer.state_dict())
-        fg.prepare(layer, data)
-        assert list(layer.state_dict()) == keys
-        found = gradients(layer, data, name, meaning)
-        answers.append({key: fg.gather(value) for key, value in found.items()})
-    return answers
+def on_a_rank(world: fg.World, path: str, mode: str, name: str, width: int, meaning: str):
+    data = fg.open(path, world, mode=mode, round_rows=8)
+    layer = build(name, width)
+    keys = list(layer.state_dict())
+    fg.prepare(layer, data)
+    assert list(layer.state_dict()) == keys
+    return {key: fg.gather(value) for key, value in gradients(layer, data, name, meaning).items()}
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +74,15 @@ def path(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize(("num_ranks", "mode"), [(1, "sar"), (3, "sar"), (3, "halo")])
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_is_the_same_in_either_order(path, name, num_ranks, mode):
-    wanted = [gradients(build(name, width), awkward_graph(), name, meaning) for width, meaning in CASES]
-    for answer in run_ranks(num_ranks, on_a_rank, path, mode, name):
+@combinations(
+    3,
+    name=LAYERS,
+    width=[NARROW, NUM_FEATURES, WIDE],
+    meaning=["x needs a gradient", "x is constant", "x is constant, third time"],
+    num_ranks=[1, 3],
+    mode=["sar", "halo"],
+)
+def test_a_layer_is_the_same_in_either_order(path, name, width, meaning, num_ranks, mode):
+    wanted = gradients(build(name, width), awkward_graph(), name, meaning)
+    for answer in run_ranks(num_ranks, on_a_rank, path, mode, name, width, meaning):
         torch.testing.assert_close(answer, wanted, rtol=1e-10, atol=1e-10)

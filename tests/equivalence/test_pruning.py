@@ -14,6 +14,7 @@ from torch_geometric.nn import models
 
 import fullgraph as fg
 from fullgraph.config import MODES
+from tests.combinations import combinations
 from tests.equivalence.cut import cut_once
 from tests.equivalence.test_law import GraphConvs
 from tests.ranks import run_ranks
@@ -210,24 +211,17 @@ def check(answers: list[Answer], wanted: Answer, *, reads_all: bool = False) -> 
             assert_near(grad, wanted.x[i])
 
 
-@pytest.mark.parametrize("method", ["metis", "random"])
-@pytest.mark.parametrize("num_ranks", [1, 2, 4])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", MAIN)
+@combinations(name=MAIN, mode=MODES, num_ranks=[1, 2, 4], method=["metis", "random"])
 def test_outputs_loss_and_gradients_equal_plain_pyg(graph_file, plain, name, mode, num_ranks, method):
     check(run_ranks(num_ranks, pruned_answer, graph_file(method, num_ranks), mode, name), plain(name))
 
 
-@pytest.mark.parametrize("num_ranks", [1, 3])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", [name for name in CASES if name not in MAIN])
+@combinations(name=[name for name in CASES if name not in MAIN], mode=MODES, num_ranks=[1, 3])
 def test_weights_attributes_skips_and_other_aggregations(graph_file, plain, name, mode, num_ranks):
     check(run_ranks(num_ranks, pruned_answer, graph_file("metis", num_ranks), mode, name), plain(name))
 
 
-@pytest.mark.parametrize("num_ranks", [1, 3])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", [*MAIN, "gcn, weighted", "gat, attributes", "all layers side by side"])
+@combinations(name=[*MAIN, "gcn, weighted", "gat, attributes", "all layers side by side"], mode=MODES, num_ranks=[1, 3])
 def test_a_graph_of_which_nearly_all_is_reached(dense_file, plain, name, mode, num_ranks):
     answers = run_ranks(num_ranks, pruned_answer, dense_file("random", num_ranks), mode, name)
     check(answers, plain(name, DENSE), reads_all=True)
@@ -337,18 +331,15 @@ def losses(world: fg.World, path: str, mode: str, drops: bool, prunes: bool) -> 
     return found
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["dropout", "no dropout"])
-def whole_losses(graph_file, request):
-    (whole,) = run_ranks(1, losses, graph_file("metis", 1), "sar", request.param, False)
-    return request.param, whole
+@pytest.fixture(scope="module")
+def whole_losses(graph_file):
+    return {drops: run_ranks(1, losses, graph_file("metis", 1), "sar", drops, False)[0] for drops in (True, False)}
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2, 4])
-@pytest.mark.parametrize("mode", MODES)
-def test_losses_are_those_of_the_unpruned_run(graph_file, whole_losses, mode, num_ranks):
-    drops, whole = whole_losses
+@combinations(drops=[True, False], mode=MODES, num_ranks=[1, 2, 4])
+def test_losses_are_those_of_the_unpruned_run(graph_file, whole_losses, drops, mode, num_ranks):
     for found in run_ranks(num_ranks, losses, graph_file("metis", num_ranks), mode, drops, True):
-        assert found == pytest.approx(whole, rel=1e-9)
+        assert found == pytest.approx(whole_losses[drops], rel=1e-9)
 
 
 class Normed(torch.nn.Module):

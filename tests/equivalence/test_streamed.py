@@ -11,6 +11,7 @@ from torch_geometric.nn import models
 import fullgraph as fg
 from fullgraph.config import MODES
 from fullgraph.engine.disk import rows as streamed
+from tests.combinations import combinations
 from tests.equivalence.cut import cut_once
 from tests.equivalence.graphs import NUM_CLASSES, NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
@@ -103,12 +104,9 @@ def assert_equal(got: torch.Tensor, wanted: torch.Tensor) -> None:
     torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9 * max(float(wanted.abs().max()), 1e-3))
 
 
-@pytest.mark.parametrize(("num_ranks", "num_parts"), [(1, 1), (1, 5), (2, 2), (4, 5)])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", MODELS)
-def test_outputs_and_gradients_equal_plain_pyg(expected, partitioned, name, mode, num_ranks, num_parts):
+@combinations(name=MODELS, mode=MODES, num_ranks=[1, 2, 4], num_parts=[4, 5], recompute=["elementwise", "layer"])
+def test_outputs_and_gradients_equal_plain_pyg(expected, partitioned, name, mode, num_ranks, num_parts, recompute):
     path = partitioned("metis", num_parts)
-    recompute = "layer" if num_parts == 5 else "elementwise"
     (out, again, gradients), *_ = run_ranks(num_ranks, outputs_and_gradients, path, mode, recompute, name)
     wanted_out, wanted_again, wanted_gradients = expected[name]
     assert_equal(out, wanted_out)

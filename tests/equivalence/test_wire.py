@@ -8,6 +8,8 @@ import torch.distributed as dist
 from torch_geometric.nn import models
 
 import fullgraph as fg
+from fullgraph.config import MODES
+from tests.combinations import combinations
 from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
 from tests.ranks import run_ranks
 
@@ -58,9 +60,7 @@ def error(got: torch.Tensor, wanted: torch.Tensor) -> float:
     return float((got - wanted).norm() / wanted.norm())
 
 
-@pytest.mark.parametrize("wire_dtype", ERROR)
-@pytest.mark.parametrize(("num_ranks", "mode"), [(2, "sar"), (3, "keep"), (3, "halo"), (4, "sar")])
-@pytest.mark.parametrize("name", ["gcn", "sage", "gat", "gatv2"])
+@combinations(name=["gcn", "sage", "gat", "gatv2"], mode=MODES, num_ranks=[2, 3, 4], wire_dtype=ERROR)
 def test_fewer_bytes_for_the_same_rows(path, name, mode, num_ranks, wire_dtype):
     whole = run_ranks(num_ranks, second_epoch, path, mode, name, "float32", torch.float32)
     narrow = run_ranks(num_ranks, second_epoch, path, mode, name, wire_dtype, torch.float32)
