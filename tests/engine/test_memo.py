@@ -50,6 +50,7 @@ def test_the_same_rows_give_the_same_tensor_and_changed_rows_another(path, name)
     assert aggregate(x.movedim(-2, 0), plan) is first, "layers make views of their input in every call"
     assert aggregate(x[:, 1:], plan) is not first
     assert aggregate(x[:, 1:], plan) is aggregate(x[:, 1:], plan)
+    assert not torch.equal(aggregate(x[:, :2], plan), aggregate(x[:, 2:4], plan)), "elsewhere in the same memory"
     x[0] += 1
     changed = aggregate(x, plan)
     assert changed is not first
@@ -121,6 +122,17 @@ def test_evaluation_keeps_no_hidden_results(path):
     (remembered,) = results(plan)
     assert remembered.shape[1] == NUM_FEATURES
     assert len(plan.memo._entries) == 1
+
+
+def test_evaluation_remembers_what_came_before(path):
+    plan, x, _ = opened(path)
+    hidden = x.clone()
+    with torch.no_grad():
+        first = sum_neighbours(hidden, plan)
+        assert results(plan) == []
+        second = sum_neighbours(hidden, plan)
+        assert second is not first
+        assert sum_neighbours(hidden, plan) is second
 
 
 def outputs_while_rank_1_changes(world: fg.World, path: str, mode: str):

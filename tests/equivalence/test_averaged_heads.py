@@ -87,3 +87,13 @@ def attention_of(operation):
     while not hasattr(operation, "heads"):
         operation = operation.next_functions[0][0]
     return operation
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_gradient_that_somebody_sees_stays_as_it_is(path, name):
+    data, seen = fg.open(path), {}
+    layer = fg.prepare(LAYERS[name](False).double(), data)
+    out = layer(data.x, data.edge_index, *([data.edge_attr] if "edges" in name else []))
+    out.register_hook(lambda grad: seen.update(after=grad, before=grad.clone()))
+    out.square().sum().backward()
+    assert torch.equal(seen["after"], seen["before"])
