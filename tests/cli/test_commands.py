@@ -2,7 +2,7 @@
 
 import json
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from fullgraph.bench.relational import quick_graph
 from fullgraph.cli import main
+from fullgraph.comm.launch import launch
 from fullgraph.pyg.partition import partition
 from fullgraph.train.metrics import read_metrics
 from tests.train.graphs import NUM_NODES, write_graph, write_npz
@@ -132,11 +133,13 @@ def test_help_has_an_example(capsys, command):
     assert f"Example: fullgraph {command} " in capsys.readouterr().out
 
 
-def test_python_dash_m_is_the_same_command():
-    ended = subprocess.run(
-        [sys.executable, "-m", "fullgraph", "--help"], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert all(command in ended.stdout for command in ("partition", "info", "train", "predict"))
+def test_python_dash_m_is_the_same_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fullgraph", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("fullgraph", run_name="__main__")
+    assert not ended.value.code
+    out = capsys.readouterr().out
+    assert all(command in out for command in ("partition", "info", "train", "predict"))
 
 
 def test_one_rank_of_a_launcher_starts_no_others(graph, tmp_path, monkeypatch, capsys):
@@ -151,16 +154,15 @@ def test_one_rank_of_a_launcher_starts_no_others(graph, tmp_path, monkeypatch, c
     )
 
 
-def test_torchrun_starts_two_ranks(tmp_path):
+def _run_on_a_rank(cache: Path, *arguments: object) -> int:
+    os.environ["FULLGRAPH_CACHE"] = str(cache)
+    return _run(*arguments)
+
+
+def test_two_ranks_of_a_launcher_train_together(tmp_path):
+    """``launch`` has torchrun's agent start ranks in torchrun's environment, without importing torch anew in each."""
     source, run = write_npz(tmp_path / "small.npz"), tmp_path / "run"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = subprocess.run(
-        [*torchrun, "-m", "fullgraph", "train", source, "--run-folder", run, *SMALL],
-        env={**os.environ, "FULLGRAPH_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert ended.returncode == 0, ended.stderr
+    command = ("train", source, "--run-folder", run, *SMALL)
+    assert launch(_run_on_a_rank, tmp_path / "cache", *command, num_ranks=2) == [0, 0]
     assert json.loads((run / "summary.json").read_text())["num_ranks"] == 2
     assert [line["epoch"] for line in read_metrics(run)] == [1, 2, 3]

@@ -1,7 +1,6 @@
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from fullgraph.comm.launch import RankFailed, launch
 from fullgraph.errors import InputError, PeerLost
 
 pytestmark = pytest.mark.timeout(60)
-SOURCES = str(Path(__file__).parents[2])
 
 
 def _place(text: str) -> tuple[str, str, str, int]:
@@ -64,27 +62,28 @@ def test_the_killed_rank_is_named_and_not_those_who_noticed():
     )
 
 
-@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_the_launcher_stops_all_ranks(tmp_path, told, code):
-    script = tmp_path / "sleepers.py"
-    script.write_text(
-        "import pathlib, sys\nfrom fullgraph.comm.launch import launch\nfrom tests.comm.test_launch import _sleep\n"
-        "if __name__ == '__main__':\n"
-        "    try:\n        launch(_sleep, pathlib.Path(sys.argv[1]), num_ranks=2)\n"
-        "    except KeyboardInterrupt:\n        sys.exit(130)\n"
-    )
-    started = tmp_path / "started"
-    started.mkdir()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([SOURCES, *sys.path])}
-    launcher = subprocess.Popen([sys.executable, script, started], env=environment)
+@pytest.mark.parametrize(
+    ("told", "raised"), [(signal.SIGINT, KeyboardInterrupt()), (signal.SIGTERM, SystemExit(143))], ids=["int", "term"]
+)
+def test_a_signal_to_the_launcher_stops_all_ranks(tmp_path, told, raised):
+    ended = threading.Event()
+
+    def tell() -> None:
+        while len(list(tmp_path.iterdir())) < 2 or not all(each.read_text() for each in tmp_path.iterdir()):
+            if ended.wait(0.05):
+                return
+        os.kill(os.getpid(), told)
+
+    telling = threading.Thread(target=tell)
+    telling.start()
     try:
-        while len(list(started.iterdir())) < 2 or not all(each.read_text() for each in started.iterdir()):
-            assert launcher.poll() is None
-            time.sleep(0.05)
-        launcher.send_signal(told)
-        assert launcher.wait(timeout=15) == code
+        with pytest.raises(type(raised)) as stopped:
+            launch(_sleep, tmp_path, num_ranks=2)
     finally:
-        launcher.kill()
-    for each in started.iterdir():
+        ended.set()
+        telling.join()
+    assert stopped.value.args == raised.args
+    assert len(list(tmp_path.iterdir())) == 2
+    for each in tmp_path.iterdir():
         with pytest.raises(ProcessLookupError):
             os.kill(int(each.read_text()), 0)

@@ -2,23 +2,36 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
 
 import pytest
 
+from fullgraph.comm.launch import launch
 from tests.docs.pages import PAGES, ROOT, code_blocks, names
 
 WITH_EXAMPLES = [page for page in PAGES if code_blocks(page.read_text(), "python")]
 
 
-def run_script(folder, *arguments: str, num_ranks: int) -> str:
-    """Run a script with one rank, or with torchrun; what it printed."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
-    command = [sys.executable, *(launcher if num_ranks > 1 else []), *arguments]
+def printed_on_a_rank(script: Path, folder: Path) -> str:
+    """What a script prints that runs in ``folder``."""
+    os.chdir(folder)
+    sys.argv = [str(script)]
+    with redirect_stdout(StringIO()) as printed:
+        runpy.run_path(str(script), run_name="__main__")
+    return printed.getvalue()
+
+
+def printed_under_torchrun(script: Path) -> str:
+    """What two ranks print."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
     done = subprocess.run(
-        command, cwd=folder, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+        [*torchrun, script], env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -36,14 +49,15 @@ def test_the_script_of_the_readme_gives_the_same_loss_on_two_ranks(tmp_path):
     (script,) = code_blocks((ROOT / "README.md").read_text(), "python")
     assert script.startswith("# train.py\n")
     (tmp_path / "train.py").write_text(script)
-    printed = [run_script(tmp_path, "train.py", num_ranks=num_ranks) for num_ranks in (1, 2)]
+    (alone,) = launch(printed_on_a_rank, tmp_path / "train.py", tmp_path, num_ranks=1)
+    printed = [alone, printed_under_torchrun(tmp_path / "train.py")]
     losses = [[float(loss) for loss in re.findall(r"loss (\d+\.\d+), accuracy", text)] for text in printed]
     assert losses[1] == pytest.approx(losses[0] * 2, rel=1e-4)
 
 
 def test_own_model_is_the_same_alone_and_on_two_ranks(tmp_path):
-    script = str(ROOT / "examples" / "own_model.py")
-    printed = [run_script(tmp_path, script, num_ranks=num_ranks) for num_ranks in (1, 2)]
+    script = ROOT / "examples" / "own_model.py"
+    printed = ["".join(launch(printed_on_a_rank, script, tmp_path, num_ranks=num_ranks)) for num_ranks in (1, 2)]
     losses = [[float(loss) for loss in re.findall(r"loss (\S+)", text)] for text in printed]
     assert len(losses[0]) == 3
     assert losses[1] == pytest.approx(losses[0], rel=2e-2)
