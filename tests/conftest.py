@@ -25,16 +25,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Plain PyG on small graphs waits for its threads most of the time, the longer the busier the cores are with ranks.
+def one_thread() -> Iterator[None]:
+    """On tensors so small threads wait for each other most of the time, the longer the busier the cores are with ranks.
 
-    The kernels' own tests keep them.
+    Tests of what several threads do say how many.
     """
-    if request.path.parent.name == "ops":
+    with num_threads(1):
         yield
-    else:
-        with num_threads(1):
-            yield
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 
 from fullgraph import ops
 from fullgraph.errors import InputError
-from tests.combinations import combinations
 from tests.ops import twins
 from tests.ops.attention_problems import SCORES, SLOPE, Additive, Gatv2, Problem, ScaledDot
 from tests.ops.blocks import DrawnBlock, block_of, blocks, hub_block
-from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
+from tests.ops.laws import assert_close, assert_thread_count_does_not_matter, num_threads
 
 DTYPES = [torch.float64, torch.float32]
 heads = st.integers(1, 5)
@@ -74,7 +73,10 @@ def test_backward_equals_autograd(
 HUBS = {"hub of destinations": hub_block, "hub of sources": lambda: hub_block().transposed()}
 
 
-@combinations(score=SCORES, hub=HUBS, averages=[False, True])
+@pytest.mark.parametrize("averages", [False, True])
+@pytest.mark.parametrize("hub", HUBS)
+@pytest.mark.parametrize("score", SCORES)
+@num_threads(3)
 def test_a_hub_that_several_threads_share_equals_its_twin(score: type[Problem], hub: str, averages: bool) -> None:
     problem = score(HUBS[hub](), 3, 5, torch.float64, bias=True, p=0.3, averages=averages)
     assert_close(problem.forward(ops), problem.forward(twins))
@@ -82,7 +84,11 @@ def test_a_hub_that_several_threads_share_equals_its_twin(score: type[Problem], 
         torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
 
 
-@combinations(3, score=SCORES, num_heads=[1, 4, 6], width=[3, 32, 47], averages=[False, True])
+@pytest.mark.parametrize("averages", [False, True])
+@pytest.mark.parametrize("width", [3, 32, 47])
+@pytest.mark.parametrize("num_heads", [1, 4, 6])
+@pytest.mark.parametrize("score", SCORES)
+@num_threads(3)
 def test_many_rows_with_few_edges_equal_their_twin(
     score: type[Problem], num_heads: int, width: int, averages: bool
 ) -> None:
@@ -96,7 +102,9 @@ def test_many_rows_with_few_edges_equal_their_twin(
             torch.testing.assert_close(got, want, rtol=0, atol=tolerance)
 
 
-@combinations(score=SCORES, hub=HUBS, width=[9, 32])
+@pytest.mark.parametrize("width", [9, 32])
+@pytest.mark.parametrize("hub", HUBS)
+@pytest.mark.parametrize("score", SCORES)
 def test_any_number_of_threads_gives_the_same_bits(score: type[Problem], hub: str, width: int) -> None:
     problem = score(HUBS[hub](), 3, width, torch.float32, bias=True, p=0.5)
     assert_thread_count_does_not_matter(lambda: (*problem.forward(ops), *problem.backward(ops)))

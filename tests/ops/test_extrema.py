@@ -10,7 +10,7 @@ from fullgraph import ops
 from fullgraph.ops.reference import rows_of
 from tests.ops import twins
 from tests.ops.blocks import DrawnBlock, blocks, hub_block, wide, widths
-from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
+from tests.ops.laws import assert_close, assert_thread_count_does_not_matter, num_threads
 
 DTYPES = [torch.float64, torch.float32]
 
@@ -76,6 +76,7 @@ def test_gradient_equals_its_twin_and_autograd(
 
 @pytest.mark.parametrize("largest", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
+@num_threads(3)
 def test_a_hub_in_segments_equals_the_twin(dtype: torch.dtype, largest: bool) -> None:
     block = hub_block()
     x = with_ties(block.values(dtype)(block.num_columns, 37))
@@ -86,6 +87,7 @@ def test_a_hub_in_segments_equals_the_twin(dtype: torch.dtype, largest: bool) ->
     assert_close(got, want)
 
 
+@num_threads(3)
 def test_the_gradient_of_a_hub_in_segments_equals_the_twin() -> None:
     """The same block read the other way: its long row is now a source with 20,000 destinations."""
     block = hub_block()

@@ -9,7 +9,7 @@ from fullgraph import ops
 from fullgraph.errors import InputError
 from tests.ops import twins
 from tests.ops.blocks import DrawnBlock, block_of, blocks, heads, hub_block, wide, widths
-from tests.ops.laws import assert_close, assert_thread_count_does_not_matter
+from tests.ops.laws import assert_close, assert_thread_count_does_not_matter, num_threads
 
 DTYPES = [torch.float64, torch.float32]
 
@@ -76,6 +76,7 @@ def test_two_blocks_equal_one(block: DrawnBlock, width: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@num_threads(3)
 def test_a_sum_that_overwrites_is_the_sum_into_zeros(dtype: torch.dtype) -> None:
     """On a block with a hub, rows without entries, and more columns than one tile."""
     block = hub_block()
@@ -105,6 +106,7 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
 
 @pytest.mark.parametrize("width", [1, 7, 33, 64, 300])
 @pytest.mark.parametrize("dtype", DTYPES)
+@num_threads(3)
 def test_a_hub_in_segments_equals_the_twin(width: int, dtype: torch.dtype) -> None:
     """The twin adds 20,000 numbers in double precision, whatever the dtype; weights keep their sum near 1."""
     block = hub_block()
@@ -119,6 +121,7 @@ def test_a_hub_in_segments_equals_the_twin(width: int, dtype: torch.dtype) -> No
     assert_close((out, dots), (exact.to(dtype), exact_dots.to(dtype)))
 
 
+@num_threads(3)
 def test_columns_in_tiles_equal_the_twin() -> None:
     """So many source rows that they exceed half of any last-level cache up to 200 MB, and a tile of them does not."""
     block = block_of([40_000 * 8] + [1] * 9, 40_000, 5, named=False)
@@ -170,6 +173,7 @@ def test_bfloat16_rounds_to_nearest_even_and_keeps_nan_and_infinity() -> None:
 
 
 @pytest.mark.parametrize("out_dtype", [torch.bfloat16, torch.float32])
+@num_threads(3)
 def test_a_bfloat16_hub_loses_nothing_to_its_length_or_the_threads(out_dtype: torch.dtype) -> None:
     block = hub_block()
     x = torch.ones(block.num_columns, 70, dtype=torch.bfloat16)
