@@ -128,6 +128,16 @@ def test_rows_changed_in_place_are_noticed_or_do_no_harm(path):
         gradients(path, lambda rows, hidden: rows.detach().add_(1))
 
 
+def test_a_matrix_changed_before_backward_is_noticed(path):
+    data = fg.open(path, recompute="layer")
+    layer = fg.prepare(pyg.GATConv(NUM_FEATURES, 4, heads=2).double(), data)
+    out = layer(data.x, data.edge_index)
+    with torch.no_grad():
+        layer.lin.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="rows that backward needs were changed in place"):
+        out.square().sum().backward()
+
+
 @pytest.mark.parametrize("recompute", RECOMPUTES)
 def test_backward_twice_gives_the_gradient_twice(path, recompute):
     data = fg.open(path, recompute=recompute)

@@ -23,6 +23,7 @@ MODELS = {
     "gat": lambda: models.GAT(*SHAPE, heads=HEADS, act="tanh"),
     "gatv2": lambda: models.GAT(*SHAPE, heads=HEADS, v2=True, act="tanh"),
     "gcn with zeros": lambda: models.GCN(*SHAPE),
+    "own max": lambda: models.EdgeCNN(*SHAPE, act="tanh"),
 }
 BYTES = {"float32": 4 * WIDTH, "bfloat16": 2 * WIDTH, "int8": WIDTH + 4}
 ERROR = {"bfloat16": 2e-2, "int8": 1e-1}
@@ -84,6 +85,12 @@ def test_maxima_and_float64_keep_all_digits(path, name, dtype, mode):
         assert sent == sent_whole > 0
     for got, wanted in zip(narrow[0][1:], whole[0][1:], strict=True):
         assert torch.equal(got, wanted)
+
+
+def test_maxima_of_own_messages_are_of_whole_rows(path):
+    whole, narrow = (run_ranks(3, second_epoch, path, "sar", "own max", w, torch.float32) for w in ("float32", "int8"))
+    assert torch.equal(narrow[0][1], whole[0][1])
+    assert error(narrow[0][2], whole[0][2]) < ERROR["int8"], "only gradients travel narrow"
 
 
 @pytest.mark.parametrize("mode", ["sar", "halo"])

@@ -136,3 +136,27 @@ def test_to_hetero_with_bases_is_that_of_pyg(path):
     for num_ranks in (1, 3):
         for found in run_ranks(num_ranks, with_bases, path):
             torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-10)
+
+
+def hgt_of_some_edges(data):
+    """Of all edges, and then of some of the last relation's alone."""
+    torch.manual_seed(2)
+    hgt = pyg.HGTConv(WIDTHS, 4, data.metadata(), heads=2).double()
+    layer = fg.prepare(hgt, data) if isinstance(data[WRITES].edge_index, EdgeRows) else hgt
+    indices, outs = dict(data.edge_index_dict), []
+    for _ in range(2):
+        outs += [fg.gather(x) for x in layer(data.x_dict, indices).values() if x is not None]
+        last = list(indices)[-1]
+        indices[last] = indices[last][:, ::2]
+    return outs
+
+
+def hgt_on_a_rank(world: fg.World, path: str):
+    return hgt_of_some_edges(fg.open(path, world))
+
+
+def test_hgt_follows_the_edges_of_every_relation(path):
+    wanted = hgt_of_some_edges(awkward_hetero())
+    for num_ranks in (1, 3):
+        for outs in run_ranks(num_ranks, hgt_on_a_rank, path):
+            torch.testing.assert_close(outs, wanted, rtol=1e-9, atol=1e-9)

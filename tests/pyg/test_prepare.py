@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch_geometric import nn as pyg
+from torch_geometric.explain.algorithm.utils import clear_masks, set_masks
 from torch_geometric.nn import models
 
 import fullgraph as fg
@@ -106,6 +107,47 @@ def test_hooks_on_messages_are_honoured(data):
     layer.register_message_forward_hook(lambda module, inputs, output: seen.append(tuple(output.shape)))
     torch.testing.assert_close(fg.gather(layer(data.x, data.edge_index)), walked)
     assert seen == [(awkward_graph().num_edges, NUM_FEATURES)]
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_hooks_of_all_modules_see_the_modules_within(data, name):
+    layer, calls = CONVS[name]().double(), []
+    with torch.nn.modules.module.register_module_forward_hook(lambda module, args, out: calls.append(type(module))):
+        plain = awkward_graph()
+        layer(plain.x, plain.edge_index)
+        wanted = sorted(map(str, calls))
+        fg.prepare(layer, data)
+        calls.clear()
+        layer(data.x, data.edge_index)
+    assert sum("Linear" in str(call) for call in calls) == sum("Linear" in call for call in wanted) > 0
+
+
+def test_a_layers_own_projection_may_be_any_module(data):
+    torch.manual_seed(0)
+    layer, plain = CONVS["gat"]().double(), awkward_graph()
+    layer.lin, counts = torch.nn.Sequential(layer.lin, torch.nn.Tanh()), []
+    wanted = layer(plain.x, plain.edge_index)
+    fg.prepare(layer, data)
+    layer.lin.register_forward_hook(lambda module, args, out: counts.append(len(args)))
+    torch.testing.assert_close(fg.gather(layer(data.x, data.edge_index)), wanted)
+    assert counts == [1], "what draws in it would draw twice"
+
+
+@pytest.mark.parametrize("name", CONVS)
+def test_what_pyg_explains_is_masked_as_pyg_masks_it(data, name):
+    torch.manual_seed(0)
+    plain, layer = awkward_graph(), CONVS[name]().double()
+    mask = torch.linspace(-2, 2, plain.num_edges, dtype=torch.float64).requires_grad_()
+    set_masks(layer, mask, plain.edge_index)
+    wanted = layer(plain.x, plain.edge_index)
+    of_mask = torch.autograd.grad(wanted.square().sum(), mask)[0]
+    assert of_mask.any()
+    clear_masks(layer)
+    fg.prepare(layer, data)
+    set_masks(layer, mask, data.edge_index)
+    out = layer(data.x, data.edge_index)
+    torch.testing.assert_close(fg.gather(out), wanted)
+    torch.testing.assert_close(torch.autograd.grad(out.square().sum(), mask)[0], of_mask)
 
 
 class Derived(pyg.GCNConv):

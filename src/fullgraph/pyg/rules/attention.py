@@ -136,9 +136,9 @@ class GATConv(_WithSelfLoops, pyg.GATConv):
         lin_src, lin_dst = (self.lin_src, self.lin_dst) if self.lin is None else (self.lin, self.lin)
         projected = _projected(self, lin_src, ends.src)
         if lin_src is lin_dst and ends.are_same:
-            score_src, score_dst = _scores(self, lin_src, ends.src, self.att_src, self.att_dst)
+            score_src, score_dst = _scores(self, lin_src, ends.src, self.att_src, self.att_dst, projected=projected)
         else:
-            (score_src,) = _scores(self, lin_src, ends.src, self.att_src)
+            (score_src,) = _scores(self, lin_src, ends.src, self.att_src, projected=projected)
             (score_dst,) = _scores(self, lin_dst, ends.dst, self.att_dst)
         if edge_attr is not None and self.add_self_loops:
             edge_attr = with_loop_attributes(ends.edges, edge_attr, self.fill_value)
@@ -251,15 +251,15 @@ def _spare(conv: Any, out: Tensor) -> None:
         conv.view.recipes.spare(out)
 
 
-def _scores(conv: Any, lin: Any, x: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+def _scores(conv: Any, lin: Any, x: Tensor, *vectors: Tensor, projected: Tensor | None = None) -> tuple[Tensor, ...]:
     """For each of ``vectors`` ``[1, H, C]``, ``[n, H]``: its inner products with the heads of ``lin(x)``.
 
-    The vectors are folded into the projection: multiplying and summing its output would make a tensor of that size, and
-    two more in backward.
+    These are ``projected``, if they are known: a module that is no plain matrix is called once. The vectors are folded
+    into the projection: multiplying and summing its output would make a tensor of that size, and two more in backward.
     """
     _, heads, channels = vectors[0].shape
     if not is_plain_linear(lin) or lin.bias is not None:
-        by_heads = conv._product(lin, x).view(-1, heads, channels)
+        by_heads = conv._product(lin, x).view(-1, heads, channels) if projected is None else projected
         return tuple((by_heads * att).sum(-1) for att in vectors)
     by_heads = lin.weight.view(heads, channels, -1)
     folded = [(by_heads * att.squeeze(0).unsqueeze(-1)).sum(1) for att in vectors]
