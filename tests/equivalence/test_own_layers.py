@@ -1,6 +1,9 @@
 """The law for layers of users' own, of which no rule knows."""
 
 import pytest
+import torch
+import torch.nn.functional as F
+from torch_geometric import nn as pyg
 
 import fullgraph as fg
 from fullgraph.pyg.explain import explained_layers
@@ -50,3 +53,25 @@ def test_only_messages_of_single_edges_are_formed_block_by_block(path):
     assert ways.pop("running normaliser") is Way.AT_ONCE
     assert {name for name, way in ways.items() if way is Way.NEIGHBOURHOODS} == looking_further
     assert {way for name, way in ways.items() if name not in looking_further} == {Way.BLOCKS}
+
+
+class DroppedAndCentred(pyg.MessagePassing):
+    """Drops from its messages before it looks at all nodes, which a message of some edges cannot."""
+
+    def forward(self, x, edge_index):
+        self.all = x
+        return self.propagate(edge_index, x=x)
+
+    def message(self, x_j):
+        return F.dropout(x_j, 0.5) - self.all.mean(0)
+
+
+@pytest.mark.parametrize("aggr", ["sum", "median"])
+def test_the_first_call_draws_as_all_others(path, aggr):
+    data = fg.open(path)
+    layer, outs = fg.prepare(DroppedAndCentred(aggr), data), []
+    for _ in range(2):  # the first finds out that it looks beyond the edges that it is given
+        torch.manual_seed(7)
+        outs.append(layer(data.x, data.edge_index))
+    assert torch.equal(*map(fg.gather, outs))
+    assert outs[0].any()
