@@ -26,6 +26,28 @@ def grad_attribute(made: Made) -> Any:
     return x.grad, w.grad
 
 
+def changed_between_uses(made: Made) -> Any:
+    """What every rank has meets rows, is changed in place, and meets them again."""
+    x, w = made(random(N, 4)), weight()
+    scale = w[:, 0] * 2
+    first = (x * scale).sum()
+    scale.mul_(3)
+    (first + (x * scale).tanh().sum()).backward()
+    return w.grad, first
+
+
+def changed_mask(made: Made) -> Any:
+    """A mask and ids that are changed in place choose other rows."""
+    x, mask, ids = leaf(made), made(random(N, seed=3) > 0), made(torch.arange(N) % 5)
+    found = []
+    for _ in range(2):
+        found += [x[mask].tanh().sum(0), x[ids].exp().sum(0)]
+        (found[-1] * found[-2]).sum().backward()
+        mask.logical_not_()
+        ids.add_(1)
+    return x.grad, *found
+
+
 def set_grad(made: Made) -> Any:
     x = leaf(made)
     x.grad = made(random(N, 4, seed=1))
@@ -286,7 +308,8 @@ def deep_copy(made: Made) -> Any:
 
 
 _PROGRAMS = [
-    grad_attribute, set_grad, seeds, seed_of_everywhere, chosen_inputs, retained, autograd_grad, functional,
+    grad_attribute, changed_between_uses, changed_mask, set_grad, seeds, seed_of_everywhere, chosen_inputs, retained,
+    autograd_grad, functional,
     no_grad_around_backward, hooks, accumulated, multiple_hooks, data, penalty, seed_with_gradient, third_order,
     checkpoint_reentrant, checkpoint_of_hooks, saved_hooks, modes, module_hooks, deep_copy,
 ]  # fmt: skip
