@@ -1,7 +1,7 @@
 """The law: every script gives on ranks what it gives as plain PyG, or 1e-9 of it.
 
-CI runs each script in one of four settings, in turn; ``--whole`` in all four; ``python -m tests.programs.on_ranks`` on
-every number of ranks in every mode and partition.
+CI runs each script on one rank and in one of three settings of several, in turn; ``--whole`` in all; ``python -m
+tests.programs.on_ranks`` on every number of ranks in every mode and partition.
 """
 
 import pytest
@@ -10,8 +10,7 @@ import torch
 from tests.programs.on_ranks import AT_A_TIME, Setting, faults
 from tests.programs.running import FOLDER, SCRIPTS
 
-SETTINGS = [
-    Setting(1),
+OF_SEVERAL = [
     Setting(3, "sar", "metis"),
     Setting(2, "keep", "random"),
     Setting(3, "halo", "random"),
@@ -28,10 +27,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def shares_of_settings(*, whole: bool) -> list[tuple[list[str], Setting]]:
     """Scripts that run one after another, and their setting; neighbours in the alphabet run in different ones."""
+    in_turn = [(SCRIPTS if whole else SCRIPTS[n :: len(OF_SEVERAL)], each) for n, each in enumerate(OF_SEVERAL)]
     return [
         (scripts[first : first + AT_A_TIME], setting)
-        for place, setting in enumerate(SETTINGS)
-        for scripts in [SCRIPTS if whole else SCRIPTS[place :: len(SETTINGS)]]
+        for scripts, setting in [(SCRIPTS, Setting(1)), *in_turn]
         for first in range(0, len(scripts), AT_A_TIME)
     ]
 
