@@ -147,7 +147,7 @@ def hgt_of_some_edges(data):
     for _ in range(2):
         outs += [fg.gather(x) for x in layer(data.x_dict, indices).values() if x is not None]
         last = list(indices)[-1]
-        indices[last] = indices[last][:, ::2]
+        indices[last] = indices[last][:, indices[last][0] % 2 == 0]
     return outs
 
 
