@@ -76,14 +76,6 @@ def on_a_rank(world: fg.World, folder: str, name: str, numbers: list[int]):
     return answers
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    for name, make in GRAPHS.items():
-        fg.partition(make(), folder / f"{name}.fg", num_parts=4)
-    return str(folder)
-
-
 @pytest.mark.filterwarnings("ignore:We do not recommend using the non-optimized CPU version:UserWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_layer_equals_plain_pyg(folder, in_turn, name):

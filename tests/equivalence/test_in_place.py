@@ -34,14 +34,6 @@ def on_a_rank(world: fg.World, folder: str, name: str, places: list[int], mode: 
     return answers
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("graphs")
-    for name, make in GRAPHS.items():
-        fg.partition(make(), folder / f"{name}.fg", num_parts=2)
-    return str(folder)
-
-
 @pytest.mark.filterwarnings("ignore:We do not recommend using the non-optimized CPU version:UserWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_outputs_may_be_changed(folder, name):
