@@ -1,10 +1,15 @@
 """What holds for all tests: how much of a product of settings is tested, and on how many threads."""
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():  # kernels for GPUs run in Triton's interpreter, chosen when PyG imports it
+    os.environ["TRITON_INTERPRET"] = "1"
 
 from tests.combinations import chosen, turn
 from tests.ops.laws import num_threads
@@ -12,6 +17,9 @@ from tests.ops.laws import num_threads
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="all combinations of settings, not only every pair of values")
+
+
+    parser.addoption("--device", default="cpu", help="where kernels and laws run: cpu or cuda")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +40,12 @@ def one_thread() -> Iterator[None]:
     """
     with num_threads(1):
         yield
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> str:
+    """Where what has kernels for GPUs is to run."""
+    return pytestconfig.getoption("device")
 
 
 @pytest.fixture(scope="session")

@@ -22,40 +22,43 @@ import fullgraph as fg
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["torch", "torch_geometric.nn", "fullgraph", "tests.ranks"])
-_POOLS: dict[int, "_Pool"] = {}
+_POOLS: dict[tuple[int, str], "_Pool"] = {}
 
 
 class RankFailure(AssertionError):
     """What a rank raised, with its traceback."""
 
 
-def run_ranks(num_ranks: int, function: Callable[..., Any], *args: Any, timeout: float = 120) -> list[Any]:
+def run_ranks(
+    num_ranks: int, function: Callable[..., Any], *args: Any, timeout: float = 120, device: str = "cpu"
+) -> list[Any]:
     """Call ``function(world, *args)`` on every rank; the results in rank order.
 
     Args:
         num_ranks: how many ranks.
         function: defined at the top of a module. What it and ``args`` hold must be picklable.
         timeout: seconds after which the ranks are killed.
+        device: of all ranks; they share it, and talk by gloo.
 
     Raises:
         RankFailure: with the traceback of the first rank that failed.
     """
-    pool = _POOLS.get(num_ranks) or _Pool(num_ranks)
-    _POOLS[num_ranks] = pool
+    pool = _POOLS.get((num_ranks, device)) or _Pool(num_ranks, device)
+    _POOLS[num_ranks, device] = pool
     try:
         return pool.call(function, args, timeout)
     except BaseException:
-        end_ranks(num_ranks)
+        end_ranks(num_ranks, device)
         raise
 
 
-def end_ranks(num_ranks: int) -> None:
+def end_ranks(num_ranks: int, device: str = "cpu") -> None:
     """Kill these ranks, after a test that leaves them unable to go on."""
-    _POOLS.pop(num_ranks).kill()
+    _POOLS.pop((num_ranks, device)).kill()
 
 
 class _Pool:
-    def __init__(self, num_ranks: int):
+    def __init__(self, num_ranks: int, device: str):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -63,7 +66,7 @@ class _Pool:
         self._processes = []
         for rank in range(num_ranks):
             here, there = _CONTEXT.Pipe()
-            process = _CONTEXT.Process(target=_serve, args=(there, rank, num_ranks, port), daemon=True)
+            process = _CONTEXT.Process(target=_serve, args=(there, rank, num_ranks, port, device), daemon=True)
             process.start()
             there.close()
             self._connections.append(here)
@@ -99,11 +102,11 @@ def _kill_all() -> None:
         pool.kill()
 
 
-def _serve(connection: Connection, rank: int, num_ranks: int, port: int) -> None:
+def _serve(connection: Connection, rank: int, num_ranks: int, port: int, device: str) -> None:
     torch.set_num_threads(1)
     if num_ranks > 1:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(num_ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    world = fg.init()
+    world = fg.init("gloo", device)
     while True:
         function, args = pickle.loads(connection.recv_bytes())
         try:

@@ -79,28 +79,29 @@ class Model(torch.nn.Module):
         return self.layer(self.first(data.x).tanh(), data.edge_index, *more)
 
 
-def graph(precision: str) -> Data:
+def graph(precision: str, device: str | torch.device = "cpu") -> Data:
     data = awkward_graph()
     dtype = torch.float64 if precision == "float64" else torch.float32
     for name in ("x", "edge_attr"):
         data[name] = data[name].to(dtype)
     data = Data(x=data.x, edge_index=data.edge_index, edge_attr=data.edge_attr, edge_weight=data.edge_weight)
-    return data.sort(sort_by_row=False)  # as an LSTM over neighbours asks in PyG
+    return data.sort(sort_by_row=False).to(device)  # as an LSTM over neighbours asks in PyG
 
 
 def gradients(layer: Any, data: Any, precision: str, *, prepared: bool) -> dict[str, Tensor]:
     """Of the output and all parameters; whatever is drawn is drawn alike."""
     torch.manual_seed(2)
-    model = Model(layer()).to(data.x.dtype)
+    model = Model(layer()).to(data.x.device, data.x.dtype)
     if prepared:
         fg.prepare(model, data)
     torch.manual_seed(5)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(data.x.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         out = model(data)
     probe = torch.linspace(-1, 1, out.numel()).view(out.shape).sin()
-    (out.to(data.x.dtype) * probe.to(data.x.dtype)).sum().backward()
+    (out.to(data.x.dtype) * probe.to(data.x.device, data.x.dtype)).sum().backward()
     found = {"output": fg.gather(out.detach()) if prepared else out.detach()}
-    return {**found, **{name: p.grad for name, p in model.named_parameters() if p.grad is not None}}
+    found |= {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {name: tensor.cpu() for name, tensor in found.items()}
 
 
 def on_ranks(world: fg.World, table: str, mode: Any, precision: str) -> dict[str, dict[str, Tensor]]:
@@ -125,17 +126,18 @@ def differences(found: dict[str, Any], wanted: dict[str, Any], precision: str) -
 
 @pytest.mark.parametrize("num_ranks", [1, 2, 3])
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_every_mode_has_the_gradients_of_plain_pyg(num_ranks: int, precision: str) -> None:
-    wanted = {n: gradients(layer, graph(precision), precision, prepared=False) for n, layer in LAYERS.items()}
+def test_every_mode_has_the_gradients_of_plain_pyg(num_ranks: int, precision: str, device: str) -> None:
+    whole = graph(precision, device)
+    wanted = {n: gradients(layer, whole, precision, prepared=False) for n, layer in LAYERS.items()}
     for mode in MODES:
-        for found in run_ranks(num_ranks, on_ranks, "LAYERS", mode, precision):
+        for found in run_ranks(num_ranks, on_ranks, "LAYERS", mode, precision, device=device):
             assert not differences(found, wanted, precision), mode
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_every_mode_drops_alike_on_any_number_of_ranks(precision: str) -> None:
+def test_every_mode_drops_alike_on_any_number_of_ranks(precision: str, device: str) -> None:
     (wanted,) = run_ranks(1, on_ranks, "DROPPING", "sar", precision)
     for num_ranks in (1, 2, 3):
         for mode in MODES:
-            for found in run_ranks(num_ranks, on_ranks, "DROPPING", mode, precision):
+            for found in run_ranks(num_ranks, on_ranks, "DROPPING", mode, precision, device=device):
                 assert not differences(found, wanted, precision), (num_ranks, mode)

@@ -101,9 +101,10 @@ class Additive(Problem):
         module.attention_forward(*block.csr(), *self.inputs(), *state, **self.options(block))
 
     def gradients(self, module: Any, logsumexp: Tensor, delta: Tensor, grad_bias: Tensor | None) -> tuple[Tensor, ...]:
-        block_t, given = self.block.transposed(), (*self.inputs(), logsumexp, self.grad, delta)
-        grads = tuple(map(torch.zeros_like, self.inputs()))
-        module.attention_backward(*block_t.csr(), *given, *grads, grad_bias=grad_bias, **self.options(block_t))
+        block, block_t, given = self.block, self.block.transposed(), (*self.inputs(), logsumexp, self.grad, delta)
+        grads, options = tuple(map(torch.zeros_like, self.inputs())), {"grad_bias": grad_bias, **self.options(block_t)}
+        by_column = (*block.csr(), block.edge_ids)
+        module.attention_backward(*block_t.csr(), *given, *grads, by_column=by_column, **options)
         return grads
 
 

@@ -1,6 +1,6 @@
 """CSR blocks that the laws of the ops must hold on: hypothesis draws them, with every awkward shape there is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from hypothesis import strategies as st
@@ -18,6 +18,11 @@ class DrawnBlock:
     num_edges: int
     seed: int
 
+    def to(self, device: str) -> "DrawnBlock":
+        """The block there, and the values that go with it."""
+        ids = None if self.edge_ids is None else self.edge_ids.to(device)
+        return replace(self, indptr=self.indptr.to(device), indices=self.indices.to(device), edge_ids=ids)
+
     @property
     def num_rows(self) -> int:
         return self.indptr.numel() - 1
@@ -27,11 +32,11 @@ class DrawnBlock:
 
     def transposed(self) -> "DrawnBlock":
         """The same edges with rows and columns exchanged, edge ids kept."""
-        rows = torch.repeat_interleave(torch.arange(self.num_rows), self.indptr.diff())
+        rows = torch.repeat_interleave(torch.arange(self.num_rows, device=self.indptr.device), self.indptr.diff())
         order = torch.argsort(self.indices, stable=True)
         counts = torch.bincount(self.indices.long(), minlength=self.num_columns)
         return DrawnBlock(
-            indptr=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
+            indptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
             indices=rows[order].int(),
             edge_ids=order.int() if self.edge_ids is None else self.edge_ids[order],
             num_columns=self.num_rows,
@@ -41,15 +46,17 @@ class DrawnBlock:
 
     def split(self) -> "tuple[DrawnBlock, DrawnBlock]":
         """Two blocks over the same rows and columns with every other entry each, edge ids kept."""
-        rows = torch.repeat_interleave(torch.arange(self.num_rows), self.indptr.diff())
-        ids = torch.arange(self.indices.numel(), dtype=torch.int32) if self.edge_ids is None else self.edge_ids
+        device = self.indptr.device
+        rows = torch.repeat_interleave(torch.arange(self.num_rows, device=device), self.indptr.diff())
+        numbers = torch.arange(self.indices.numel(), device=device)
+        ids = numbers.int() if self.edge_ids is None else self.edge_ids
         halves = []
         for parity in (0, 1):
-            chosen = torch.arange(self.indices.numel()) % 2 == parity
+            chosen = numbers % 2 == parity
             counts = torch.bincount(rows[chosen], minlength=self.num_rows)
             halves.append(
                 DrawnBlock(
-                    indptr=torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]),
+                    indptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
                     indices=self.indices[chosen],
                     edge_ids=ids[chosen],
                     num_columns=self.num_columns,
@@ -60,21 +67,21 @@ class DrawnBlock:
         return halves[0], halves[1]
 
     def values(self, dtype: torch.dtype = torch.float64) -> "Values":
-        return Values(torch.Generator().manual_seed(self.seed), dtype)
+        return Values(torch.Generator().manual_seed(self.seed), dtype, self.indptr.device)
 
 
 class Values:
     """Seeded normal tensors, one after another."""
 
-    def __init__(self, generator: torch.Generator, dtype: torch.dtype) -> None:
+    def __init__(self, generator: torch.Generator, dtype: torch.dtype, device: torch.device) -> None:
         self.generator = generator
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
 
     def __call__(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
+        return torch.randn(*shape, generator=self.generator, dtype=torch.float64).to(self.device, self.dtype)
 
     def keys(self, count: int) -> Tensor:
-        return torch.randint(-(2**63), 2**63 - 1, (count,), generator=self.generator)
+        return torch.randint(-(2**63), 2**63 - 1, (count,), generator=self.generator).to(self.device)
 
 
 def block_of(degrees: list[int], num_columns: int, seed: int, *, named: bool) -> DrawnBlock:

@@ -68,6 +68,7 @@ def attention_backward(
     grad_score_src: Tensor,
     grad_score_dst: Tensor,
     *,
+    by_column: tuple[Tensor, Tensor, Tensor | None] | None = None,
     grad_bias: Tensor | None = None,
     negative_slope: float,
     bias: Tensor | None = None,
@@ -84,6 +85,8 @@ def attention_backward(
         grad_x: [n, H, C], added into.
         grad_score_src: [n, H], added into.
         grad_score_dst: [S, H], added into.
+        by_column: the same entries as rows of destinations (indptr, indices, edge_ids), which a GPU's kernels take too,
+            since they add to a destination in one place only.
         grad_bias: [E, H] or None, added into.
 
     Raises:

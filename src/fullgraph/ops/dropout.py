@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.errors import InputError
-from fullgraph.ops import native, reference
+from fullgraph.ops import gpu, native, reference
 from fullgraph.ops.checks import check, check_key, check_probability
 from fullgraph.ops.keep import keep_scale, threshold
 
@@ -35,11 +35,12 @@ def dropout(x: Tensor, p: float, key: int, row_ids: Tensor, *, out: Tensor | Non
     x = x.contiguous()
     if out is not None:
         check("out", out, list(x.shape), x.dtype, x.device)
-    if not native.runs(x):
-        made = reference.dropout(x, p, key, row_ids)
-        return made if out is None else out.copy_(made)
     out = torch.empty_like(x) if out is None else out
-    native.core.dropout(
-        native.array(x), native.array(out), native.array(row_ids), key, threshold(p), keep_scale(p), native.threads()
-    )
+    if gpu.runs(x):
+        gpu.kernel("dropout")(x, p, key, row_ids, out)
+    elif native.runs(x):
+        arrays = map(native.array, (x, out, row_ids))
+        native.core.dropout(*arrays, key, threshold(p), keep_scale(p), native.threads())
+    else:
+        out.copy_(reference.dropout(x, p, key, row_ids))
     return out

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fullgraph.ops import native, reference
+from fullgraph.ops import gpu, native, reference
 from fullgraph.ops.checks import check
 
 
@@ -96,11 +96,13 @@ def positive_gradient(
 
 def _made(twin: Callable[..., Tensor], given: tuple[Tensor, ...], out: Tensor | None = None) -> Tensor:
     """What the twin makes, in ``out`` or new, by the kernel of its name where there is one."""
-    if not native.runs(given[0]):
-        made = twin(*given)
-        return made if out is None else out.copy_(made)
     out = torch.empty_like(given[0]) if out is None else out
-    getattr(native.core, twin.__name__)(*map(native.array, (*given, out)), native.threads())
+    if gpu.runs(given[0]):
+        gpu.kernel(twin.__name__)(*given, out)
+    elif native.runs(given[0]):
+        getattr(native.core, twin.__name__)(*map(native.array, (*given, out)), native.threads())
+    else:
+        out.copy_(twin(*given))
     return out
 
 

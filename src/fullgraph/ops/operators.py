@@ -1,4 +1,4 @@
-"""Makes an op of its naive twin: asks what it must of the arguments, then runs the C++ kernel of its name, or the twin.
+"""Makes an op of its naive twin: asks what it must of the arguments, then runs the kernel of its name, or the twin.
 
 The twin, in plain torch, defines what the op computes; autograd can follow it, and it allocates tensors with a row per
 edge, which is what the kernels exist to avoid. It is the op's ``__wrapped__``.
@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 
 from torch import Tensor
 
-from fullgraph.ops import native
+from fullgraph.ops import gpu, native
 from fullgraph.ops.keep import Dropout, keep_scale, threshold
 
 P = ParamSpec("P")
@@ -21,12 +21,12 @@ Check = Callable[[dict[str, Any]], Tensor]
 def operator(
     check: Check, *, runs: Callable[[Tensor], bool] = native.runs
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """An op over a block, decorating its twin; the kernel takes the same in the same order.
+    """An op over a block, decorating its twin; kernels take the same, in C++ in the same order.
 
     Args:
         check: is given all arguments by name, raises InputError on what does not fit, may put others in their place,
             and returns the one that decides who runs.
-        runs: whether the kernel takes rows like these.
+        runs: whether the C++ kernel takes rows like these.
     """
 
     def register(twin: Callable[P, None]) -> Callable[P, None]:
@@ -36,7 +36,10 @@ def operator(
         @functools.wraps(twin)
         def op(*args: P.args, **kwargs: P.kwargs) -> None:
             given = {**defaults, **dict(zip(defaults, args, strict=False)), **kwargs}
-            if runs(check(given)):
+            rows = check(given)
+            if gpu.runs(rows):
+                gpu.kernel(twin.__name__)(**given)
+            elif runs(rows):
                 terms = (term for name, value in given.items() for term in _kernel_terms(name, value))
                 kernel(*terms, native.threads())
             else:
@@ -48,6 +51,8 @@ def operator(
 
 
 def _kernel_terms(name: str, value: Any) -> tuple[Any, ...]:
+    if name == "by_column":
+        return ()
     if name != "dropout":
         return (native.array(value) if isinstance(value, Tensor) else value,)
     if value is None:

@@ -17,8 +17,8 @@ def rows_of(indptr: Tensor) -> Tensor:
 
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """What numbers of this dtype are summed in: float32 for bfloat16, else themselves."""
-    return torch.float32 if dtype == torch.bfloat16 else dtype
+    """What numbers of this dtype are summed in: float32 for those of 16 bits, else themselves."""
+    return torch.float32 if dtype.itemsize < 4 else dtype
 
 
 def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:

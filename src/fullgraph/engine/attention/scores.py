@@ -132,6 +132,9 @@ class Additive(Score):
 
     def backward(self, block_t, src, dst, shared, outcome, grads_src, grads_dst, terms):
         given, more = (*src, *dst, *outcome), {"negative_slope": self.negative_slope, "grad_bias": terms.grad_bias}
+        if block_t.indptr.is_cuda:
+            block = block_t.transposed
+            more["by_column"] = (*_csr(block), block.edge_ids)
         ops.attention_backward(*_csr(block_t), *given, *grads_src, *grads_dst, **more, **terms.of(block_t))
 
 

@@ -1,0 +1,126 @@
+"""Weighted sums of neighbours' rows, and the gradient of their weights."""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fullgraph.ops._triton.heads import Heads
+from fullgraph.ops._triton.rows import cuts, entries, in_accumulator, sum_rows
+
+BYTES_AT_ONCE = 256
+"""Of each row, in one pass over the edges: a narrower slice of all rows is more likely to be in the cache."""
+EDGES_AT_ONCE = 16
+
+
+@triton.jit
+def _spmm(
+    indptr,
+    indices,
+    edge_ids,
+    weight,
+    x,
+    out,
+    num_rows,
+    num_entries,
+    width,
+    heads,
+    IS_CUT: tl.constexpr,
+    LIMIT: tl.constexpr,
+    OVERWRITES: tl.constexpr,
+    EDGES: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    _, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    is_column = columns < width
+    head = columns // (width // heads)
+    total = tl.zeros((EDGES, COLUMNS), ACC)
+    for start in range(first, end, EDGES):
+        edges = start + tl.arange(0, EDGES)
+        is_edge = edges < end
+        source = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+        is_there = is_edge[:, None] & is_column[None, :]
+        rows = tl.load(x + source[:, None] * width + columns[None, :], mask=is_there, other=0).to(ACC)
+        if weight is not None:
+            ids = edges
+            if edge_ids is not None:
+                ids = tl.load(edge_ids + edges, mask=is_edge, other=0).to(tl.int64)
+            rows *= tl.load(weight + ids[:, None] * heads + head[None, :], mask=is_there, other=0).to(ACC)
+        total += rows
+    made = tl.sum(total, 0)
+    places = tl.program_id(0).to(tl.int64) * width + columns
+    if not OVERWRITES and not IS_CUT:
+        made += tl.load(out + places, mask=is_column, other=0).to(ACC)
+    tl.store(out + places, made.to(out.dtype.element_ty), mask=is_column)
+
+
+def spmm(
+    indptr: Tensor,
+    indices: Tensor,
+    x: Tensor,
+    out: Tensor,
+    *,
+    weight: Tensor | None,
+    edge_ids: Tensor | None,
+    overwrites: bool,
+) -> None:
+    width = x.size(1)
+    columns = min(BYTES_AT_ONCE // x.element_size(), triton.next_power_of_2(max(1, width)))
+    heads = 1 if weight is None else weight.size(1)
+    given = (indices, edge_ids, weight, x)
+    how = {"EDGES": EDGES_AT_ONCE, "COLUMNS": columns, "ACC": in_accumulator(x.dtype), "num_warps": 1}
+    sum_rows(
+        _spmm, indptr, len(indices), triton.cdiv(width, columns), given, [out], width=width, heads=heads, OVERWRITES=overwrites, **how
+    )
+
+
+@triton.jit
+def _sddmm(
+    indptr,
+    indices,
+    edge_ids,
+    left,
+    right,
+    out,
+    num_rows,
+    num_entries,
+    heads,
+    channels,
+    IS_CUT: tl.constexpr,
+    LIMIT: tl.constexpr,
+    EDGES: tl.constexpr,
+    HEADS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    row, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)
+    channel = tl.arange(0, CHANNELS)
+    columns = head[:, None] * channels + channel[None, :]
+    is_column = (head < heads)[:, None] & (channel < channels)[None, :]
+    own = tl.load(left + row.to(tl.int64) * heads * channels + columns, mask=is_column, other=0).to(ACC)
+    for start in range(first, end, EDGES):
+        edges = start + tl.arange(0, EDGES)
+        is_edge = edges < end
+        source = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+        places = (source * heads * channels)[:, None, None] + columns[None, :, :]
+        rows = tl.load(right + places, mask=is_edge[:, None, None] & is_column[None, :, :], other=0).to(ACC)
+        ids = edges
+        if edge_ids is not None:
+            ids = tl.load(edge_ids + edges, mask=is_edge, other=0).to(tl.int64)
+        places = ids[:, None] * heads + head[None, :]
+        is_there = is_edge[:, None] & (head < heads)[None, :]
+        made = tl.sum(own[None, :, :] * rows, 2) + tl.load(out + places, mask=is_there, other=0).to(ACC)
+        tl.store(out + places, made.to(out.dtype.element_ty), mask=is_there)
+
+
+def sddmm(
+    indptr: Tensor, indices: Tensor, left: Tensor, right: Tensor, out: Tensor, *, edge_ids: Tensor | None
+) -> None:
+    num_rows, num_entries, heads = len(indptr) - 1, len(indices), out.size(1)
+    shape = Heads(heads, left.size(1) // heads, left.dtype)
+    given = (indptr, indices, edge_ids, left, right, out, num_rows, num_entries, heads, shape.channels)
+    if num_entries and shape.channels:
+        for is_cut, num_programs in cuts(num_rows, num_entries):
+            _sddmm[(num_programs, shape.num_groups)](*given, **is_cut, **shape.constants(EDGES_AT_ONCE))
