@@ -7,12 +7,11 @@ import triton
 from torch import Tensor
 
 from fullgraph.ops._triton import attention_kernels as kernels
-from fullgraph.ops._triton import rows
 from fullgraph.ops._triton.heads import Heads
-from fullgraph.ops._triton.rows import cuts, num_ranges, reduce_rows, sum_rows
+from fullgraph.ops._triton.rows import Segments, reduce_rows, segments_of, sum_rows
 from fullgraph.ops.keep import Dropout, keep_scale, threshold
 
-EDGES_AT_ONCE = 16
+EDGES_AT_ONCE = 8
 ROWS_AT_ONCE = 32
 """Rows of one program where it sums what all rows share."""
 
@@ -173,17 +172,17 @@ def _forward(
 ) -> None:
     value = given[1]
     shape = Heads(*value.shape[1:], value.dtype)
-    per_edge, numbers = _of_edges(edges, shape)
+    per_edge, numbers = _of_edges(edges)
 
-    def combine(parts: Any) -> None:
-        how = {**shape.constants(8), "heads": shape.num_heads, "channels": shape.channels}
+    def combine(segments: Segments, parts: Any) -> None:
+        how = shape.constants(EDGES_AT_ONCE)
         how["AT_ONCE"] = how.pop("EDGES")
-        grid = (num_ranges(len(indices)), shape.num_groups)
-        kernels.absorb_segments[grid](indptr, *parts, *state, len(indptr) - 1, len(indices), LIMIT=rows.LIMIT, **how)
+        grid = (len(segments.of_rows), shape.num_groups)
+        kernels.absorb_segments[grid](segments.of_rows, *parts, *state, **how)
 
     how = {"KIND": kind, **numbers, **shape.constants(EDGES_AT_ONCE)}
     given = (indices, *per_edge, *given)
-    reduce_rows(kernels.forward, indptr, len(indices), shape.num_groups, given, state, combine, **how)
+    reduce_rows(kernels.forward, indptr, shape.num_groups, given, state, combine, **how)
 
 
 def _to_src(
@@ -191,10 +190,10 @@ def _to_src(
 ) -> None:
     value, grad = given[1], given[5]
     shape = Heads(*value.shape[1:], value.dtype)
-    per_edge, numbers = _of_edges(edges, shape)
-    how = {"KIND": kind, "grad_heads": grad.size(1), **numbers, **shape.constants(EDGES_AT_ONCE // 2)}
+    per_edge, numbers = _of_edges(edges)
+    how = {"KIND": kind, "grad_heads": grad.size(1), **numbers, **shape.constants(EDGES_AT_ONCE)}
     given = (indices, *per_edge, *given)
-    sum_rows(kernels.backward_src, indptr, len(indices), shape.num_groups, given, grads, **how)
+    sum_rows(kernels.backward_src, indptr, shape.num_groups, given, grads, **how)
 
 
 def _to_dst(
@@ -207,31 +206,30 @@ def _to_dst(
     grad_bias: Tensor | None,
     **edges: Any,
 ) -> None:
-    value, grad, num_rows = given[1], given[5], len(indptr) - 1
+    value, grad = given[1], given[5]
     shape = Heads(*value.shape[1:], value.dtype)
-    per_edge, numbers = _of_edges(edges, shape)
-    how = {"KIND": kind, "grad_heads": grad.size(1), **numbers, **shape.constants(EDGES_AT_ONCE // 2)}
+    per_edge, numbers = _of_edges(edges)
+    how = {"KIND": kind, "grad_heads": grad.size(1), **numbers, **shape.constants(EDGES_AT_ONCE)}
     how |= {"ROWS": 1, "num_uncut": 0}
     att_parts = None
     if grad_att is not None:
         how["ROWS"] = ROWS_AT_ONCE
-        num_uncut, *num_cut = (count for _, count in cuts(num_rows, len(indices), ROWS_AT_ONCE))
-        how["num_uncut"] = num_uncut
+        segments = segments_of(indptr)
+        num_cut = 0 if segments is None else len(segments.of_segments)
+        how["num_uncut"] = num_uncut = triton.cdiv(len(indptr) - 1, ROWS_AT_ONCE)
         dtype = torch.float64 if value.dtype == torch.float64 else torch.float32
-        att_parts = torch.empty((num_uncut + sum(num_cut), *grad_att.shape), dtype=dtype, device=value.device)
+        att_parts = torch.empty((num_uncut + num_cut, *grad_att.shape), dtype=dtype, device=value.device)
     given = (indices, *per_edge, *given, grad_bias, att_parts)
-    sum_rows(kernels.backward_dst, indptr, len(indices), shape.num_groups, given, [grad_own], **how)
+    sum_rows(kernels.backward_dst, indptr, shape.num_groups, given, [grad_own], **how)
     if grad_att is not None and att_parts is not None:
         grad_att += att_parts.sum(0)
 
 
-def _of_edges(edges: dict[str, Any], shape: Heads) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _of_edges(edges: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Ids, bias and dropout's keys, and a kernel's numbers by name."""
     dropout: Dropout | None = edges["dropout"]
     p = 0.0 if dropout is None else dropout.p
     numbers = {
-        "heads": shape.num_heads,
-        "channels": shape.channels,
         "parameter": edges["parameter"],
         "key": 0 if dropout is None else dropout.key,
         "threshold": threshold(p),

@@ -9,9 +9,9 @@ import triton
 import triton.language as tl
 
 from fullgraph.ops._triton.hash import keeps
-from fullgraph.ops._triton.rows import entries, segments
+from fullgraph.ops._triton.rows import entries
 
-UNSPECIALIZED = ("num_rows", "num_entries", "key", "threshold", "num_uncut")
+UNSPECIALIZED = ("num_rows", "key", "threshold", "num_uncut")
 """Numbers that differ from block to block or epoch to epoch: no kernel is compiled for one of them."""
 
 
@@ -78,6 +78,7 @@ def _kept(weight, edge_keys, ids, is_edge, head, key, threshold, keep_scale):
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def forward(
     indptr,
+    segments,
     indices,
     edge_ids,
     bias,
@@ -90,14 +91,12 @@ def forward(
     total,
     acc,
     num_rows,
-    num_entries,
-    heads,
-    channels,
+    heads: tl.constexpr,
+    channels: tl.constexpr,
     parameter: "fp64",
     key: "i64",
     threshold: "i64",
     keep_scale: "fp64",
-    IS_CUT: tl.constexpr,
     LIMIT: tl.constexpr,
     KIND: tl.constexpr,
     EDGES: tl.constexpr,
@@ -106,23 +105,23 @@ def forward(
     ACC: tl.constexpr,
 ):
     """Absorb the sources' ``value`` into a destination's running softmax, or a segment's into an empty one."""
-    row, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    row, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     parameter, keep_scale = tl.full((), parameter, ACC), tl.full((), keep_scale, ACC)
     width = heads * channels
     head, channel = tl.program_id(1) * HEADS + tl.arange(0, HEADS), tl.arange(0, CHANNELS)
     is_head, is_column = head < heads, (head < heads)[:, None] & (channel < channels)[None, :]
     columns = head[:, None] * channels + channel[None, :]
-    of_row = row.to(tl.int64) * width + columns
+    of_row = row * width + columns
     weights = 0.0
     if KIND == "additive":
-        mine = tl.load(own + row.to(tl.int64) * heads + head, mask=is_head, other=0).to(ACC)
+        mine = tl.load(own + row * heads + head, mask=is_head, other=0).to(ACC)
     else:
         mine = tl.load(own + of_row, mask=is_column, other=0).to(ACC)
     if KIND == "both ends":
         weights = tl.load(att + columns, mask=is_column, other=0).to(ACC)
     place = tl.program_id(0).to(tl.int64)
     by_head, by_column = place * heads + head, place * width + columns
-    if IS_CUT:
+    if segments is not None:
         highest = tl.full((HEADS,), float("-inf"), ACC)
         summed, made = tl.zeros((HEADS,), ACC), tl.zeros((HEADS, CHANNELS), ACC)
     else:
@@ -153,57 +152,54 @@ def forward(
 
 @triton.jit
 def absorb_segments(
-    indptr,
+    of_rows,
     maxima,
     totals,
     accs,
     maximum,
     total,
     acc,
-    num_rows,
-    num_entries,
-    heads,
-    channels,
-    LIMIT: tl.constexpr,
+    heads: tl.constexpr,
+    channels: tl.constexpr,
     AT_ONCE: tl.constexpr,
     HEADS: tl.constexpr,
     CHANNELS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    """Absorb the segments of each long row into its running softmax, in order."""
-    row, is_long, slot, start, stop = segments(indptr, num_rows, num_entries, LIMIT)
-    if is_long:
-        width = heads * channels
-        head, channel = tl.program_id(1) * HEADS + tl.arange(0, HEADS), tl.arange(0, CHANNELS)
-        is_head, is_column = head < heads, (head < heads)[:, None] & (channel < channels)[None, :]
-        columns = head[:, None] * channels + channel[None, :]
-        by_head, by_column = row.to(tl.int64) * heads + head, row.to(tl.int64) * width + columns
-        highest = tl.load(maximum + by_head, mask=is_head, other=float("-inf"))
-        summed = tl.load(total + by_head, mask=is_head, other=0)
-        made = tl.load(acc + by_column, mask=is_column, other=0)
-        for first in range(start - 1, stop, AT_ONCE):  # its first segment stands in the range before
-            ranges = first + tl.arange(0, AT_ONCE)
-            is_there = ranges < stop
-            slots = tl.where(ranges < start, slot, 2 * ranges).to(tl.int64)
-            places = slots[:, None] * heads + head[None, :]
-            is_one = is_there[:, None] & is_head[None, :]
-            maxima_ = tl.load(maxima + places, mask=is_one, other=float("-inf"))
-            met = tl.maximum(highest, tl.max(maxima_, 0))
-            shrinks = tl.where(met == highest, 1.0, tl.exp(highest - met))
-            share = tl.where(maxima_ == met[None, :], 1.0, tl.exp(maxima_ - met[None, :]))
-            share = tl.where(is_one, share, 0)
-            summed = summed * shrinks + tl.sum(share * tl.load(totals + places, mask=is_one, other=0), 0)
-            rows = _of_channels(accs, slots, is_there, columns, is_column, width, ACC)
-            made = made * shrinks[:, None] + tl.sum(share[:, :, None] * rows, 0)
-            highest = met
-        tl.store(maximum + by_head, highest, mask=is_head)
-        tl.store(total + by_head, summed, mask=is_head)
-        tl.store(acc + by_column, made, mask=is_column)
+    """Absorb the segments of a long row into its running softmax, in order."""
+    place = of_rows + 3 * tl.program_id(0)
+    row, start, stop = tl.load(place), tl.load(place + 1), tl.load(place + 2)
+    width = heads * channels
+    head, channel = tl.program_id(1) * HEADS + tl.arange(0, HEADS), tl.arange(0, CHANNELS)
+    is_head, is_column = head < heads, (head < heads)[:, None] & (channel < channels)[None, :]
+    columns = head[:, None] * channels + channel[None, :]
+    by_head, by_column = row * heads + head, row * width + columns
+    highest = tl.load(maximum + by_head, mask=is_head, other=float("-inf"))
+    summed = tl.load(total + by_head, mask=is_head, other=0)
+    made = tl.load(acc + by_column, mask=is_column, other=0)
+    for first in range(start, stop, AT_ONCE):
+        nth = first + tl.arange(0, AT_ONCE)
+        is_there = nth < stop
+        places = nth[:, None] * heads + head[None, :]
+        is_one = is_there[:, None] & is_head[None, :]
+        maxima_ = tl.load(maxima + places, mask=is_one, other=float("-inf"))
+        met = tl.maximum(highest, tl.max(maxima_, 0))
+        shrinks = tl.where(met == highest, 1.0, tl.exp(highest - met))
+        share = tl.where(maxima_ == met[None, :], 1.0, tl.exp(maxima_ - met[None, :]))
+        share = tl.where(is_one, share, 0)
+        summed = summed * shrinks + tl.sum(share * tl.load(totals + places, mask=is_one, other=0), 0)
+        rows = _of_channels(accs, nth, is_there, columns, is_column, width, ACC)
+        made = made * shrinks[:, None] + tl.sum(share[:, :, None] * rows, 0)
+        highest = met
+    tl.store(maximum + by_head, highest, mask=is_head)
+    tl.store(total + by_head, summed, mask=is_head)
+    tl.store(acc + by_column, made, mask=is_column)
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def backward_src(
     indptr,
+    segments,
     indices,
     edge_ids,
     bias,
@@ -218,15 +214,13 @@ def backward_src(
     grad_own,
     grad_value,
     num_rows,
-    num_entries,
-    heads,
-    channels,
-    grad_heads,
+    heads: tl.constexpr,
+    channels: tl.constexpr,
+    grad_heads: tl.constexpr,
     parameter: "fp64",
     key: "i64",
     threshold: "i64",
     keep_scale: "fp64",
-    IS_CUT: tl.constexpr,
     LIMIT: tl.constexpr,
     KIND: tl.constexpr,
     EDGES: tl.constexpr,
@@ -236,18 +230,18 @@ def backward_src(
 ):
     """Add a source's gradients, as message (``grad_value``) and in the score (``grad_own``, the same where both ends
     have one tensor); columns are destinations."""
-    row, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    row, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     parameter, keep_scale = tl.full((), parameter, ACC), tl.full((), keep_scale, ACC)
     width = heads * channels
     head, channel = tl.program_id(1) * HEADS + tl.arange(0, HEADS), tl.arange(0, CHANNELS)
     is_head, is_column = head < heads, (head < heads)[:, None] & (channel < channels)[None, :]
     columns = head[:, None] * channels + channel[None, :]
     of_grad = tl.where(grad_heads == 1, 0, head)[:, None] * channels + channel[None, :]
-    of_row = row.to(tl.int64) * width + columns
+    of_row = row * width + columns
     message = tl.load(value + of_row, mask=is_column, other=0).to(ACC)
     weights = 0.0
     if KIND == "additive":
-        mine = tl.load(own + row.to(tl.int64) * heads + head, mask=is_head, other=0).to(ACC)
+        mine = tl.load(own + row * heads + head, mask=is_head, other=0).to(ACC)
         for_own = tl.zeros((HEADS,), ACC)
     elif KIND == "both ends":
         mine, for_own = message, tl.zeros((HEADS, CHANNELS), ACC)
@@ -281,14 +275,14 @@ def backward_src(
         for_value += for_own * weights
     elif KIND == "dot":
         for_own *= parameter
-        if not IS_CUT:
+        if segments is None:
             for_own += tl.load(grad_own + by_column, mask=is_column, other=0).to(ACC)
         tl.store(grad_own + by_column, for_own.to(grad_own.dtype.element_ty), mask=is_column)
     else:
-        if not IS_CUT:
+        if segments is None:
             for_own += tl.load(grad_own + by_head, mask=is_head, other=0).to(ACC)
         tl.store(grad_own + by_head, for_own.to(grad_own.dtype.element_ty), mask=is_head)
-    if not IS_CUT:
+    if segments is None:
         for_value += tl.load(grad_value + by_column, mask=is_column, other=0).to(ACC)
     tl.store(grad_value + by_column, for_value.to(grad_value.dtype.element_ty), mask=is_column)
 
@@ -296,6 +290,7 @@ def backward_src(
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def backward_dst(
     indptr,
+    segments,
     indices,
     edge_ids,
     bias,
@@ -311,16 +306,14 @@ def backward_dst(
     att_parts,
     grad_own,
     num_rows,
-    num_entries,
-    heads,
-    channels,
-    grad_heads,
+    heads: tl.constexpr,
+    channels: tl.constexpr,
+    grad_heads: tl.constexpr,
     parameter: "fp64",
     key: "i64",
     threshold: "i64",
     keep_scale: "fp64",
     num_uncut,
-    IS_CUT: tl.constexpr,
     LIMIT: tl.constexpr,
     KIND: tl.constexpr,
     ROWS: tl.constexpr,
@@ -343,8 +336,7 @@ def backward_dst(
         for_att = tl.zeros((HEADS, CHANNELS), ACC)
     for nth in range(ROWS):
         program = tl.program_id(0) * ROWS + nth
-        row, first, end = entries(program, indptr, num_rows, num_entries, IS_CUT, LIMIT)
-        row = row.to(tl.int64)
+        row, first, end = entries(program, indptr, segments, num_rows, LIMIT)
         of_row = row * width + columns
         given = tl.load(grad + row * (grad_heads * channels) + of_grad, mask=is_column, other=0).to(ACC)
         bound = tl.load(logsumexp + row * heads + head, mask=is_head, other=0).to(ACC)
@@ -389,12 +381,12 @@ def backward_dst(
         else:
             places, is_there = place * width + columns, is_column
             for_own *= weights if KIND == "both ends" else parameter
-        if not IS_CUT:
+        if segments is None:
             is_there = is_there & (places < num_rows.to(tl.int64) * (heads if KIND == "additive" else width))
             for_own += tl.load(grad_own + places, mask=is_there, other=0).to(ACC)
         tl.store(grad_own + places, for_own.to(grad_own.dtype.element_ty), mask=is_there)
     if KIND == "both ends":
         place = tl.program_id(0).to(tl.int64)
-        if IS_CUT:
+        if segments is not None:
             place += num_uncut
         tl.store(att_parts + place * width + columns, for_att, mask=is_column)

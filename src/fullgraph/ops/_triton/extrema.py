@@ -5,8 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fullgraph.ops._triton import rows
-from fullgraph.ops._triton.rows import entries, in_accumulator, num_ranges, reduce_rows, segments, sum_rows
+from fullgraph.ops._triton.rows import SEGMENTS_AT_ONCE, Segments, entries, in_accumulator, reduce_rows, sum_rows
 
 EDGES_AT_ONCE = 16
 COLUMNS_AT_ONCE = 64
@@ -29,28 +28,27 @@ def _absorb(best, count, rows, counts):
     return best, count
 
 
-@triton.jit(do_not_specialize=["num_rows", "num_entries"])
+@triton.jit(do_not_specialize=["num_rows"])
 def _extremum(
     indptr,
+    segments,
     indices,
     x,
     value,
     count,
     num_rows,
-    num_entries,
-    width,
-    IS_CUT: tl.constexpr,
+    width: tl.constexpr,
     LIMIT: tl.constexpr,
     SIGN: tl.constexpr,
     EDGES: tl.constexpr,
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    _, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    _, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     is_column = columns < width
     places = tl.program_id(0).to(tl.int64) * width + columns
-    if IS_CUT:
+    if segments is not None:
         best, met = tl.full((COLUMNS,), float("-inf"), ACC), tl.zeros((COLUMNS,), tl.int32)
     else:
         best = tl.load(value + places, mask=is_column, other=0).to(ACC) * SIGN
@@ -68,75 +66,68 @@ def _extremum(
 
 @triton.jit
 def _absorb_segments(
-    indptr,
+    of_rows,
     values,
     counts,
     value,
     count,
-    num_rows,
-    num_entries,
-    width,
-    LIMIT: tl.constexpr,
+    width: tl.constexpr,
     SIGN: tl.constexpr,
     AT_ONCE: tl.constexpr,
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    row, is_long, slot, start, stop = segments(indptr, num_rows, num_entries, LIMIT)
-    if is_long:
-        columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-        is_column = columns < width
-        places = row.to(tl.int64) * width + columns
-        best = tl.load(value + places, mask=is_column, other=0).to(ACC) * SIGN
-        met = tl.load(count + places, mask=is_column, other=0)
-        for first in range(start - 1, stop, AT_ONCE):  # its first segment stands in the range before
-            ranges = first + tl.arange(0, AT_ONCE)
-            slots = tl.where(ranges < start, slot, 2 * ranges).to(tl.int64)
-            is_there = (ranges < stop)[:, None] & is_column[None, :]
-            of_segments = slots[:, None] * width + columns[None, :]
-            rows = tl.load(values + of_segments, mask=is_there, other=0).to(ACC) * SIGN
-            best, met = _absorb(best, met, rows, tl.load(counts + of_segments, mask=is_there, other=0))
-        tl.store(value + places, (best * SIGN).to(value.dtype.element_ty), mask=is_column)
-        tl.store(count + places, met, mask=is_column)
+    place = of_rows + 3 * tl.program_id(0)
+    row, start, stop = tl.load(place), tl.load(place + 1), tl.load(place + 2)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    is_column = columns < width
+    places = row * width + columns
+    best = tl.load(value + places, mask=is_column, other=0).to(ACC) * SIGN
+    met = tl.load(count + places, mask=is_column, other=0)
+    for first in range(start, stop, AT_ONCE):
+        nth = first + tl.arange(0, AT_ONCE)
+        is_there = (nth < stop)[:, None] & is_column[None, :]
+        of_segments = nth[:, None] * width + columns[None, :]
+        rows = tl.load(values + of_segments, mask=is_there, other=0).to(ACC) * SIGN
+        best, met = _absorb(best, met, rows, tl.load(counts + of_segments, mask=is_there, other=0))
+    tl.store(value + places, (best * SIGN).to(value.dtype.element_ty), mask=is_column)
+    tl.store(count + places, met, mask=is_column)
 
 
 def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: Tensor, *, largest: bool) -> None:
     width = x.size(1)
     columns = min(COLUMNS_AT_ONCE, triton.next_power_of_2(max(1, width)))
-    how = {"width": width, "SIGN": 1 if largest else -1, "COLUMNS": columns, "ACC": in_accumulator(x.dtype), "num_warps": 1}
-
-    def combine(parts: list[Tensor]) -> None:
-        grid = (num_ranges(len(indices)), triton.cdiv(width, columns))
-        counts = (len(indptr) - 1, len(indices))
-        _absorb_segments[grid](indptr, *parts, value, count, *counts, LIMIT=rows.LIMIT, AT_ONCE=rows.SEGMENTS_AT_ONCE, **how)
-
     groups = triton.cdiv(width, columns)
-    reduce_rows(
-        _extremum, indptr, len(indices), groups, (indices, x), (value, count), combine, EDGES=EDGES_AT_ONCE, **how
-    )
+    how = {"width": width, "SIGN": 1 if largest else -1, "COLUMNS": columns, "ACC": in_accumulator(x.dtype)}
+
+    def combine(segments: Segments, parts: list[Tensor]) -> None:
+        grid = (len(segments.of_rows), groups)
+        _absorb_segments[grid](segments.of_rows, *parts, value, count, AT_ONCE=SEGMENTS_AT_ONCE, num_warps=1, **how)
+
+    constants = {"EDGES": EDGES_AT_ONCE, "num_warps": 1, **how}
+    reduce_rows(_extremum, indptr, groups, (indices, x), (value, count), combine, **constants)
 
 
-@triton.jit(do_not_specialize=["num_rows", "num_entries"])
+@triton.jit(do_not_specialize=["num_rows"])
 def _extremum_backward(
     indptr,
+    segments,
     indices,
     x,
     value,
     grad,
     out,
     num_rows,
-    num_entries,
-    width,
-    IS_CUT: tl.constexpr,
+    width: tl.constexpr,
     LIMIT: tl.constexpr,
     EDGES: tl.constexpr,
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    row, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    row, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     is_column = columns < width
-    own = tl.load(x + row.to(tl.int64) * width + columns, mask=is_column, other=0)
+    own = tl.load(x + row * width + columns, mask=is_column, other=0)
     total = tl.zeros((EDGES, COLUMNS), ACC)
     for start in range(first, end, EDGES):
         edges = start + tl.arange(0, EDGES)
@@ -148,7 +139,7 @@ def _extremum_backward(
         total += tl.load(grad + places, mask=is_chosen, other=0).to(ACC)
     made = tl.sum(total, 0)
     places = tl.program_id(0).to(tl.int64) * width + columns
-    if not IS_CUT:
+    if segments is None:
         made += tl.load(out + places, mask=is_column, other=0).to(ACC)
     tl.store(out + places, made.to(out.dtype.element_ty), mask=is_column)
 
@@ -158,4 +149,4 @@ def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor,
     columns = min(COLUMNS_AT_ONCE, triton.next_power_of_2(max(1, width)))
     how = {"width": width, "EDGES": EDGES_AT_ONCE, "COLUMNS": columns, "ACC": in_accumulator(x.dtype), "num_warps": 1}
     groups = triton.cdiv(width, columns)
-    sum_rows(_extremum_backward, indptr, len(indices), groups, (indices, x, value, grad), [out], **how)
+    sum_rows(_extremum_backward, indptr, groups, (indices, x, value, grad), [out], **how)

@@ -9,7 +9,8 @@ import triton
 
 from fullgraph.ops._triton.rows import in_accumulator
 
-NUMBERS_AT_ONCE = 128
+BYTES_AT_ONCE = 256
+"""Of each row: a narrower slice of all rows is more likely to be in the cache."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Heads:
     @cached_property
     def at_once(self) -> int:
         """Heads of one program, a power of two."""
-        return min(triton.next_power_of_2(self.num_heads), max(1, NUMBERS_AT_ONCE // self.padded))
+        return min(triton.next_power_of_2(self.num_heads), max(1, BYTES_AT_ONCE // self.dtype.itemsize // self.padded))
 
     @property
     def num_groups(self) -> int:
@@ -36,14 +37,15 @@ class Heads:
         return triton.cdiv(self.num_heads, self.at_once)
 
     def constants(self, edges: int) -> dict[str, Any]:
-        """What a kernel takes by name, which looks at so many edges at a time if rows are narrow."""
+        """What a kernel takes by name, which looks at so many edges at a time, or fewer where rows are wide."""
         width = self.at_once * self.padded
-        edges = max(1, min(edges, edges * NUMBERS_AT_ONCE // width))
-        warps = max(1, min(8, edges * width // (edges * NUMBERS_AT_ONCE)))
+        edges = max(1, min(edges, edges * 128 // width))
         return {
+            "heads": self.num_heads,
+            "channels": self.channels,
             "EDGES": edges,
             "HEADS": self.at_once,
             "CHANNELS": self.padded,
             "ACC": in_accumulator(self.dtype),
-            "num_warps": warps,
+            "num_warps": max(1, min(8, edges * width // 2048)),
         }

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fullgraph.ops._triton.rows import in_accumulator
 
-NUMBERS_AT_ONCE = 1024
+NUMBERS_AT_ONCE = 4096
 PROGRAMS = 512
 """That share the rows of each column where they are summed."""
 

@@ -5,33 +5,33 @@ import triton.language as tl
 from torch import Tensor
 
 from fullgraph.ops._triton.heads import Heads
-from fullgraph.ops._triton.rows import cuts, entries, in_accumulator, sum_rows
+from fullgraph.ops._triton import rows as rows_
+from fullgraph.ops._triton.rows import entries, in_accumulator, segments_of, sum_rows
 
 BYTES_AT_ONCE = 256
 """Of each row, in one pass over the edges: a narrower slice of all rows is more likely to be in the cache."""
-EDGES_AT_ONCE = 16
+EDGES_AT_ONCE = 8
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _spmm(
     indptr,
+    segments,
     indices,
     edge_ids,
     weight,
     x,
     out,
     num_rows,
-    num_entries,
-    width,
-    heads,
-    IS_CUT: tl.constexpr,
+    width: tl.constexpr,
+    heads: tl.constexpr,
     LIMIT: tl.constexpr,
     OVERWRITES: tl.constexpr,
     EDGES: tl.constexpr,
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    _, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    _, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     is_column = columns < width
     head = columns // (width // heads)
@@ -50,7 +50,7 @@ def _spmm(
         total += rows
     made = tl.sum(total, 0)
     places = tl.program_id(0).to(tl.int64) * width + columns
-    if not OVERWRITES and not IS_CUT:
+    if segments is None and not OVERWRITES:
         made += tl.load(out + places, mask=is_column, other=0).to(ACC)
     tl.store(out + places, made.to(out.dtype.element_ty), mask=is_column)
 
@@ -70,36 +70,34 @@ def spmm(
     heads = 1 if weight is None else weight.size(1)
     given = (indices, edge_ids, weight, x)
     how = {"EDGES": EDGES_AT_ONCE, "COLUMNS": columns, "ACC": in_accumulator(x.dtype), "num_warps": 1}
-    sum_rows(
-        _spmm, indptr, len(indices), triton.cdiv(width, columns), given, [out], width=width, heads=heads, OVERWRITES=overwrites, **how
-    )
+    how |= {"width": width, "heads": heads, "OVERWRITES": overwrites}
+    sum_rows(_spmm, indptr, triton.cdiv(width, columns), given, [out], **how)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["num_rows"])
 def _sddmm(
     indptr,
+    segments,
     indices,
     edge_ids,
     left,
     right,
     out,
     num_rows,
-    num_entries,
-    heads,
-    channels,
-    IS_CUT: tl.constexpr,
+    heads: tl.constexpr,
+    channels: tl.constexpr,
     LIMIT: tl.constexpr,
     EDGES: tl.constexpr,
     HEADS: tl.constexpr,
     CHANNELS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    row, first, end = entries(tl.program_id(0), indptr, num_rows, num_entries, IS_CUT, LIMIT)
+    row, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)
     channel = tl.arange(0, CHANNELS)
     columns = head[:, None] * channels + channel[None, :]
     is_column = (head < heads)[:, None] & (channel < channels)[None, :]
-    own = tl.load(left + row.to(tl.int64) * heads * channels + columns, mask=is_column, other=0).to(ACC)
+    own = tl.load(left + row * heads * channels + columns, mask=is_column, other=0).to(ACC)
     for start in range(first, end, EDGES):
         edges = start + tl.arange(0, EDGES)
         is_edge = edges < end
@@ -118,9 +116,11 @@ def _sddmm(
 def sddmm(
     indptr: Tensor, indices: Tensor, left: Tensor, right: Tensor, out: Tensor, *, edge_ids: Tensor | None
 ) -> None:
-    num_rows, num_entries, heads = len(indptr) - 1, len(indices), out.size(1)
-    shape = Heads(heads, left.size(1) // heads, left.dtype)
-    given = (indptr, indices, edge_ids, left, right, out, num_rows, num_entries, heads, shape.channels)
-    if num_entries and shape.channels:
-        for is_cut, num_programs in cuts(num_rows, num_entries):
-            _sddmm[(num_programs, shape.num_groups)](*given, **is_cut, **shape.constants(EDGES_AT_ONCE))
+    num_rows = len(indptr) - 1
+    shape = Heads(out.size(1), left.size(1) // out.size(1), left.dtype)
+    if not len(indices) or not shape.channels:
+        return
+    segments, how = segments_of(indptr), shape.constants(EDGES_AT_ONCE) | {"LIMIT": rows_.LIMIT}
+    for cut in (None, segments.of_segments) if segments is not None else (None,):  # what is made is put in place
+        grid = (num_rows if cut is None else len(cut), shape.num_groups)
+        _sddmm[grid](indptr, cut, indices, edge_ids, left, right, out, num_rows, **how)
