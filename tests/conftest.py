@@ -18,7 +18,6 @@ from tests.ops.laws import num_threads
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="all combinations of settings, not only every pair of values")
 
-
     parser.addoption("--device", default="cpu", help="where kernels and laws run: cpu or cuda")
 
 

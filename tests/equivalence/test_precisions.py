@@ -97,8 +97,8 @@ def gradients(layer: Any, data: Any, precision: str, *, prepared: bool) -> dict[
     torch.manual_seed(5)
     with torch.autocast(data.x.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         out = model(data)
-    probe = torch.linspace(-1, 1, out.numel()).view(out.shape).sin()
-    (out.to(data.x.dtype) * probe.to(data.x.device, data.x.dtype)).sum().backward()
+        probe = torch.linspace(-1, 1, out.numel()).view(out.shape).sin()
+        (out.to(data.x.dtype) * probe.to(data.x.device, data.x.dtype)).sum().backward()  # under autocast, as one may
     found = {"output": fg.gather(out.detach()) if prepared else out.detach()}
     found |= {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return {name: tensor.cpu() for name, tensor in found.items()}

@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.comm import fetch
 from fullgraph.engine.attention.scores import EdgeTerms, OnlineSoftmax, Outcome, Score
 from fullgraph.engine.attention.source_rows import SourceRows
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.ownership import is_sole
 from fullgraph.engine.backward.torch_private import may_backward_run_again
 from fullgraph.engine.walks.halo import with_halo
@@ -149,7 +149,7 @@ class _ReversingAttention(_Attention):
     """Backward walks the reversed graph."""
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         call: _Call = ctx.call
         outcome, _, *tensors = _outcome_and_rest(ctx, grads)
@@ -171,7 +171,7 @@ class _RefetchingAttention(_Attention):
     """Backward fetches the source rows again (mode ``keep``: kept them) and returns their gradients."""
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         call: _Call = ctx.call
         outcome, bias, *tensors = _outcome_and_rest(ctx, grads)

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from fullgraph.engine.backward.once import backward_once
 
 
 def is_sole(grads: tuple[Tensor, ...]) -> bool:
     """Whether the first of the gradients that a backward was given is known to nobody else, and its memory neither.
 
     Args:
-        grads: what ``backward(ctx, *grads)`` got, under `once_differentiable`, before anything else refers to it.
+        grads: what ``backward(ctx, *grads)`` got, under `backward_once`, before anything else refers to it.
     """
     sole = sole_references()
     return sole is not None and grads[0].is_contiguous() and _references(grads) == sole
@@ -63,7 +64,7 @@ class _Probe(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.found.append(_references(grads))
         return grads[0], None

@@ -13,7 +13,7 @@ import torch
 
 from fullgraph.comm.randomness import generators_state, set_generators
 
-_DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Replay:
             yield
             return
         with ExitStack() as stack:
-            for device, dtype in zip(_DEVICES, self.autocast, strict=True):
+            for device, dtype in zip(DEVICES, self.autocast, strict=True):
                 casts = torch.autocast(device, dtype=dtype, enabled=dtype is not None, cache_enabled=False)
                 stack.enter_context(casts)
             yield
 
 
 def _autocast() -> tuple[torch.dtype | None, ...]:
-    return tuple(torch.get_autocast_dtype(d) if torch.is_autocast_enabled(d) else None for d in _DEVICES)
+    return tuple(torch.get_autocast_dtype(d) if torch.is_autocast_enabled(d) else None for d in DEVICES)

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.errors import UnsupportedOperation
 from fullgraph.graph import StoredRows
 
@@ -208,7 +208,7 @@ class _Projection(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         source: Source = ctx.source
         grad_matrix = grads[0].new_zeros((grads[0].shape[1], source.width))

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import fetch
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.replay import Replay
 from fullgraph.engine.messages.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.messages.pieces import Piece, flat, pieces
@@ -117,7 +117,7 @@ class _ByBlock(torch.autograd.Function):
             return _forward(ctx, walker, like, arguments, tensors)
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         with ctx.walker.within():
             return _backward(ctx, grads[0])
@@ -335,7 +335,7 @@ class _Lift(torch.autograd.Function):
         return rows.index_select(0, places)
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.add(grads[0])
         return None, None, None, None

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import Routes, fetch_all, return_all
 from fullgraph.comm.randomness import generators_state, set_generators
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.replay import Replay
 from fullgraph.engine.messages.arguments import Arguments, GradientSums, first_places
 from fullgraph.engine.walks.halo import connect
@@ -183,7 +183,7 @@ class _ByNeighbourhood(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         job: _Job = ctx.job
         whole: Arguments = ctx.places.like(ctx.saved_tensors)

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.comm import fetch
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.walks.halo import with_halo
 from fullgraph.engine.walks.plan import Plan
 from fullgraph.engine.walks.walk import Grads
@@ -61,7 +61,7 @@ class _Extremum(torch.autograd.Function):
         return value
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, value, count = ctx.saved_tensors
         walk, share = ctx.plan.backward, shares_of_ties(grads[0], value, count)

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.ownership import is_sole
 from fullgraph.engine.disk.rows import StreamedRows
 from fullgraph.engine.memo import Standing, could_be_constant
@@ -138,7 +138,7 @@ class _LinearSum(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         is_free = is_sole(grads)
         (source, matrix, root), terms = ctx.saved_tensors, ctx.terms

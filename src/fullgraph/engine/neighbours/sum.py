@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.comm import fetch
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.disk.rows import StreamedRows
 from fullgraph.engine.walks.halo import with_halo, without_halo
 from fullgraph.engine.walks.partial_sums import WalkWeights
@@ -104,7 +104,7 @@ class _Sum(torch.autograd.Function):
         return _walk(summing.forward, x.contiguous(), summing.weights(weight), "sum, forward", packs=True)
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         return summed_back(grads[0], ctx.plan, ctx.weight), None, None
 
@@ -127,7 +127,7 @@ class _WeightedSum(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight = ctx.saved_tensors
         grad, walk = grads[0].contiguous(), ctx.plan.forward

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.ownership import is_sole
 from fullgraph.engine.disk.rows import StreamedRows
 
@@ -80,7 +80,7 @@ class _KeyedDropout(torch.autograd.Function):
         return x.copy_(_drop(x, p, key, row_keys)) if not x.is_contiguous() else _drop(x, p, key, row_keys, out=x)
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         out = grads[0] if is_sole(grads) else None
         return _drop(grads[0], ctx.p, ctx.key, ctx.row_keys, out=out), None, None, None, None

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.disk.rows import StreamedRows
 from fullgraph.engine.nodewise.recompute import Recipes, Step, rows_at
 
@@ -84,7 +84,7 @@ class _LinearOfMade(torch.autograd.Function):
         return ops.product(x, matrix, bias)
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,), (source, matrix) = grads, ctx.saved_tensors
         for_x, _, for_matrix, for_bias, _, _ = ctx.needs_input_grad

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
 from fullgraph.comm import World
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.ownership import is_sole
 from fullgraph.errors import InputError
 
@@ -93,7 +93,7 @@ class _BatchNorm(torch.autograd.Function):
         return affine(x)
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         is_free = is_sole(grads)
         (x,), grad = ctx.saved_tensors, grads[0].contiguous()

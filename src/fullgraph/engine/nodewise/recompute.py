@@ -15,9 +15,9 @@ from weakref import ref
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph import ops
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.ownership import is_sole
 from fullgraph.engine.backward.torch_private import are_saved_tensors_hooked, saved_by
 from fullgraph.engine.disk.rows import StreamedRows
@@ -242,7 +242,7 @@ class _Relu(torch.autograd.Function):
         return rows.relu_()
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         is_free = is_sole(grads)
         (source,), grad = ctx.saved_tensors, grads[0].contiguous()

@@ -186,7 +186,12 @@ def _forward(
 
 
 def _to_src(
-    kind: str, indptr: Tensor, indices: Tensor, given: tuple[Any, ...], grads: tuple[Tensor | None, Tensor], **edges: Any
+    kind: str,
+    indptr: Tensor,
+    indices: Tensor,
+    given: tuple[Any, ...],
+    grads: tuple[Tensor | None, Tensor],
+    **edges: Any,
 ) -> None:
     value, grad = given[1], given[5]
     shape = Heads(*value.shape[1:], value.dtype)

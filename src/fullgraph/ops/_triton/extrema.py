@@ -1,6 +1,5 @@
 """Running maximum and minimum of neighbours' rows, and their gradient."""
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor

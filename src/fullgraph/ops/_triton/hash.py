@@ -11,7 +11,11 @@ from fullgraph.ops.keep import keep_scale, threshold
 @triton.jit
 def keeps(key, row_ids, columns, threshold):
     """Whether (row id, column) is kept: the hash of csrc/keep.h, bit for bit; of shapes that broadcast."""
-    z = tl.full((), key, tl.uint64) + row_ids.to(tl.uint64) * 0x9E3779B97F4A7C15 + columns.to(tl.uint64) * 0xD1B54A32D192ED03
+    z = (
+        tl.full((), key, tl.uint64)
+        + row_ids.to(tl.uint64) * 0x9E3779B97F4A7C15
+        + columns.to(tl.uint64) * 0xD1B54A32D192ED03
+    )
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     z = z ^ (z >> 31)

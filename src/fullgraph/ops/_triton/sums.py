@@ -4,8 +4,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fullgraph.ops._triton.heads import Heads
 from fullgraph.ops._triton import rows as rows_
+from fullgraph.ops._triton.heads import Heads
 from fullgraph.ops._triton.rows import entries, in_accumulator, segments_of, sum_rows
 
 BYTES_AT_ONCE = 256
