@@ -57,8 +57,9 @@ class Problem:
 
     def forward(self, module: Any, *halves: DrawnBlock) -> tuple[Tensor, Tensor, Tensor]:
         """(maximum, total, acc) after absorbing the blocks."""
-        total = self.grad.new_zeros(self.dst_shape[:2])
-        state = (torch.full_like(total, -torch.inf), total, self.grad.new_zeros(self.dst_shape))
+        dtype = ops.accumulator(self.grad.dtype)
+        total = self.grad.new_zeros(self.dst_shape[:2], dtype=dtype)
+        state = (torch.full_like(total, -torch.inf), total, self.grad.new_zeros(self.dst_shape, dtype=dtype))
         for block in halves or (self.block,):
             self.absorb(module, block, state)
         return state

@@ -142,6 +142,31 @@ def test_steps_of_a_norm(dtype: torch.dtype, device: str) -> None:
         torch.testing.assert_close(got, want, rtol=1e-5 if dtype == torch.float32 else 1e-12, atol=1e-4)
 
 
+def test_dots_of_heads(device: str) -> None:
+    values = drawn(device)[0].values(torch.float32)
+    right = values(50, 3, 7)
+    for left in (values(50, 3, 7), values(50, 1, 7)):
+        torch.testing.assert_close(ops.head_dots(left, right), (left * right).sum(2))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_rows_of_16_bits_beside_float32(score: type[Problem], device: str) -> None:
+    """Weighted and summed as the twin does, in float32, and rounded once."""
+    for block in drawn(device):
+        problem = score(block, 2, 5, torch.bfloat16, bias=False, p=0.0)
+        exact = score(block, 2, 5, torch.float64, bias=False, p=0.0)
+        for name, value in vars(problem).items():
+            if isinstance(value, Tensor):
+                setattr(exact, name, value.double())
+        for got, want in zip(
+            (*problem.forward(ops), *problem.backward(ops)),
+            (*exact.forward(twins), *exact.backward(twins)),
+            strict=True,
+        ):
+            largest = float(want.abs().nan_to_num(0, 0).max())
+            torch.testing.assert_close(got.double(), want, rtol=1e-2, atol=1e-2 * (1 + largest), equal_nan=True)
+
+
 def assert_alike(call: Callable[..., None], *outs: Tensor) -> tuple[Tensor, ...]:
     """An op and its twin change tensors alike."""
     got, want = tuple(t.clone() for t in outs), tuple(t.clone() for t in outs)

@@ -27,7 +27,8 @@ def given_to(name: str, num_rows: int, width: int, dtype: torch.dtype, far: floa
     columns = [torch.randn(width, generator=generator, dtype=torch.float64) for _ in range(1 + NUM_COLUMNS[name])]
     rows[-1] += far
     columns[0] += far
-    return [t.to(dtype) for t in (rows if name in OF_GRADIENTS else rows[1:]) + columns]
+    of_rows = [t.to(dtype) for t in (rows if name in OF_GRADIENTS else rows[1:])]
+    return of_rows + [t.to(ops.accumulator(dtype)) for t in columns]
 
 
 @names
@@ -72,7 +73,9 @@ def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
 @names
 def test_other_dtypes_run_the_twin(name: str) -> None:
     arguments = given_to(name, 20, 3, torch.bfloat16)
-    assert torch.equal(getattr(ops, name)(*arguments), getattr(reference, name)(*arguments))
+    got, wanted = getattr(ops, name)(*arguments), getattr(reference, name)(*arguments)
+    assert torch.equal(got, wanted.to(got.dtype))
+    assert got.dtype == (torch.float64 if name in ("squared_deviations", "gradient_sums") else torch.bfloat16)
 
 
 @pytest.mark.parametrize("name", ["combined_gradient", "positive_gradient"])

@@ -18,12 +18,14 @@ from fullgraph.ops.attention_dot import (
 from fullgraph.ops.attention_gat import attention_backward, attention_forward
 from fullgraph.ops.attention_gatv2 import attention_v2_backward_dst, attention_v2_backward_src, attention_v2_forward
 from fullgraph.ops.dropout import dropout
+from fullgraph.ops.dtypes import accumulator, mixes_dtypes
 from fullgraph.ops.extrema import extremum, extremum_backward
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
 from fullgraph.ops.norms import (
     combined_gradient,
     gradient_sums,
+    head_dots,
     positive_gradient,
     scaled_deviations,
     squared_deviations,
@@ -33,6 +35,7 @@ from fullgraph.ops.sums import sddmm, spmm
 
 __all__ = [
     "Dropout",
+    "accumulator",
     "attention_backward",
     "attention_dot_backward_dst",
     "attention_dot_backward_src",
@@ -47,7 +50,9 @@ __all__ = [
     "extremum",
     "extremum_backward",
     "gradient_sums",
+    "head_dots",
     "mark_nonzero",
+    "mixes_dtypes",
     "num_marks",
     "outer_sum",
     "pack_nonzero",

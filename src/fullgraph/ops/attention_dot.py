@@ -10,9 +10,10 @@ from fullgraph.ops.attention_twins import Edges
 from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
+from fullgraph.ops.reference import add_rows
 
 
-@operator(fits("query nHC, key SHC, value SHC, maximum nH, total nH, acc nHC"))
+@operator(fits("query nHC, key SHC, value SHC, maximum nH+, total nH+, acc nHC+"))
 def attention_dot_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -42,11 +43,11 @@ def attention_dot_forward(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    logit = scale * (query[edges.rows] * key[edges.columns]).sum(2) + edges.bias
+    logit = scale * (edges.at_rows(query) * edges.at_columns(key)).sum(2) + edges.bias
     edges.absorb(logit, value, maximum, total, acc)
 
 
-@operator(fits("key nHC, value nHC, query SHC, logsumexp SH, grad ShC, delta SH, grad_key nHC, grad_value nHC"))
+@operator(fits("key nHC, value nHC, query SHC, logsumexp SH+, grad ShC, delta SH+, grad_key nHC, grad_value nHC"))
 def attention_dot_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -77,12 +78,12 @@ def attention_dot_backward_src(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    logit = scale * (key[edges.rows] * query[edges.columns]).sum(2) + edges.bias
+    logit = scale * (edges.at_rows(key) * edges.at_columns(query)).sum(2) + edges.bias
     d = edges.return_messages(logit, value, logsumexp, grad, delta, grad_value)
-    grad_key.index_add_(0, edges.rows, (scale * d).unsqueeze(2) * query[edges.columns])
+    add_rows(grad_key, edges.rows, (scale * d).unsqueeze(2) * edges.at_columns(query))
 
 
-@operator(fits("query nHC, key SHC, value SHC, logsumexp nH, grad nhC, delta nH, grad_query nHC, grad_bias EH"))
+@operator(fits("query nHC, key SHC, value SHC, logsumexp nH+, grad nhC, delta nH+, grad_query nHC, grad_bias EH"))
 def attention_dot_backward_dst(
     indptr: Tensor,
     indices: Tensor,
@@ -114,7 +115,7 @@ def attention_dot_backward_dst(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    logit = scale * (query[edges.rows] * key[edges.columns]).sum(2) + edges.bias
+    logit = scale * (edges.at_rows(query) * edges.at_columns(key)).sum(2) + edges.bias
     d = edges.grad_logit(logit, value, logsumexp, grad, delta)
-    grad_query.index_add_(0, edges.rows, (scale * d).unsqueeze(2) * key[edges.columns])
+    add_rows(grad_query, edges.rows, (scale * d).unsqueeze(2) * edges.at_columns(key))
     edges.add_to_bias(d, grad_bias)

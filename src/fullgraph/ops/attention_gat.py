@@ -12,9 +12,10 @@ from fullgraph.ops.attention_twins import Edges, slope
 from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
+from fullgraph.ops.reference import add_rows
 
 
-@operator(fits("x SHC, score_src SH, score_dst nH, maximum nH, total nH, acc nHC"))
+@operator(fits("x SHC, score_src SH, score_dst nH, maximum nH+, total nH+, acc nHC+"))
 def attention_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -45,13 +46,13 @@ def attention_forward(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    raw = score_dst[edges.rows] + score_src[edges.columns] + edges.bias
+    raw = edges.at_rows(score_dst) + edges.at_columns(score_src) + edges.bias
     edges.absorb(leaky_relu(raw, negative_slope), x, maximum, total, acc)
 
 
 @operator(
     fits(
-        "x nHC, score_src nH, score_dst SH, logsumexp SH, delta SH, grad ShC, grad_x nHC, grad_score_src nH, "
+        "x nHC, score_src nH, score_dst SH, logsumexp SH+, delta SH+, grad ShC, grad_x nHC, grad_score_src nH, "
         "grad_score_dst SH, grad_bias EH"
     )
 )
@@ -93,9 +94,9 @@ def attention_backward(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    raw = score_src[edges.rows] + score_dst[edges.columns] + edges.bias
+    raw = edges.at_rows(score_src) + edges.at_columns(score_dst) + edges.bias
     d = edges.return_messages(leaky_relu(raw, negative_slope), x, logsumexp, grad, delta, grad_x)
     d = d * slope(raw, negative_slope)
-    grad_score_src.index_add_(0, edges.rows, d)
-    grad_score_dst.index_add_(0, edges.columns, d)
+    add_rows(grad_score_src, edges.rows, d)
+    add_rows(grad_score_dst, edges.columns, d)
     edges.add_to_bias(d, grad_bias)

@@ -11,9 +11,10 @@ from fullgraph.ops.attention_twins import Edges, slope
 from fullgraph.ops.checks import fits
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.operators import operator
+from fullgraph.ops.reference import add_rows
 
 
-@operator(fits("x_dst nHC, x_src SHC, att HC, maximum nH, total nH, acc nHC"))
+@operator(fits("x_dst nHC, x_src SHC, att HC, maximum nH+, total nH+, acc nHC+"))
 def attention_v2_forward(
     indptr: Tensor,
     indices: Tensor,
@@ -44,11 +45,11 @@ def attention_v2_forward(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    logit = (att * leaky_relu(x_dst[edges.rows] + x_src[edges.columns], negative_slope)).sum(2) + edges.bias
+    logit = (att * leaky_relu(edges.at_rows(x_dst) + edges.at_columns(x_src), negative_slope)).sum(2) + edges.bias
     edges.absorb(logit, x_src, maximum, total, acc)
 
 
-@operator(fits("x_src nHC, x_dst SHC, att HC, logsumexp SH, grad ShC, delta SH, grad_x_src nHC"))
+@operator(fits("x_src nHC, x_dst SHC, att HC, logsumexp SH+, grad ShC, delta SH+, grad_x_src nHC"))
 def attention_v2_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -79,14 +80,14 @@ def attention_v2_backward_src(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    summed = x_src[edges.rows] + x_dst[edges.columns]
+    summed = edges.at_rows(x_src) + edges.at_columns(x_dst)
     logit = (att * leaky_relu(summed, negative_slope)).sum(2) + edges.bias
     d = edges.return_messages(logit, x_src, logsumexp, grad, delta, grad_x_src)
-    grad_x_src.index_add_(0, edges.rows, d.unsqueeze(2) * att * slope(summed, negative_slope))
+    add_rows(grad_x_src, edges.rows, d.unsqueeze(2) * att * slope(summed, negative_slope))
 
 
 @operator(
-    fits("x_dst nHC, x_src SHC, att HC, logsumexp nH, grad nhC, delta nH, grad_x_dst nHC, grad_att HC, grad_bias EH")
+    fits("x_dst nHC, x_src SHC, att HC, logsumexp nH+, grad nhC, delta nH+, grad_x_dst nHC, grad_att HC, grad_bias EH")
 )
 def attention_v2_backward_dst(
     indptr: Tensor,
@@ -122,9 +123,9 @@ def attention_v2_backward_dst(
         InputError: on tensors that do not fit together.
     """
     edges = Edges(indptr, indices, bias, edge_ids, dropout)
-    summed = x_dst[edges.rows] + x_src[edges.columns]
+    summed = edges.at_rows(x_dst) + edges.at_columns(x_src)
     active = leaky_relu(summed, negative_slope)
     d = edges.grad_logit((att * active).sum(2) + edges.bias, x_src, logsumexp, grad, delta)
-    grad_x_dst.index_add_(0, edges.rows, d.unsqueeze(2) * att * slope(summed, negative_slope))
-    grad_att.add_((d.unsqueeze(2) * active).sum(0))
+    add_rows(grad_x_dst, edges.rows, d.unsqueeze(2) * att * slope(summed, negative_slope))
+    grad_att.add_((d.unsqueeze(2) * active).sum(0).to(grad_att.dtype))
     edges.add_to_bias(d, grad_bias)

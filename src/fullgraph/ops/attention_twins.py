@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from fullgraph.ops.dtypes import accumulator
 from fullgraph.ops.keep import Dropout, keep_scale
-from fullgraph.ops.reference import keep_mask, rows_of
+from fullgraph.ops.reference import add_rows, keep_mask, rows_of
 
 
 class Edges:
@@ -20,8 +21,16 @@ class Edges:
     ) -> None:
         self.rows, self.columns = rows_of(indptr), indices.long()
         self.ids = torch.arange(indices.numel(), device=indices.device) if edge_ids is None else edge_ids
-        self.bias: Tensor | float = 0.0 if bias is None else bias[self.ids]
+        self.bias: Tensor | float = 0.0 if bias is None else bias[self.ids].to(accumulator(bias.dtype))
         self.dropout = dropout
+
+    def at_rows(self, tensor: Tensor) -> Tensor:
+        """What belongs to the row of each entry, in the dtype that it is summed in."""
+        return tensor[self.rows].to(accumulator(tensor.dtype))
+
+    def at_columns(self, tensor: Tensor) -> Tensor:
+        """The same of its column."""
+        return tensor[self.columns].to(accumulator(tensor.dtype))
 
     def absorb(self, logit: Tensor, message: Tensor, maximum: Tensor, total: Tensor, acc: Tensor) -> None:
         """Online softmax; rows are destinations, `message` [S, H, C] belongs to the columns."""
@@ -30,7 +39,7 @@ class Edges:
         weight = (logit - highest[self.rows]).exp()
         kept = weight * self._keep_factor(weight)
         total.mul_(scale).index_add_(0, self.rows, weight)
-        acc.mul_(scale.unsqueeze(2)).index_add_(0, self.rows, kept.unsqueeze(2) * message[self.columns])
+        acc.mul_(scale.unsqueeze(2)).index_add_(0, self.rows, kept.unsqueeze(2) * self.at_columns(message))
         maximum.copy_(highest)
 
     def return_messages(
@@ -39,18 +48,19 @@ class Edges:
         """Add the messages' gradient; rows are sources. Returns the logits' gradient [nnz, H]."""
         weight = (logit - logsumexp[self.columns]).exp()
         factor = self._keep_factor(weight)
-        grad_message.index_add_(0, self.rows, (weight * factor).unsqueeze(2) * grad[self.columns])
-        return weight * (factor * (grad[self.columns] * message[self.rows]).sum(2) - delta[self.columns])
+        given = self.at_columns(grad)
+        add_rows(grad_message, self.rows, (weight * factor).unsqueeze(2) * given)
+        return weight * (factor * (given * self.at_rows(message)).sum(2) - delta[self.columns])
 
     def grad_logit(self, logit: Tensor, message: Tensor, logsumexp: Tensor, grad: Tensor, delta: Tensor) -> Tensor:
         """The logits' gradient [nnz, H]; rows are destinations."""
         weight = (logit - logsumexp[self.rows]).exp()
-        inner = (grad[self.rows] * message[self.columns]).sum(2)
+        inner = (self.at_rows(grad) * self.at_columns(message)).sum(2)
         return weight * (self._keep_factor(weight) * inner - delta[self.rows])
 
     def add_to_bias(self, d: Tensor, grad_bias: Tensor | None) -> None:
         if grad_bias is not None:
-            grad_bias.index_add_(0, self.ids, d)
+            add_rows(grad_bias, self.ids, d)
 
     def _keep_factor(self, weight: Tensor) -> Tensor:
         if self.dropout is None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from fullgraph.errors import InputError
+from fullgraph.ops.dtypes import accumulator
 
 
 def check(name: str, tensor: Tensor, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> None:
@@ -53,8 +54,9 @@ def fits(table: str) -> Callable[[dict[str, Any]], Tensor]:
     Args:
         table: names of tensors, each with a letter for each of its dimensions: n for the block's rows, S for its
             columns, F for the width, H for heads, C for channels, E for edges; lower h stands for H or 1, of a gradient
-            that all heads share. A letter is the size that had it first. All are of the first one's dtype, but for
-            those with * of int32; bias and edge_keys are known.
+            that all heads share. A letter is the size that had it first. All are of the first one's dtype, or float32
+            where that has 16 bits; those with + are of what such numbers are summed in, those with * of int32; bias and
+            edge_keys are known.
     """
     shapes = dict(entry.split() for entry in table.split(", ")) | {"bias": "EH"}
     rows = next(iter(shapes))
@@ -67,8 +69,12 @@ def fits(table: str) -> Callable[[dict[str, Any]], Tensor]:
             tensor: Tensor | None = given.get(name)
             if tensor is None:
                 continue
-            dtype = torch.int32 if letters.endswith("*") else given[rows].dtype
-            letters = letters.rstrip("*")
+            dtype, summed_in = given[rows].dtype, accumulator(given[rows].dtype)
+            if letters.endswith("+") or tensor.dtype == summed_in:
+                dtype = summed_in
+            if letters.endswith("*"):
+                dtype = torch.int32
+            letters = letters.rstrip("*+")
             if "h" in letters:
                 sizes["h"] = 1 if tensor.dim() == len(letters) and tensor.size(letters.index("h")) == 1 else sizes["H"]
             check(name, tensor, [sizes.get(letter, -1) for letter in letters], dtype, indptr.device)

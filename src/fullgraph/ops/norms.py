@@ -1,6 +1,7 @@
 """The steps of a norm over rows, each in one pass: sums over rows by column, and rows made of rows.
 
-All take ``x`` ``[n, F]`` and the ``mean`` ``[F]`` of each column, of one float dtype and contiguous. A deviation is
+All take ``x`` ``[n, F]`` and the ``mean`` ``[F]`` of each column, contiguous; what is given by column is of the dtype
+that rows are summed in, float32 for those of 16 bits. A deviation is
 ``x - mean``: taken before it is multiplied, so that nothing is lost where the mean is far from zero.
 """
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fullgraph.ops import gpu, native, reference
 from fullgraph.ops.checks import check
+from fullgraph.ops.dtypes import accumulator
 
 
 def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
@@ -94,6 +96,26 @@ def positive_gradient(
     return _made(reference.positive_gradient, (grad, x, mean, scale, shift), out)
 
 
+def head_dots(left: Tensor, right: Tensor) -> Tensor:
+    """``<left[i, h], right[i, h]>`` of rows ``[n, H, C]``, where left may be ``[n, 1, C]`` for all heads.
+
+    Returns:
+        ``[n, H]``, of the dtype that right is summed in.
+
+    Raises:
+        InputError: on tensors that do not fit.
+    """
+    check("right", right, [-1, -1, -1], right.dtype, right.device)
+    heads = left.size(1) if left.size(1) == 1 else right.size(1)
+    check("left", left, [right.size(0), heads, right.size(2)], left.dtype, right.device)
+    dtype = accumulator(right.dtype)
+    out = right.new_empty(right.shape[:2], dtype=dtype)
+    if gpu.runs(right):
+        gpu.kernel("head_dots")(left, right, out)
+        return out
+    return out.copy_(reference.head_dots(left.to(dtype), right.to(dtype)))
+
+
 def _made(twin: Callable[..., Tensor], given: tuple[Tensor, ...], out: Tensor | None = None) -> Tensor:
     """What the twin makes, in ``out`` or new, by the kernel of its name where there is one."""
     out = torch.empty_like(given[0]) if out is None else out
@@ -112,4 +134,4 @@ def _check(grad: Tensor, x: Tensor, *columns: Tensor, out: Tensor | None = None)
         if rows is not None:
             check(name, rows, list(x.shape), x.dtype, x.device)
     for column in columns:
-        check("what is given by column", column, [x.size(1)], x.dtype, x.device)
+        check("what is given by column", column, [x.size(1)], accumulator(x.dtype), x.device)

@@ -16,9 +16,12 @@ def rows_of(indptr: Tensor) -> Tensor:
     return torch.repeat_interleave(torch.arange(counts.numel(), device=indptr.device), counts)
 
 
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """What numbers of this dtype are summed in: float32 for those of 16 bits, else themselves."""
-    return torch.float32 if dtype.itemsize < 4 else dtype
+def add_rows(out: Tensor, rows: Tensor, values: Tensor) -> None:
+    """out[rows[e]] += values[e], summed in the dtype of the values and rounded once to out's."""
+    if out.dtype == values.dtype:
+        out.index_add_(0, rows, values)
+    else:
+        out.copy_(out.to(values.dtype).index_add(0, rows, values))
 
 
 def dropout(x: Tensor, p: float, key: int, row_ids: Tensor) -> Tensor:
@@ -75,6 +78,10 @@ def _as_integers(x: Tensor) -> Tensor:
 
 def _marked(bits: Tensor, length: int) -> Tensor:
     return ((bits.unsqueeze(1) >> torch.arange(64, device=bits.device)) & 1).view(-1)[:length].bool()
+
+
+def head_dots(left: Tensor, right: Tensor) -> Tensor:
+    return torch.einsum("nhc,nhc->nh", left, right)  # no product as large as they are
 
 
 def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:

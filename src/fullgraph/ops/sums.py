@@ -8,8 +8,9 @@ from torch import Tensor
 from fullgraph.errors import InputError
 from fullgraph.ops import native
 from fullgraph.ops.checks import check, check_block
+from fullgraph.ops.dtypes import accumulator
 from fullgraph.ops.operators import operator
-from fullgraph.ops.reference import accumulator, rows_of
+from fullgraph.ops.reference import add_rows, rows_of
 
 
 def _check_spmm(given: dict[str, Any]) -> Tensor:
@@ -79,10 +80,7 @@ def spmm(
         weight = weight.unsqueeze(1) if weight.dim() == 1 else weight
         weights = weight if edge_ids is None else weight[edge_ids]
         messages = (_by_head(messages, weight.size(1)) * weights.unsqueeze(2)).flatten(1)
-    if out.dtype == messages.dtype:
-        out.index_add_(0, rows_of(indptr), messages)
-    else:
-        out.copy_(out.to(messages.dtype).index_add(0, rows_of(indptr), messages))
+    add_rows(out, rows_of(indptr), messages)
 
 
 @operator(_check_sddmm)

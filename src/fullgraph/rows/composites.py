@@ -17,6 +17,8 @@ from fullgraph.rows.reductions import wide
 from fullgraph.rows.table import composite, entered, means_its_body
 from fullgraph.rows.tensor import Rows, functions_off, is_rows, local, rows
 
+_BY_KERNEL = (torch.float32, torch.float64, torch.bfloat16)
+
 
 @composite("batch_norm")
 def _batch_norm(
@@ -37,7 +39,7 @@ def _batch_norm(
         return _scaled(input.clone(), weight, bias)
     if not training:
         return _normalized_by_running(input, running_mean, running_var, weight, bias, eps)
-    if input.dim() == 2 and input.dtype in (torch.float32, torch.float64):
+    if input.dim() == 2 and input.dtype in _BY_KERNEL:
         out, mean, variance = _batch_norm_by_kernel(input, weight, bias, eps)
     else:
         x, dims = wide(input), [d for d in range(input.dim()) if d != 1]

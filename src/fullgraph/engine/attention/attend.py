@@ -80,7 +80,7 @@ def attend(
         to all tensors.
     """
     dtype = reduce(torch.promote_types, (t.dtype for t in (*src, *dst, *shared)))
-    src, dst, shared = (tuple(t.to(dtype) for t in part) for part in (src, dst, shared))
+    src, dst, shared = (tuple(_as_wide(t, dtype) for t in part) for part in (src, dst, shared))
     bias = None if bias is None else bias.to(dtype)
     held = here if here is not None and here.is_held else None
     if plan.halo.config.mode == "halo":
@@ -90,7 +90,7 @@ def attend(
         function, keeps = _ReversingAttention, False
     else:
         function, here, keeps = _RefetchingAttention, held, plan.halo.config.mode == "keep" and held is None
-    call = _Call(score, plan, dropout, averages_heads, here, keeps)
+    call = _Call(score, plan, dropout, averages_heads, here, keeps, dtype)
     return function.apply(call, bias, *src, *dst, *shared)  # pyright: ignore[reportReturnType]
 
 
@@ -104,6 +104,7 @@ class _Call:
     averages_heads: bool
     here: SourceRows | None
     keeps: bool
+    dtype: torch.dtype
 
     def terms(self, bias: Tensor | None = None, grad_bias: Tensor | None = None) -> EdgeTerms:
         """Of the plan's edges."""
@@ -137,6 +138,7 @@ class _Attention(torch.autograd.Function):
 
         call.plan.forward.visit(absorb, src, keeping(incoming, ctx.kept))
         out, logsumexp = state.finish()
+        out = out.to(call.dtype)
         is_held = call.here is not None and call.here.is_held  # an input's rows are forward's alone, and many
         ctx.call = call if is_held else replace(call, here=None)
         # All heads' results are nobody's but ours if they are averaged, and backward needs them at its start only.
@@ -188,6 +190,12 @@ class _RefetchingAttention(_Attention):
         return None, grad_bias, *grads_src, *grads_here
 
 
+def _as_wide(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in the widest dtype, or as it is where kernels take rows of 16 bits beside float32."""
+    is_taken = ops.mixes_dtypes(tensor) and ops.accumulator(tensor.dtype) == dtype
+    return tensor if is_taken else tensor.to(dtype)
+
+
 def _split(score: Score, tensors: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Tensors of sources, of destinations and of the layer."""
     first, second = score.num_src, score.num_src + score.num_dst
@@ -204,8 +212,8 @@ def _outcome_and_rest(ctx: Any, grads: tuple[Tensor, ...]) -> tuple[Any, ...]:
             ctx.heads = None
         # Each head has the same share of the average's gradient.
         grad = (grad.div_(num_heads) if is_free else grad / num_heads).unsqueeze(1)
-    delta = torch.einsum("nhc,nhc->nh", grad, out)  # no product as large as `out`
-    return Outcome(logsumexp, grad.contiguous(), delta), *rest
+    grad = grad.contiguous()
+    return Outcome(logsumexp, grad, ops.head_dots(grad, out)), *rest
 
 
 def _zeros(tensors: Any) -> tuple[Tensor, ...]:

@@ -48,11 +48,12 @@ class OnlineSoftmax:
     """The running softmax of all destinations of a rank: blocks can be absorbed in any order."""
 
     def __init__(self, num_dst: int, like: Tensor):
-        """``like``: ``[…, H, C]``, whose heads, channels and dtype the output has."""
+        """``like``: ``[…, H, C]``, whose heads and channels the output has, in the dtype that such rows are summed in."""
         heads, channels = like.shape[1:]
-        self.maximum = like.new_full((num_dst, heads), -torch.inf)
-        self.total = like.new_zeros((num_dst, heads))
-        self.accumulator = like.new_zeros((num_dst, heads, channels))
+        dtype = ops.accumulator(like.dtype)
+        self.maximum = like.new_full((num_dst, heads), -torch.inf, dtype=dtype)
+        self.total = like.new_zeros((num_dst, heads), dtype=dtype)
+        self.accumulator = like.new_zeros((num_dst, heads, channels), dtype=dtype)
 
     @property
     def parts(self) -> tuple[Tensor, ...]:

@@ -59,7 +59,13 @@ def linear_sum(
     is_wide = matrix.size(1) >= matrix.size(0)
     weighs = weight is not None and (weight.requires_grad or weight.dtype != x.dtype)
     streams = isinstance(x, StreamedRows)
-    if streams or could_be_constant(x, weight) or not is_wide or weighs or _is_autocast(x):
+    in_general = streams or could_be_constant(x, weight) or not is_wide or weighs
+    if _is_autocast(x) and not in_general:
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, matrix, root, bias = (t if t is None else t.to(dtype) for t in (x, matrix, root, bias))  # pyright: ignore[reportAssignmentType, reportOptionalMemberAccess]
+        with torch.autocast(x.device.type, enabled=False):
+            return linear_sum(x, matrix, plan, weight, reduction=reduction, root=root, bias=bias, recipes=recipes)
+    if in_general:
         out = _sum_and_matrix(x, matrix, plan, weight, reduction)
         out = out if weight is None else out.to(torch.promote_types(out.dtype, weight.dtype))
         # No operation needs what the sum was, so that is where the rest goes.
@@ -149,8 +155,8 @@ class _LinearSum(torch.autograd.Function):
         grad_bias = grad.sum(0) if for_bias else None
         grad_sum = grad if degree is None else grad.div_(degree) if is_free else grad / degree
         back = summed_back(grad_sum, terms.plan, terms.weight)
-        grad_matrix = torch.zeros_like(matrix) if for_matrix else None
-        grad_root = torch.zeros_like(root) if for_root else None
+        grad_matrix = torch.zeros_like(matrix, dtype=ops.accumulator(matrix.dtype)) if for_matrix else None
+        grad_root = torch.zeros_like(root, dtype=ops.accumulator(matrix.dtype)) if for_root else None
         grad_x = back if matrix.size(0) == matrix.size(1) else back.new_empty(len(back), matrix.size(1))
         for places in ops.some_at_a_time(back, max(matrix.shape)):
             rows = rows_at(source, terms.steps, places) if for_matrix or for_root else source[places]

@@ -48,20 +48,25 @@ def sum_neighbours(x: Tensor, plan: Plan, weight: Tensor | None = None, *, reduc
 
 def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
     """`sum_neighbours`, computed every time; the result is the caller's own."""
-    if weight is not None and weight.dtype != x.dtype:
-        dtype = torch.promote_types(x.dtype, weight.dtype)
-        x, weight = x.to(dtype), weight.to(dtype)
+    dtype = x.dtype
+    if weight is not None and weight.dtype != dtype:
+        dtype = torch.promote_types(dtype, weight.dtype)
+        weight = weight.to(dtype)
+        if weight.requires_grad or ops.accumulator(x.dtype) != dtype:  # else they are summed in it, and may stay narrow
+            x = x.to(dtype)
     flat = x.reshape(len(x), prod(x.shape[1:]))  # -1 says nothing about a tensor without rows
     walked = plan
     if plan.halo.config.mode == "halo":
         flat, walked = with_halo(flat, plan.halo, packs=True), plan.extended
-    function = _WeightedSum if weight is not None and weight.requires_grad else _Sum
-    out = function.apply(flat, weight, walked)
+    if weight is not None and weight.requires_grad:
+        out = _WeightedSum.apply(flat, weight, walked)
+    else:
+        out = _Sum.apply(flat, weight, walked, dtype)
     if x.dim() != 2:
         out = out.view(plan.num_dst, *x.shape[1:])  # pyright: ignore[reportOptionalMemberAccess]
     if reduction == "sum":
         return out  # pyright: ignore[reportReturnType]
-    degree = plan.divisors(x.dtype)
+    degree = plan.divisors(dtype)
     if x.dim() != 2:
         return out / degree.view(-1, *[1] * (x.dim() - 1))  # pyright: ignore[reportOptionalOperand]
     # No sum keeps its result for backward, so the division can use its memory; but not through a view, for which
@@ -69,9 +74,11 @@ def walked_sum(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reductio
     return out.div_(degree)  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def _walk(walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, *, packs: bool = False) -> Tensor:
-    """Sum ``x`` ``[n, F]`` along one direction of `SumWalks`; ``packs`` and ``purpose`` are as in `fetch`."""
-    out = x.new_empty((walk.local.num_rows, x.shape[1]))
+def _walk(
+    walk: Walk, x: Tensor, weights: WalkWeights, purpose: str, dtype: torch.dtype, *, packs: bool = False
+) -> Tensor:
+    """Sum ``x`` ``[n, F]`` along one direction of `SumWalks`, to ``dtype``; ``packs`` and ``purpose`` as in `fetch`."""
+    out = x.new_empty((walk.local.num_rows, x.shape[1]), dtype=dtype)
 
     def add(block: Block, rows: tuple[Tensor, ...], _: Grads) -> None:
         is_own = block is walk.local
@@ -85,7 +92,7 @@ def summed_back(grad: Tensor, plan: Plan, weight: Tensor | None) -> Tensor:
     """The adjoint of the sum, for weights without a gradient: ``[num_dst, F]`` to ``[num_own, F]``. Collective."""
     has_halo = plan.halo.config.mode == "halo"
     summing = (plan.extended if has_halo else plan).sum_walks(weighted=weight is not None)
-    back = _walk(summing.backward, grad.contiguous(), summing.weights(weight).turned, "sum, backward")
+    back = _walk(summing.backward, grad.contiguous(), summing.weights(weight).turned, "sum, backward", grad.dtype)
     return without_halo(back, plan.halo) if has_halo else back
 
 
@@ -98,15 +105,15 @@ class _Sum(torch.autograd.Function):
     """Constant weights: backward is the walk over the reversed graph."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan) -> Tensor:
-        ctx.plan, ctx.weight = plan, weight
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, plan: Plan, dtype: torch.dtype) -> Tensor:
+        ctx.plan, ctx.weight, ctx.dtype = plan, weight, x.dtype
         summing = plan.sum_walks(weighted=weight is not None)
-        return _walk(summing.forward, x.contiguous(), summing.weights(weight), "sum, forward", packs=True)
+        return _walk(summing.forward, x.contiguous(), summing.weights(weight), "sum, forward", dtype, packs=True)
 
     @staticmethod
     @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return summed_back(grads[0], ctx.plan, ctx.weight), None, None
+        return summed_back(grads[0], ctx.plan, ctx.weight).to(ctx.dtype), None, None, None
 
 
 class _WeightedSum(torch.autograd.Function):

@@ -46,7 +46,7 @@ def batch_norm(
     """Normalise each column of ``x`` with the statistics of all ranks' rows. Collective.
 
     Args:
-        x: float ``[n, F]``, this rank's rows; n may be 0.
+        x: float ``[n, F]``, this rank's rows; n may be 0. Statistics of rows of 16 bits are float32.
         weight: ``[F]`` or None.
         bias: ``[F]`` or None.
         eps: added to the variance.
@@ -59,18 +59,20 @@ def batch_norm(
         InputError: if all ranks together have fewer than 2 rows.
     """
     rows = x.detach().contiguous()
-    # Sums and the number of rows travel together in float64, which holds any count exactly.
-    sums = world.all_reduce(torch.cat([rows.sum(0).double(), rows.new_tensor([len(x)], dtype=torch.float64)]))
-    num_rows = int(sums[-1])
+    dtype = ops.accumulator(x.dtype)
+    sums, num_rows = rows.sum(0, dtype=dtype).double(), len(x)
+    if world.num_ranks > 1:  # the number travels with the sums in float64, which holds any count exactly
+        total = world.all_reduce(torch.cat([sums, sums.new_tensor([num_rows])]))
+        sums, num_rows = total[:-1], int(total[-1])
     if num_rows < 2:
         raise InputError(f"batch norm in training needs at least 2 rows on all ranks together: {num_rows}")
-    mean = (sums[:-1] / num_rows).to(x.dtype)
-    variance = (world.all_reduce(ops.squared_deviations(rows, mean)) / num_rows).to(x.dtype)
+    mean = (sums / num_rows).to(dtype)
+    variance = (world.all_reduce(ops.squared_deviations(rows, mean)) / num_rows).to(dtype)
     inverse = torch.rsqrt(variance + eps)
     affine = Affine(
         mean=mean,
-        scale=inverse if weight is None else (inverse * weight.detach()).to(x.dtype),
-        shift=torch.zeros_like(mean) if bias is None else bias.detach().to(x.dtype, copy=True),
+        scale=inverse if weight is None else (inverse * weight.detach()).to(dtype),
+        shift=torch.zeros_like(mean) if bias is None else bias.detach().to(dtype, copy=True),
     )
     out: Tensor = _BatchNorm.apply(x, weight, bias, affine, inverse, num_rows, world)  # pyright: ignore[reportAssignmentType]
     return out, affine, variance, num_rows
@@ -101,10 +103,10 @@ class _BatchNorm(torch.autograd.Function):
         local = ops.gradient_sums(grad, x, affine.mean)
         local[1] *= inverse
         # Parameters' gradients stay this rank's share: they are summed over ranks with all others, once per step.
-        grad_bias, grad_weight = local.to(grad.dtype, copy=True)
+        grad_bias, grad_weight = local.to(affine.mean.dtype, copy=True)
         mean_grad, mean_product = ctx.world.all_reduce(local) / ctx.num_rows
         scale = affine.scale.double()
-        of_deviation, shift = (-scale * inverse * mean_product).to(grad.dtype), (-scale * mean_grad).to(grad.dtype)
+        of_deviation, shift = (t.to(affine.mean.dtype) for t in (-scale * inverse * mean_product, -scale * mean_grad))
         out = grad if is_free else None
         grad_x = ops.combined_gradient(grad, x, affine.mean, affine.scale, of_deviation, shift, out=out)
         grad_weight = grad_weight if ctx.needs_input_grad[1] else None

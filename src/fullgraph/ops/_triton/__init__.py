@@ -19,6 +19,7 @@ from fullgraph.ops._triton.hash import dropout
 from fullgraph.ops._triton.norms import (
     combined_gradient,
     gradient_sums,
+    head_dots,
     positive_gradient,
     scaled_deviations,
     squared_deviations,
@@ -39,6 +40,7 @@ __all__ = [
     "extremum",
     "extremum_backward",
     "gradient_sums",
+    "head_dots",
     "positive_gradient",
     "scaled_deviations",
     "sddmm",

@@ -11,7 +11,9 @@ from fullgraph.ops._triton.heads import Heads
 from fullgraph.ops._triton.rows import Segments, reduce_rows, segments_of, sum_rows
 from fullgraph.ops.keep import Dropout, keep_scale, threshold
 
-EDGES_AT_ONCE = 8
+EDGES_AT_ONCE = 16
+BYTES_AT_ONCE = {"additive": 256, "both ends": 128, "dot": 128}
+"""Of a row that a program takes: scores of channels need more registers."""
 ROWS_AT_ONCE = 32
 """Rows of one program where it sums what all rows share."""
 
@@ -171,7 +173,7 @@ def _forward(
     kind: str, indptr: Tensor, indices: Tensor, given: tuple[Any, ...], state: tuple[Tensor, ...], **edges: Any
 ) -> None:
     value = given[1]
-    shape = Heads(*value.shape[1:], value.dtype)
+    shape = Heads(*value.shape[1:], value.dtype, BYTES_AT_ONCE[kind])
     per_edge, numbers = _of_edges(edges)
 
     def combine(segments: Segments, parts: Any) -> None:
@@ -194,7 +196,7 @@ def _to_src(
     **edges: Any,
 ) -> None:
     value, grad = given[1], given[5]
-    shape = Heads(*value.shape[1:], value.dtype)
+    shape = Heads(*value.shape[1:], value.dtype, BYTES_AT_ONCE[kind])
     per_edge, numbers = _of_edges(edges)
     how = {"KIND": kind, "grad_heads": grad.size(1), **numbers, **shape.constants(EDGES_AT_ONCE)}
     given = (indices, *per_edge, *given)
@@ -212,7 +214,7 @@ def _to_dst(
     **edges: Any,
 ) -> None:
     value, grad = given[1], given[5]
-    shape = Heads(*value.shape[1:], value.dtype)
+    shape = Heads(*value.shape[1:], value.dtype, BYTES_AT_ONCE[kind])
     per_edge, numbers = _of_edges(edges)
     how = {"KIND": kind, "grad_heads": grad.size(1), **numbers, **shape.constants(EDGES_AT_ONCE)}
     how |= {"ROWS": 1, "num_uncut": 0}

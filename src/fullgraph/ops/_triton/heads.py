@@ -9,17 +9,19 @@ import triton
 
 from fullgraph.ops._triton.rows import in_accumulator
 
-BYTES_AT_ONCE = 256
-"""Of each row: a narrower slice of all rows is more likely to be in the cache."""
-
 
 @dataclass(frozen=True)
 class Heads:
-    """Rows ``[n, num_heads, channels]``: a program takes some heads of a row, with all their channels."""
+    """Rows ``[n, num_heads, channels]``: a program takes some heads of a row, with all their channels.
+
+    Attributes:
+        bytes_at_once: of a row; a narrower slice of all rows is more likely to be in the cache, and leaves registers.
+    """
 
     num_heads: int
     channels: int
     dtype: torch.dtype
+    bytes_at_once: int = 256
 
     @cached_property
     def padded(self) -> int:
@@ -29,7 +31,9 @@ class Heads:
     @cached_property
     def at_once(self) -> int:
         """Heads of one program, a power of two."""
-        return min(triton.next_power_of_2(self.num_heads), max(1, BYTES_AT_ONCE // self.dtype.itemsize // self.padded))
+        return min(
+            triton.next_power_of_2(self.num_heads), max(1, self.bytes_at_once // self.dtype.itemsize // self.padded)
+        )
 
     @property
     def num_groups(self) -> int:

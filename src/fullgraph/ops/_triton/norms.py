@@ -60,6 +60,39 @@ def _sum_columns(x: Tensor, grad: Tensor | None, mean: Tensor, out: Tensor) -> N
     torch.sum(parts, 1, out=out)
 
 
+@triton.jit(do_not_specialize=["num_rows"])
+def _head_dots(
+    left,
+    right,
+    out,
+    num_rows,
+    channels: tl.constexpr,
+    of_left: tl.constexpr,
+    ROWS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    ACC: tl.constexpr,
+):
+    """Of rows that are heads, ``of_left`` of which have one left row."""
+    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    channel = tl.arange(0, CHANNELS)
+    is_there = (rows < num_rows)[:, None] & (channel < channels)[None, :]
+    ours = tl.load(right + rows[:, None] * channels + channel[None, :], mask=is_there, other=0).to(ACC)
+    places = (rows // of_left)[:, None] * channels + channel[None, :]
+    ours *= tl.load(left + places, mask=is_there, other=0).to(ACC)
+    tl.store(out + rows, tl.sum(ours, 1), mask=rows < num_rows)
+
+
+def head_dots(left: Tensor, right: Tensor, out: Tensor) -> None:
+    if not right.numel():
+        out.zero_()
+        return
+    channels, of_left = right.size(2), right.size(1) // left.size(1)
+    padded = triton.next_power_of_2(channels)
+    rows, num_rows = max(1, NUMBERS_AT_ONCE // padded), right.size(0) * right.size(1)
+    how = {"ROWS": rows, "CHANNELS": padded, "ACC": in_accumulator(right.dtype)}
+    _head_dots[(triton.cdiv(num_rows, rows),)](left, right, out, num_rows, channels, of_left, **how)
+
+
 @triton.jit
 def _rows(
     x,

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fullgraph.ops.reference import accumulator
+from fullgraph.ops.dtypes import accumulator
 
 LIMIT = 1024
 """Entries that one program takes at most."""
