@@ -63,10 +63,11 @@ class _Pool:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self._connections: list[Connection] = []
-        self._processes = []
+        self._processes: list[Any] = []
+        context = _CONTEXT if device == "cpu" else multiprocessing.get_context("spawn")  # a fork may not use a GPU
         for rank in range(num_ranks):
-            here, there = _CONTEXT.Pipe()
-            process = _CONTEXT.Process(target=_serve, args=(there, rank, num_ranks, port, device), daemon=True)
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there, rank, num_ranks, port, device), daemon=True)
             process.start()
             there.close()
             self._connections.append(here)

@@ -15,6 +15,7 @@ from tests.equivalence.graphs import NUM_FEATURES, awkward_graph
 from tests.equivalence.own_layers import EdgeMLP, Gated
 from tests.ranks import run_ranks
 
+pytestmark = pytest.mark.filterwarnings("ignore:The usage of `scatter:UserWarning")  # of PyG on a GPU
 WIDTH, NUM_EDGE = 8, 3
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 3e-2}
 

@@ -6,6 +6,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 _SOURCE = Path(__file__).parents[3]
 
 
@@ -13,6 +15,16 @@ def hardware() -> str:
     """Processor, cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory, {platform.system()}"
+
+
+def card(device: torch.device) -> str:
+    """The GPU, its driver, and what kernels were built by."""
+    if device.type == "cpu":
+        return "a CPU, where numbers mean nothing"
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    driver = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()[0]
+    name = torch.cuda.get_device_name(device)
+    return f"one {name} (driver {driver}, CUDA {torch.version.cuda}, Triton {version('triton')})"
 
 
 def versions() -> str:

@@ -7,8 +7,10 @@ from fullgraph.errors import InputError
 from fullgraph.ops import gpu, native, reference
 from fullgraph.ops.checks import check, check_key, check_probability
 from fullgraph.ops.keep import keep_scale, threshold
+from fullgraph.ops.plain import plain
 
 
+@plain
 def dropout(x: Tensor, p: float, key: int, row_ids: Tensor, *, out: Tensor | None = None) -> Tensor:
     """x * keep / (1 - p), where row i, column f is kept by the hash of (key, row_ids[i], f).
 

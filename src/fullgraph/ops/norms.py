@@ -13,8 +13,10 @@ from torch import Tensor
 from fullgraph.ops import gpu, native, reference
 from fullgraph.ops.checks import check
 from fullgraph.ops.dtypes import accumulator
+from fullgraph.ops.plain import plain
 
 
+@plain
 def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
     """Sum of the squared deviations of each column, float64 ``[F]``.
 
@@ -25,6 +27,7 @@ def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
     return _made(reference.squared_deviations, (x, mean), x.new_empty(x.size(1), dtype=torch.float64))
 
 
+@plain
 def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor) -> Tensor:
     """Sum of the gradient, and of its products with the deviations, of each column: float64 ``[2, F]``.
 
@@ -38,6 +41,7 @@ def gradient_sums(grad: Tensor, x: Tensor, mean: Tensor) -> Tensor:
     return _made(reference.gradient_sums, (grad, x, mean), x.new_empty((2, x.size(1)), dtype=torch.float64))
 
 
+@plain
 def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """``(x - mean) * scale + shift``, new ``[n, F]``.
 
@@ -52,6 +56,7 @@ def scaled_deviations(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> 
     return _made(reference.scaled_deviations, (x, mean, scale, shift))
 
 
+@plain
 def combined_gradient(
     grad: Tensor,
     x: Tensor,
@@ -78,6 +83,7 @@ def combined_gradient(
     return _made(reference.combined_gradient, (grad, x, mean, of_grad, of_deviation, shift), out)
 
 
+@plain
 def positive_gradient(
     grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, *, out: Tensor | None = None
 ) -> Tensor:
@@ -96,6 +102,7 @@ def positive_gradient(
     return _made(reference.positive_gradient, (grad, x, mean, scale, shift), out)
 
 
+@plain
 def head_dots(left: Tensor, right: Tensor) -> Tensor:
     """``<left[i, h], right[i, h]>`` of rows ``[n, H, C]``, where left may be ``[n, 1, C]`` for all heads.
 

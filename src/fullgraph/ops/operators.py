@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fullgraph.ops import gpu, native
 from fullgraph.ops.keep import Dropout, keep_scale, threshold
+from fullgraph.ops.plain import plain
 
 P = ParamSpec("P")
 Check = Callable[[dict[str, Any]], Tensor]
@@ -33,6 +34,7 @@ def operator(
         kernel: Callable[..., None] = getattr(native.core, twin.__name__)
         defaults = {name: parameter.default for name, parameter in inspect.signature(twin).parameters.items()}
 
+        @plain
         @functools.wraps(twin)
         def op(*args: P.args, **kwargs: P.kwargs) -> None:
             given = {**defaults, **dict(zip(defaults, args, strict=False)), **kwargs}

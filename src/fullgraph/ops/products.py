@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fullgraph.ops.plain import plain
+
 _AT_ONCE = {"cpu": (1 << 20) - (1 << 12)}
 """Bytes of rows that are worked on at a time, by device: on a CPU what stays in its cache, and below 1 MiB, because
 from there on every tensor would be mapped anew (`comm.allocator`)."""
@@ -25,6 +27,7 @@ def some_at_a_time(rows: Tensor, width: int) -> Iterator[slice]:
     return (slice(first, first + num_rows) for first in range(0, len(rows), num_rows))
 
 
+@plain
 def by_onednn(rows: Tensor, matrix: Tensor) -> bool:
     """Whether oneDNN multiplies tensors like these: float32 ``[n, F]`` and ``[G, F]`` on a CPU, not empty."""
     return (
@@ -39,6 +42,7 @@ def by_onednn(rows: Tensor, matrix: Tensor) -> bool:
     )
 
 
+@plain
 def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows @ matrix.T + bias``; autograd does not follow it.
 
@@ -55,6 +59,7 @@ def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(rows, matrix, bias, "none", [], "")
 
 
+@plain
 def outer_sum(left: Tensor, right: Tensor) -> Tensor:
     """``left.T @ right``: the sum of the outer products of two tensors' rows; autograd does not follow it.
 

@@ -48,7 +48,7 @@ class OnlineSoftmax:
     """The running softmax of all destinations of a rank: blocks can be absorbed in any order."""
 
     def __init__(self, num_dst: int, like: Tensor):
-        """``like``: ``[…, H, C]``, whose heads and channels the output has, in the dtype that such rows are summed in."""
+        """``like``: ``[…, H, C]``, whose heads and channels the output has, in what such rows are summed in."""
         heads, channels = like.shape[1:]
         dtype = ops.accumulator(like.dtype)
         self.maximum = like.new_full((num_dst, heads), -torch.inf, dtype=dtype)
