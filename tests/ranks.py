@@ -64,7 +64,8 @@ class _Pool:
             port = probe.getsockname()[1]
         self._connections: list[Connection] = []
         self._processes: list[Any] = []
-        context = _CONTEXT if device == "cpu" else multiprocessing.get_context("spawn")  # a fork may not use a GPU
+        # A fork may not use a GPU that its parent has seen.
+        context = multiprocessing.get_context("spawn") if torch.cuda.is_available() else _CONTEXT
         for rank in range(num_ranks):
             here, there = context.Pipe()
             process = context.Process(target=_serve, args=(there, rank, num_ranks, port, device), daemon=True)

@@ -15,6 +15,7 @@ NUM_ROWS = {
     "accuracy": 2,
     "attention": 6,
     "general": 4,
+    "gpu": 57,
     "kernels": 6,
     "link": 6,
     "memory": 6,

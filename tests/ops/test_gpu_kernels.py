@@ -17,11 +17,11 @@ from tests.ops.blocks import DrawnBlock, block_of, blocks
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of the interpreter, about infinities
-DTYPES = [torch.float64, torch.float32]
+DTYPES = [torch.float64, torch.float32] if torch.cuda.is_available() else [torch.float64]
 LIMIT = 32
 HUB = [2, 150, 0, 45, 1, 32, 33]
 """Degrees: rows of several segments, one that two others share a range with, and the longest that is not cut."""
-few = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -44,11 +44,11 @@ def drawn(device: str) -> tuple[DrawnBlock, DrawnBlock]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [7, 33, 130])
+@pytest.mark.parametrize("width", [7, 130])
 @pytest.mark.parametrize("weighted", ["no", "edge", "head"])
 def test_sums(width: int, weighted: str, dtype: torch.dtype, device: str) -> None:
     for block in drawn(device):
-        values, heads = block.values(dtype), 1 if width == 7 else width // 11 if width == 33 else 2
+        values, heads = block.values(dtype), 1 if width == 7 else 2
         x, start, grad = (values(n, width) for n in (block.num_columns, block.num_rows, block.num_rows))
         dots = values(block.num_edges, heads)
         weight = {"no": None, "edge": values(block.num_edges), "head": values(block.num_edges, heads)}[weighted]

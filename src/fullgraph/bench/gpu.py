@@ -261,8 +261,8 @@ def _epochs(found: Findings, size: Size, device: torch.device) -> None:
                 losses[name, way], cells[name, way] = _watched(step, size.repeats, device)
             except torch.OutOfMemoryError:
                 cells[name, way] = (math.nan, math.nan, "out of memory")
-            if way == "fullgraph" and device.type == "cuda":
-                _where(found, name, step)
+            if way == "fullgraph":
+                _where(found, name, step, device)
             del step
             gc.collect()
         del data
@@ -292,23 +292,25 @@ def _watched(
     losses = [step() for _ in range(2)]
     memory = PeakMemory(device)
     seconds = _seconds({"": step}, repeats, device)[""]
-    busy = "—"
-    if device.type == "cuda":
-        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-            step()
-        kernels = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
-        busy = f"{100 * kernels / seconds:.0f} %"
-    return losses, (seconds, memory.start + memory.growth(), busy)
+    kernels = sum(taken for _, _, taken in _kernels(step, device))
+    return losses, (seconds, memory.start + memory.growth(), f"{100 * kernels / seconds:.0f} %")
 
 
-def _where(found: Findings, name: str, step: Callable[[], float]) -> None:
+def _where(found: Findings, name: str, step: Callable[[], float], device: torch.device) -> None:
     """A table of the kernels that take the most of an epoch."""
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        step()
-    events = sorted(profiler.key_averages(), key=lambda event: -event.self_device_time_total)
     table = found.table(f"Where an epoch of {name} goes")
-    for event in events[:8]:
-        table.add({"kernel": event.key[:60], "calls": event.count, "ms": f"{event.self_device_time_total / 1e3:.2f}"})
+    for kernel, calls, seconds in _kernels(step, device)[:8]:
+        table.add({"kernel": kernel[:60], "calls": calls, "ms": ms(seconds)})
+
+
+def _kernels(step: Callable[[], float], device: torch.device) -> list[tuple[str, int, float]]:
+    """Kernels of a step (on a CPU torch's functions) by how many seconds they take, and how often they are called."""
+    is_gpu = device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if is_gpu else ProfilerActivity.CPU]) as profiler:
+        step()
+    events = profiler.key_averages()
+    taken = [(e.key, e.count, (e.self_device_time_total if is_gpu else e.self_cpu_time_total) / 1e6) for e in events]
+    return sorted(taken, key=lambda each: -each[2])
 
 
 def _products(found: Findings, size: Size, device: torch.device) -> None:

@@ -5,9 +5,9 @@ A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] 
 occurs once in a block). The values of all three must be in range: no op reads them twice to check.
 
 The ops over blocks add into tensors that the caller gives, so that blocks can be absorbed one after another; rows
-without entries stay as they are. float32 and float64 on a CPU run the C++ kernels, which hold nothing of the size of
-the edges (spmm and packing take bfloat16 too); any other dtype or device runs the naive twin, in plain torch.
-Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own.
+without entries stay as they are. float32 and float64 on a CPU run the C++ kernels (spmm and packing take bfloat16 too), and
+floats of 16, 32 and 64 bits on a GPU those in Triton (packing excepted); neither holds anything of the size of the
+edges. All else runs the naive twin, in plain torch. Results do not depend on the number of threads. No kernel records anything for autograd: gradients are ops of their own.
 """
 
 from fullgraph.ops.attention_dot import (
@@ -18,8 +18,9 @@ from fullgraph.ops.attention_dot import (
 from fullgraph.ops.attention_gat import attention_backward, attention_forward
 from fullgraph.ops.attention_gatv2 import attention_v2_backward_dst, attention_v2_backward_src, attention_v2_forward
 from fullgraph.ops.dropout import dropout
-from fullgraph.ops.dtypes import accumulator, mixes_dtypes
+from fullgraph.ops.dtypes import accumulator
 from fullgraph.ops.extrema import extremum, extremum_backward
+from fullgraph.ops.gpu import mixes_dtypes
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
 from fullgraph.ops.norms import (

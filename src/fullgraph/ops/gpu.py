@@ -7,12 +7,19 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from fullgraph.ops.dtypes import accumulator
+
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def runs(tensor: Tensor) -> bool:
     """Whether the Triton kernels take rows like these: floats on a GPU, where Triton is installed."""
     return tensor.device.type == "cuda" and tensor.dtype in _DTYPES and _kernels() is not None
+
+
+def mixes_dtypes(rows: Tensor) -> bool:
+    """Whether attention's kernels take rows like these beside float32: rows of 16 bits on a GPU."""
+    return runs(rows) and accumulator(rows.dtype) != rows.dtype
 
 
 def kernel(name: str) -> Callable[..., None]:

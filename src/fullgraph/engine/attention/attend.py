@@ -80,6 +80,8 @@ def attend(
         to all tensors.
     """
     dtype = reduce(torch.promote_types, (t.dtype for t in (*src, *dst, *shared)))
+    if score.values(src).is_cuda and torch.is_autocast_enabled("cuda"):  # whose sums and softmaxes are float32
+        dtype = ops.accumulator(dtype)
     src, dst, shared = (tuple(_as_wide(t, dtype) for t in part) for part in (src, dst, shared))
     bias = None if bias is None else bias.to(dtype)
     held = here if here is not None and here.is_held else None
