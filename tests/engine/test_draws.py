@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fullgraph.engine import draw_key, keyed_dropout, keyed_normal, keyed_uniform
+from fullgraph.engine import draw_key, hashed, keyed_dropout, keyed_normal, keyed_uniform
 
 
 def test_keys_differ_and_follow_the_seed():
@@ -54,3 +54,16 @@ def test_keyed_numbers_are_spread_as_they_should_and_follow_their_rows(dtype):
     assert float(normal.var()) == pytest.approx(1, abs=0.04)
     assert float((normal**4).mean()) == pytest.approx(3, abs=0.3)
     assert float((normal[:, 0] * normal[:, 1]).mean()) == pytest.approx(0, abs=0.05)
+
+
+def test_keys_are_hashed_by_splitmix64() -> None:
+    """Against its published definition, in integers of any length."""
+
+    def finalise(z: int) -> int:
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+        return z ^ z >> 31
+
+    keys = [0, 1, 2, 12345, 2**62 + 7, 2**63 - 1, -1, -(2**63)]
+    wanted = [finalise(key % 2**64) for key in keys]
+    assert [int(z) % 2**64 for z in hashed(torch.tensor(keys))] == wanted
