@@ -44,3 +44,15 @@ class PeerLost(FullgraphError, RuntimeError):
     """Another rank stopped answering; this rank cannot go on."""
 
     exit_code = 3
+
+
+class Stopped(FullgraphError):
+    """The run was told to stop by a signal, and did so in good order.
+
+    Attributes:
+        exit_code: 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int = 143) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
