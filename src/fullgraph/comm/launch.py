@@ -20,14 +20,17 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from fullgraph import errors
 from fullgraph.comm.lifeline import end_with
+from fullgraph.comm.meeting import LAUNCHER, WATCH
 from fullgraph.errors import FullgraphError, InputError, PeerLost, Stopped
 
 PRELOADED = ("torch", "torch_geometric.nn", "torch.distributed", "fullgraph")
 LOOPBACK = "127.0.0.1"
+VERDICT = f"{WATCH}/0/verdict"
+"""Where ranks write who has stopped (`comm.watch`)."""
 LAST_WORDS_SECONDS = 3.0
 """How long the others may still speak when a rank has failed: one that lost a peer may have been the first to end."""
 
@@ -67,20 +70,25 @@ def launch(fn: Callable[..., Any], *args: Any, num_ranks: int, address: str = LO
     context.set_forkserver_preload(list(PRELOADED))
     listening = socket.create_server((address, 0))
     port = listening.getsockname()[1]
-    store = dist.TCPStore(address, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
+    store = TCPStore(address, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach())
     ranks: list[_Rank] = []
     try:
         with _told() as told:
             for rank in range(num_ranks):
                 here, there = context.Pipe()
                 place = {"RANK": rank, "WORLD_SIZE": num_ranks, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_ranks}
-                place |= {"MASTER_ADDR": address, "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
+                place |= {
+                    "MASTER_ADDR": address,
+                    "MASTER_PORT": port,
+                    "TORCHELASTIC_USE_AGENT_STORE": True,
+                    LAUNCHER: os.getpid(),
+                }
                 arguments = (there, {key: str(value) for key, value in place.items()}, threads, os.getpid(), fn, args)
                 process = context.Process(target=_rank_main, args=arguments)
                 process.start()
                 there.close()
                 ranks.append(_Rank(process, here))
-            return _results(ranks, told)
+            return _results(ranks, told, store)
     finally:
         for each in ranks:
             each.process.kill()
@@ -128,7 +136,7 @@ def _rank_main(
     connection.send(said)
 
 
-def _results(ranks: Sequence[_Rank], told: Sequence[int]) -> list[Any]:
+def _results(ranks: Sequence[_Rank], told: Sequence[int], store: TCPStore) -> list[Any]:
     """What each rank returned, or the error that says best why one did not."""
     passed_on = 0
     while not any(each.has_failed for each in ranks):
@@ -147,7 +155,7 @@ def _results(ranks: Sequence[_Rank], told: Sequence[int]) -> list[Any]:
         wait([each.process.sentinel for each in ranks if each.process.exitcode is None], timeout=0.1)
         for each in ranks:
             each.listen()
-    error = _cause(ranks)
+    error = _cause(ranks, store)
     if not told:
         raise error
     if isinstance(error, Stopped):
@@ -155,15 +163,19 @@ def _results(ranks: Sequence[_Rank], told: Sequence[int]) -> list[Any]:
     raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
 
 
-def _cause(ranks: Sequence[_Rank]) -> FullgraphError:
+def _cause(ranks: Sequence[_Rank], store: TCPStore) -> FullgraphError:
     """The error of the lowest rank that was killed, else of one that failed by itself, else of one that lost a peer."""
     for rank, each in enumerate(ranks):
         code = each.process.exitcode
         if each.said is None and code is not None:
+            if code == PeerLost.exit_code and store.check([VERDICT]):  # its program did not notice
+                return PeerLost(store.get(VERDICT).decode())
             if code >= 0:
                 return PeerLost(f"rank {rank} exited with code {code}; all other ranks were stopped")
             hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
-            return PeerLost(f"rank {rank} was killed by {signal.Signals(-code).name}{hint}; all other ranks were stopped")
+            return PeerLost(
+                f"rank {rank} was killed by {signal.Signals(-code).name}{hint}; all other ranks were stopped"
+            )
     failed = [(rank, *each.said) for rank, each in enumerate(ranks) if each.said and each.said[0] != "result"]
     rank, kind, text = min(failed, key=lambda each: each[1] == PeerLost.__name__)
     if kind == "bug":

@@ -1,4 +1,4 @@
-"""Ends this process with the one that started it: a rank without its launcher would wait for ever, and nobody would know.
+"""Ends this process with the one that started it: a rank without its launcher would wait for ever, unnoticed.
 
 A parent-death signal will not do: ranks are children of a server of forks, not of the launcher.
 """
