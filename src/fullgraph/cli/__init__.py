@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import typer
 
 from fullgraph.cli import bench, info, partition, predict, train
-from fullgraph.errors import FullgraphError
+from fullgraph.comm.last_words import record
+from fullgraph.errors import ours
 
 app = typer.Typer(
     name="fullgraph",
@@ -31,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         app(args=None if arguments is None else list(arguments), prog_name="fullgraph")
-    except FullgraphError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        known = ours(error)
+        if record(known or error) and known is not None:
+            print(f"{type(known).__name__}: {known}", file=sys.stderr)
+        if known is None:
+            raise
+        raise SystemExit(known.exit_code) from None

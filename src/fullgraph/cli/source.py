@@ -40,6 +40,10 @@ def _key(source: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:10]
 
 
-def join(backend: str, device: str) -> World:
+TIMEOUT_HELP = "seconds without a sign of life from a rank after which the run stops and names it; default 60"
+
+
+def join(backend: str, device: str, timeout: float) -> World:
     """This process in the run; ``auto`` stands for not given."""
-    return init(backend=None if backend == "auto" else backend, device=None if device == "auto" else device)
+    chosen = {name: value for name, value in (("backend", backend), ("device", device)) if value != "auto"}
+    return init(**chosen, timeout=timeout)

@@ -131,8 +131,8 @@ def _rank_main(
     try:
         said = ("result", fn(*args))
     except Exception as error:
-        text = str(error) if isinstance(error, FullgraphError) else traceback.format_exc()
-        said = (type(error).__name__ if isinstance(error, FullgraphError) else "bug", text)
+        known = errors.ours(error)
+        said = ("bug", traceback.format_exc()) if known is None else (type(known).__name__, str(known))
     connection.send(said)
 
 

@@ -22,7 +22,7 @@ from fullgraph.comm.meeting import leave_group, watched_group
 from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.comm.spans import Transfers, span
 from fullgraph.comm.watch import Watch
-from fullgraph.errors import FullgraphError, InputError, PeerLost
+from fullgraph.errors import InputError, PeerLost
 
 T = TypeVar("T")
 
@@ -123,8 +123,11 @@ class World:
         result, failure = None, None
         try:
             result = step()
-        except FullgraphError as error:
-            failure = (type(error).__name__, str(error))
+        except Exception as error:
+            known = errors.ours(error)
+            if known is None:
+                raise
+            failure = (type(known).__name__, str(known))
         failures = self.gather_objects(failure)
         failed = [(rank, f) for rank, f in enumerate(failures) if f is not None]
         if failed:

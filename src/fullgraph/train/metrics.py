@@ -5,6 +5,7 @@ A watcher is called on rank 0 only. Here are the two that write files; the comma
 
 import json
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,6 +63,12 @@ class Watcher:
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch is over."""
 
+    def rewound(self, done: int) -> None:
+        """Training goes back to where ``done`` epochs had been trained."""
+
+    def note(self, text: str) -> None:
+        """Something happened that does not end the run, and that a user should know."""
+
     def end(self) -> None:
         """Training is over, also after an error."""
 
@@ -74,6 +81,9 @@ class MetricsFile(Watcher):
 
     def begin(self, config: TrainConfig, done: int) -> None:
         """Keep the lines of the epochs that the checkpoint holds; later ones will be trained again."""
+        self.rewound(done)
+
+    def rewound(self, done: int) -> None:
         kept = [line for line in read_metrics(self._path.parent) if line["epoch"] <= done] if done else []
         replace_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
@@ -114,7 +124,11 @@ class TensorBoard(Watcher):
 
 
 def read_metrics(run: Path) -> list[dict]:
-    """The lines of a run's ``metrics.jsonl``; a last line cut short by a killed process is left out."""
-    path = run / files.METRICS
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The lines of a run's ``metrics.jsonl``; what a killed process or a bad disk has left of one is left out."""
+    path, read = run / files.METRICS, []
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+        with suppress(ValueError, RecursionError):
+            each = json.loads(line)
+            if isinstance(each, dict) and isinstance(each.get("epoch"), int):
+                read.append(each)
+    return read
