@@ -77,7 +77,7 @@ def ours(error: BaseException) -> FullgraphError | None:
     if isinstance(error, FullgraphError):
         return error
     said = str(error).strip().partition("\n")[0]
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull(f"the disk is full, or your share of it is; make room, then go on: {error.filename or said}")
     of_torch = isinstance(error, RuntimeError) and any(each in said for each in _OUT_OF_MEMORY)
     if isinstance(error, MemoryError) or of_torch:

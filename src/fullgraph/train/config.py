@@ -71,9 +71,7 @@ class TrainConfig(EngineConfig):
     eval_every: int = option(1, "evaluate every this many epochs (and after the last)")
     checkpoint_every: int = option(10, "write a checkpoint every this many epochs (0: only at the end)")
     keep_checkpoints: int = option(2, "checkpoints to keep, the newest; each has the best model as well")
-    agree_every: int = option(
-        10, "compare ranks' models every this many epochs, and at checkpoints (0: only there)"
-    )
+    agree_every: int = option(10, "compare ranks' models every this many epochs, and at checkpoints (0: only there)")
     on_nonfinite: str = option(
         "stop", "a loss or gradient that is not finite: stop, skip the step, or rewind to a checkpoint and halve lr"
     )

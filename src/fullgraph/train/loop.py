@@ -145,17 +145,19 @@ def train(
                         metrics, stopping = _epoch(epoch, trained_on, state, config, world, told)
                 except NotFinite as error:
                     metrics, skipped = None, skipped + 1
-                    if config.on_nonfinite == "stop" or skipped > MOST_SKIPS:
+                    nothing_left = epoch >= config.epochs and not trained
+                    if config.on_nonfinite == "stop" or skipped > MOST_SKIPS or nothing_left:
                         raise
-                    if config.on_nonfinite == "skip":
-                        state.epoch = epoch
-                    else:
+                    if config.on_nonfinite == "rewind":
                         _rewind(error, state, rewinds, run, world)
                         trained = [each for each in trained if each.epoch <= state.epoch]
-                        for watcher in told_all:
-                            watcher.rewound(state.epoch)
+                    else:
+                        state.epoch = epoch
                     for watcher in told_all:
                         watcher.note(f"{error}; {config.on_nonfinite}: going on after epoch {state.epoch}")
+                        watcher.rewound(state.epoch)
+                    if config.on_nonfinite == "rewind":
+                        continue
                 if metrics is not None:
                     state.epoch, skipped = epoch, 0
                     trained.append(metrics)

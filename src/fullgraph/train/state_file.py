@@ -5,6 +5,8 @@ the first, and a checksum of its own. No code is ever in them, so none is ever r
 """
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,13 @@ def write_state(values: dict[str, Any], path: Path) -> None:
     tensors: dict[str, Tensor] = {}
     encoded = _encode(values, "", tensors)
     with replacing(path.with_suffix(".safetensors")) as file:
-        save_file(tensors, file.name)
+        try:
+            save_file(tensors, file.name)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     written = path.with_suffix(".safetensors")
     about = {"num_bytes": written.stat().st_size, "checksum": checksum_of_file(written)}
     with replacing(path.with_suffix(".json")) as file:
