@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from fullgraph.cli import bench, info, partition, predict, train
+from fullgraph.cli import bench, info, partition, predict, run, train
 from fullgraph.comm.last_words import record
 from fullgraph.errors import ours
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command(epilog=partition.EXAMPLE)(partition.partition)
 app.command(epilog=info.EXAMPLE)(info.info)
 app.command(epilog=train.EXAMPLE)(train.train)
+app.command(epilog=run.EXAMPLE, context_settings={"allow_interspersed_args": False})(run.run)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 

@@ -4,6 +4,8 @@ import os
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+from fullgraph.errors import FullgraphError
+
 
 def record(error: BaseException) -> bool:
     """Write ``error`` to the file that ``torchrun`` names (``TORCHELASTIC_ERROR_FILE``), if it does.
@@ -14,5 +16,8 @@ def record(error: BaseException) -> bool:
     """
     if "TORCHELASTIC_ERROR_FILE" not in os.environ:
         return True
-    get_error_handler().record_exception(error)
+    try:
+        raise error.with_traceback(None) if isinstance(error, FullgraphError) else error
+    except BaseException as raised:  # whose frames are in the file, and printed: those of a user's mistake help nobody
+        get_error_handler().record_exception(raised)
     return os.environ.get("RANK") == "0"
