@@ -79,6 +79,8 @@ def ours(error: BaseException) -> FullgraphError | None:
     said = str(error).strip().partition("\n")[0]
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull(f"the disk is full, or your share of it is; make room, then go on: {error.filename or said}")
+    if isinstance(error, OSError) and error.errno in _OF_PATHS and error.filename is not None:
+        return InputError(f"a file or folder cannot be used ({error.strerror}); give another: {error.filename}")
     of_torch = isinstance(error, RuntimeError) and any(each in said for each in _OUT_OF_MEMORY)
     if isinstance(error, MemoryError) or of_torch:
         return OutOfMemory(
@@ -88,4 +90,8 @@ def ours(error: BaseException) -> FullgraphError | None:
     return None
 
 
+_OF_PATHS = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+)
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory", "Cannot allocate memory")

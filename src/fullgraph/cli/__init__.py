@@ -31,8 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name; default: the process's own.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="fullgraph")
+        raise SystemExit(app(args=words, prog_name="fullgraph", standalone_mode=False) or 0)
+    except typer.TyperException as error:  # words that are no command line
+        command = {each.callback.__name__ for each in app.registered_commands if each.callback} & {*words[:1]}
+        said = " ".join(error.format_message().split()).rstrip(".")
+        if words:
+            print(f"InputError: {said}; see: {' '.join(['fullgraph', *command])} --help", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
     except Exception as error:
         known = ours(error)
         if record(known or error) and known is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich import print
 
-from fullgraph.cli.source import TIMEOUT_HELP, join, partitioned
+from fullgraph.cli.source import TIMEOUT_HELP, for_ranks, join, partitioned
 from fullgraph.comm.launch import launch
 from fullgraph.comm.world import DEFAULT_TIMEOUT
 from fullgraph.predict import predict as predict_graph
@@ -25,7 +25,7 @@ def predict(
     timeout: Annotated[float, typer.Option(help=TIMEOUT_HELP)] = DEFAULT_TIMEOUT,
 ) -> None:
     """Predict every node of GRAPH with the best model of RUN, rows in the original node order."""
-    folder = partitioned(graph, num_parts=num_ranks, method="metis", seed=0)
+    folder = for_ranks(partitioned(graph, num_parts=num_ranks, method="metis", seed=0), num_ranks)
     launch(_predict_rank, folder, run, out, backend, device, timeout, num_ranks=num_ranks)
     print(f"wrote {out}")
 

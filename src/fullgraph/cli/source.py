@@ -6,7 +6,19 @@ from pathlib import Path
 
 from fullgraph.comm import World, init
 from fullgraph.datasets import load
+from fullgraph.graph import PartitionedGraph
 from fullgraph.pyg.partition import partition
+
+
+def for_ranks(graph: Path, num_ranks: int) -> Path:
+    """The same folder, if that many ranks can open it: they are not started for nothing.
+
+    Raises:
+        GraphFormatError: there is no graph.
+        GraphMismatch: it has fewer parts.
+    """
+    PartitionedGraph.open(graph).book.for_ranks(num_ranks)
+    return graph
 
 
 def partitioned(source: str, *, num_parts: int, method: str, seed: int) -> Path:
@@ -37,7 +49,7 @@ def _key(source: str) -> str:
         identity = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
     else:
         identity = f"{source} {os.environ.get('FULLGRAPH_DATA', '')}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:10]
+    return hashlib.sha256(os.fsencode(identity)).hexdigest()[:10]
 
 
 TIMEOUT_HELP = "seconds without a sign of life from a rank after which the run stops and names it; default 60"

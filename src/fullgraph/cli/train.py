@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fullgraph.cli.options import with_train_options
 from fullgraph.cli.progress import ProgressBar
-from fullgraph.cli.source import TIMEOUT_HELP, join, partitioned
+from fullgraph.cli.source import TIMEOUT_HELP, for_ranks, join, partitioned
 from fullgraph.comm.launch import RankFailed, launch
 from fullgraph.comm.world import DEFAULT_TIMEOUT
 from fullgraph.errors import FullgraphError, InputError, OutOfMemory, PeerLost, RanksDiffer
@@ -75,7 +75,7 @@ def train(
     num_ranks = 1 if num_ranks is None else num_ranks
     if num_ranks < 1:
         raise InputError(f"--num-ranks must be at least 1: {num_ranks}")
-    path = graph(num_ranks)
+    path = for_ranks(graph(num_ranks), num_ranks)
     while True:
         try:
             summary = launch(_train_rank, path, run, config, resume, trace, timeout, num_ranks=num_ranks)[0]

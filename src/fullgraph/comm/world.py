@@ -208,7 +208,8 @@ def init(
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise InputError(f"RANK and WORLD_SIZE are set, but a rank also needs (torchrun sets them): {missing}")
-    backend = backend or ("gloo" if chosen.type == "cpu" else dist.get_default_backend_for_device(chosen.type))
+    if backend is None:
+        backend = "gloo" if chosen.type == "cpu" else dist.get_default_backend_for_device(chosen.type)
     if backend not in dist.Backend.backend_list:
         raise InputError(f"backend must be one of {', '.join(dist.Backend.backend_list)}: {backend!r}")
     watch = watched_group(backend, timeout, _STALLED)
@@ -220,7 +221,7 @@ def init(
 
 def _device(device: str | torch.device | None) -> torch.device:
     try:
-        chosen = torch.device(device or "cpu")
+        chosen = torch.device("cpu" if device is None else device)
     except RuntimeError as error:
         raise InputError(f"device must be one that torch knows, such as cpu or cuda:0: {device!r}") from error
     if chosen.type == "cuda":
