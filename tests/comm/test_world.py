@@ -101,5 +101,5 @@ def test_unknown_device_backend_and_incomplete_environment(monkeypatch):
         InputError, match=r"^rank 0 cannot listen where ranks should meet \(.*\); .*: 203\.0\.113\.1:1$"
     ):
         fg.init()
-    with pytest.raises(InputError, match=r"^timeout must be at least 1 second: 0$"):
+    with pytest.raises(InputError, match=r"^timeout must be at least 1 second, and finite: 0$"):
         fg.init(timeout=0)

@@ -42,7 +42,10 @@ WRONG_WORDS = (
     *[("predict", "{graph}", path, "--out", "{folder}/pred.npz") for path in PATHS],
     *[("predict", path, "{folder}", "--out", "{folder}/pred.npz") for path in PATHS],
     *[(word,) for word in ("trian", "-x", "--", "", "train train", "\udcff", "predict", "partition", "info", "run")],
-    *[("train", "{graph}", *words) for words in (("extra",), ("--resume",), ("--resume", "--run", "/proc/nowhere"), ("--lr",))],
+    *[
+        ("train", "{graph}", *words)
+        for words in (("extra",), ("--resume",), ("--resume", "--run", "/proc/nowhere"), ("--lr",))
+    ],
     ("bench", "nope"),
     ("bench", "memory", "--quick", "--graph", "/proc/nowhere"),
 )
@@ -64,7 +67,12 @@ def test_wrong_command_lines_are_said_in_three_lines(tmp_path, capfd, monkeypatc
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     graph = write_graph(tmp_path / "g.fg", num_parts=2)
-    places = {"graph": graph, "npz": write_npz(tmp_path / "g.npz"), "file": tmp_path / "file", "folder": tmp_path / "folder"}
+    places = {
+        "graph": graph,
+        "npz": write_npz(tmp_path / "g.npz"),
+        "file": tmp_path / "file",
+        "folder": tmp_path / "folder",
+    }
     assert len(LINES) >= 200
     found = {}
     for line in LINES[:: 1 if pytestconfig.getoption("whole") else 7]:

@@ -51,8 +51,7 @@ def _rank(graph: Path, run: Path, fault: str, moment: str, told: Path, links: Ne
         links.enter(rank)
     world = init(timeout=TIMEOUT)
     victim = rank == (0 if fault == "disk full" else VICTIM)
-    if victim and not resume:
-        _arm(moment, lambda: _break(fault, told, links, world))
+    _arm(moment, lambda: _break(fault, told, links, world) if victim else None)
     train(graph, run, CONFIG, world, resume=resume)
     world.close()
 
@@ -79,51 +78,39 @@ def _break(fault: str, told: Path, links: Network | None, world: World) -> None:
 
 
 def _arm(moment: str, act: Callable[[], None]) -> None:
-    """Have ``act`` called at the moment, once."""
+    """Have ``act`` called at the moment, once. Hooks are set in every run, since a layer with a hook sums in another order."""
     done = False
 
-    def once() -> None:
+    def at(here: str) -> None:
         nonlocal done
-        if not done:
+        if here == moment and not done:
             done = True
             act()
 
-    if moment == "opening":
-        opened = loop.load_inputs
+    opened, checked, count = loop.load_inputs, loop.check_agreement, 0
 
-        def load_inputs(*args: Any, **kwargs: Any) -> Any:
-            once()
-            return opened(*args, **kwargs)
+    def load_inputs(*args: Any, **kwargs: Any) -> Any:
+        at("opening")
+        return opened(*args, **kwargs)
 
-        loop.load_inputs = load_inputs
-    elif moment == "checkpoint":
-        checked = loop.check_agreement
+    def check_agreement(model: Any, optimizer: Any, epoch: int, world: World) -> None:
+        checked(model, optimizer, epoch, world)
+        if epoch == 8:
+            at("checkpoint")
 
-        def check_agreement(model: Any, optimizer: Any, epoch: int, world: World) -> None:
-            checked(model, optimizer, epoch, world)
-            if epoch == 8:
-                once()
-
-        loop.check_agreement = check_agreement
-    else:
-        count = 0
-
-        def forward(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal count
-            if type(module).__name__ != "GCNConv" or not module.training:
-                return
+    def forward(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal count
+        if type(module).__name__ == "GCNConv" and module.training:
             count += 1
-            if count != 2 * AT_EPOCH - 1:
-                return
-            if moment == "forward":
-                once()
-            elif moment == "backward":
-                output.register_hook(lambda gradient: once())
+            if count == 2 * AT_EPOCH - 1:
+                at("forward")
+                if moment == "backward":
+                    output.register_hook(lambda gradient: at("backward"))
 
-        torch.nn.modules.module.register_module_forward_hook(forward)
-        if moment == "step":
-            steps = iter(range(1, 1000))
-            register_optimizer_step_pre_hook(lambda *_: once() if next(steps) == AT_EPOCH else None)
+    steps = iter(range(1, 1000))
+    loop.load_inputs, loop.check_agreement = load_inputs, check_agreement
+    torch.nn.modules.module.register_module_forward_hook(forward)
+    register_optimizer_step_pre_hook(lambda *_: at("step") if next(steps) == AT_EPOCH else None)
 
 
 def _go(

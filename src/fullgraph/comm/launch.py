@@ -111,6 +111,10 @@ class _Rank:
             pass  # it ended without a word
 
     @property
+    def was_killed(self) -> bool:
+        return self.said is None and (self.process.exitcode or 0) < 0
+
+    @property
     def has_failed(self) -> bool:
         return self.said[0] != "result" if self.said else self.process.exitcode is not None
 
@@ -151,7 +155,9 @@ def _results(ranks: Sequence[_Rank], told: Sequence[int], store: TCPStore) -> li
                 each.process.terminate() if passed_on == 0 else each.process.kill()
             passed_on = len(told)
     deadline = time.monotonic() + LAST_WORDS_SECONDS
-    while time.monotonic() < deadline and any(each.said is None and each.process.exitcode is None for each in ranks):
+    while time.monotonic() < deadline and not any(each.was_killed for each in ranks):
+        if all(each.said or each.process.exitcode is not None for each in ranks):
+            break
         wait([each.process.sentinel for each in ranks if each.process.exitcode is None], timeout=0.1)
         for each in ranks:
             each.listen()

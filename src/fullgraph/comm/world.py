@@ -5,6 +5,7 @@ graph move in `comm.exchange`.
 """
 
 import datetime
+import math
 import os
 import time
 from collections.abc import Callable
@@ -200,8 +201,8 @@ def init(
         PeerLost: if a rank does not join within ten minutes.
     """
     map_large_blocks()
-    if not timeout >= 1:
-        raise InputError(f"timeout must be at least 1 second: {timeout}")
+    if not 1 <= timeout < math.inf:
+        raise InputError(f"timeout must be at least 1 second, and finite: {timeout}")
     chosen = _device(device)
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return World(device=chosen)

@@ -51,4 +51,3 @@ def check_npy(path: Path) -> None:
         raise ValueError(
             f"{dtype} of shape {list(shape)} takes {promised} bytes, {path.stat().st_size - offset} follow"
         )
-
