@@ -14,14 +14,22 @@ NUMBERS = ("", "x", "1.5e", "nan", "-1", "--", "0x10", "1_0_", "１０a", "∞")
 WHOLE = (*NUMBERS, "1.5", "0.5")
 PATHS = ("/proc/nowhere/at/all", "{file}", "{folder}", "{file}/below", "{folder}/" + "a" * 300, "", "\udcff")
 COUNTS = ("0", "-3", str(2**63), str(10**30), "1000000")
+COUNTED = ("--hidden", "--num-layers", "--epochs", "--eval-every", "--step-epochs", "--keep-checkpoints")
+FROM_0 = ("--patience", "--checkpoint-every", "--agree-every", "--seed", "--held-mib", "--max-restarts")
+CHOSEN = ("--model", "--norm", "--mode", "--dtype", "--schedule", "--wire-dtype", "--recompute", "--on-nonfinite")
 OPTIONS = {
-    "partition": {"--num-parts": (*WHOLE, *COUNTS), "--method": ("", "Metis", "x"), "--seed": WHOLE, "--feature-dtype": ("int8", "", "float8")},
+    "partition": {
+        "--num-parts": (*WHOLE, *COUNTS),
+        "--method": ("", "Metis", "x"),
+        "--seed": WHOLE,
+        "--feature-dtype": ("int8", "", "float8"),
+    },
     "info": {"--plot": ("{file}/below.png", "x.nope", "/proc/nowhere/x.png"), "--num-parts": ("2",)},
     "train": {
-        **dict.fromkeys(("--hidden", "--num-layers", "--epochs", "--eval-every", "--step-epochs", "--keep-checkpoints"), (*WHOLE, "0", "-3")),
+        **dict.fromkeys(COUNTED, (*WHOLE, "0", "-3")),
         **dict.fromkeys(("--lr", "--dropout", "--weight-decay", "--timeout"), (*NUMBERS, "-0.5", "inf")),
-        **dict.fromkeys(("--patience", "--checkpoint-every", "--agree-every", "--seed", "--held-mib", "--max-restarts"), (*WHOLE, "-3")),
-        **dict.fromkeys(("--model", "--norm", "--mode", "--dtype", "--schedule", "--wire-dtype", "--recompute", "--on-nonfinite"), ("", "x", "GCN ")),
+        **dict.fromkeys(FROM_0, (*WHOLE, "-3")),
+        **dict.fromkeys(CHOSEN, ("", "x", "GCN ")),
         **dict.fromkeys(("--backend", "--device"), ("x", "cuda:99", "")),
         "--num-ranks": (*WHOLE, "0", "-3", "3", "1000000"),
         "--run": ("{file}", "{file}/below", "/proc/nowhere", "{folder}/" + "a" * 300),
@@ -29,9 +37,14 @@ OPTIONS = {
         "--nope": ("1",),
         "--split": ("1", "-1"),
     },
-    "predict": {"--out": ("", "x.csv", "{folder}", "/proc/nowhere/x.npz", "{file}/x.npz"), "--num-ranks": (*WHOLE, "0", "3"), "--device": ("x",), "--timeout": ("0", "nan")},
+    "predict": {
+        "--out": ("", "x.csv", "{folder}", "/proc/nowhere/x.npz", "{file}/x.npz"),
+        "--num-ranks": (*WHOLE, "0", "3"),
+        "--device": ("x",),
+        "--timeout": ("0", "nan"),
+    },
     "bench": {"--label": ("x",)},
-}  # fmt: skip
+}
 WRONG_WORDS = (
     *[("train", path) for path in PATHS],
     *[("info", path) for path in PATHS],

@@ -78,7 +78,10 @@ def _break(fault: str, told: Path, links: Network | None, world: World) -> None:
 
 
 def _arm(moment: str, act: Callable[[], None]) -> None:
-    """Have ``act`` called at the moment, once. Hooks are set in every run, since a layer with a hook sums in another order."""
+    """Have ``act`` called at the moment, once.
+
+    Hooks are set in every run, since a layer with a hook sums in another order.
+    """
     done = False
 
     def at(here: str) -> None:
@@ -195,8 +198,8 @@ def _page(rows: list[dict[str, Any]]) -> str:
     body = "".join("| " + " | ".join(str(value) for value in row.values()) + " |\n" for row in rows)
     about = f"- Date: {time.strftime('%F')}\n- Machine: {hardware()}\n- Software: {versions()}\n- Commit: {commit()}"
     return (
-        f"# Runs that are broken on purpose\n\n{about}\n- Command: `python -m tests.soak.faults benchmarks/results/faults.md`\n"
-        f"\nA small graph, GCN, float64, dropout, a checkpoint every 4 of 12 epochs; the fault is in epoch {AT_EPOCH}, "
+        f"# Runs that are broken on purpose\n\n{about}\n"
+        f"- Command: `python -m tests.soak.faults benchmarks/results/faults.md`\n\nA small graph, GCN, float64, dropout, a checkpoint every 4 of 12 epochs; the fault is in epoch {AT_EPOCH}, "
         f"or at the checkpoint of epoch 8, on rank {VICTIM} (a full disk: rank 0). `--timeout` is {TIMEOUT:g} s. Seconds are "
         f"until every process is gone; the budget is {SOON:g}, and {BUDGET['SIGSTOP']:g} for a rank that is silent. *Same bits*: the "
         "losses of all 12 epochs after resuming equal those of the run that nothing happened to.\n\n" + head + body

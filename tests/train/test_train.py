@@ -11,7 +11,7 @@ import torch
 
 from fullgraph.comm import World
 from fullgraph.errors import FullgraphError, GraphMismatch, InputError
-from fullgraph.train import Summary, TrainConfig, files, train
+from fullgraph.train import Summary, TrainConfig, files, read_summary, train
 from fullgraph.train.metrics import read_metrics
 from tests.ranks import run_ranks
 from tests.train.graphs import write_graph
@@ -54,6 +54,7 @@ def test_a_run_folder_holds_everything(run):
     metrics = read_metrics(run)
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
     summary = json.loads((run / files.SUMMARY).read_text())
+    assert read_summary(run) == Summary(**{key: value for key, value in summary.items() if key != "checksum"})
     best = max(metrics, key=lambda line: (line["val_accuracy"], -line["val_loss"]))
     assert summary["best_epoch"] == best["epoch"]
     for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "test_accuracy"):

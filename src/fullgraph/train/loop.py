@@ -25,12 +25,13 @@ from fullgraph.errors import InputError, NotFinite, Stopped
 from fullgraph.graph import PartitionedGraph
 from fullgraph.pyg.prepare import prepare
 from fullgraph.train import checkpoint as checkpoints
+from fullgraph.train import files
 from fullgraph.train.agreement import check_agreement, code_checksum
 from fullgraph.train.config import TrainConfig
 from fullgraph.train.folder import owned
 from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, trained_inputs, with_target
 from fullgraph.train.memory import PeakMemory
-from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
+from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher, read_metrics
 from fullgraph.train.numerics import first_not_finite, not_finite_gradient
 from fullgraph.train.state import TrainingState
 from fullgraph.train.stopping import StopSignal, stop_signal
@@ -127,10 +128,12 @@ def train(
         if earlier is None:
             save()  # so that a run stopped before its first periodic checkpoint can be resumed too
         told_all = [MetricsFile(run), TensorBoard(run), *watchers] if world.rank == 0 else []
+        num_lines = sum(line["epoch"] <= done for line in read_metrics(run)) if told_all else done
+        lost = [f"of {done} epochs {files.METRICS} has whole lines for: {num_lines}"] if num_lines < done else []
         for watcher in told_all:
             watcher.begin(config, done)
-            for each in refused:
-                watcher.note(f"{each}; going on from epoch {done}")
+            for each in [f"{each}; going on from epoch {done}" for each in refused] + lost:
+                watcher.note(each)
         trained: list[EpochMetrics] = []
         rewinds: Counter[int] = Counter()
         skipped = 0

@@ -8,7 +8,9 @@ import warnings
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from fullgraph.graph.checksum import checksum_of_bytes
 from fullgraph.replacing import replace_text
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
@@ -85,11 +87,11 @@ class MetricsFile(Watcher):
 
     def rewound(self, done: int) -> None:
         kept = [line for line in read_metrics(self._path.parent) if line["epoch"] <= done] if done else []
-        replace_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        replace_text(self._path, "".join(with_checksum(line) + "\n" for line in kept))
 
     def epoch(self, metrics: EpochMetrics) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(metrics)) + "\n")
+            file.write(with_checksum(asdict(metrics)) + "\n")
 
 
 class TensorBoard(Watcher):
@@ -124,11 +126,18 @@ class TensorBoard(Watcher):
 
 
 def read_metrics(run: Path) -> list[dict]:
-    """The lines of a run's ``metrics.jsonl``; what a killed process or a bad disk has left of one is left out."""
+    """The lines of a run's ``metrics.jsonl``, without those that a killed process or a bad disk has damaged."""
     path, read = run / files.METRICS, []
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
-        with suppress(ValueError, RecursionError):
+        with suppress(ValueError, RecursionError, AttributeError, KeyError):
             each = json.loads(line)
-            if isinstance(each, dict) and isinstance(each.get("epoch"), int):
+            del each["checksum"]
+            if with_checksum(each).encode() == line:
                 read.append(each)
     return read
+
+
+def with_checksum(values: dict[str, Any], indent: int | None = None) -> str:
+    """An object as JSON, with a checksum of its other entries as the last."""
+    checksum = checksum_of_bytes(json.dumps(values).encode())[:8]
+    return json.dumps({**values, "checksum": checksum}, indent=indent)
