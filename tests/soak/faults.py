@@ -173,7 +173,7 @@ def _one(folder: Path, graph: Path, fault: str, moment: str, num_ranks: int, who
 
 def _short(text: str) -> str:
     text = re.sub(r"machine \S+, process \d+", "machine …, process …", text)
-    return re.sub(r"/\S+/", "…/", text)[:170].replace("|", "/")
+    return re.sub(r"/\S+/", "…/", text.partition("\n")[0])[:170].replace("|", "/")
 
 
 def main(out: Path) -> None:
@@ -197,13 +197,14 @@ def _page(rows: list[dict[str, Any]]) -> str:
     head = "| " + " | ".join(rows[0]) + " |\n|" + " --- |" * len(rows[0]) + "\n"
     body = "".join("| " + " | ".join(str(value) for value in row.values()) + " |\n" for row in rows)
     about = f"- Date: {time.strftime('%F')}\n- Machine: {hardware()}\n- Software: {versions()}\n- Commit: {commit()}"
-    return (
-        f"# Runs that are broken on purpose\n\n{about}\n"
-        f"- Command: `python -m tests.soak.faults benchmarks/results/faults.md`\n\nA small graph, GCN, float64, dropout, a checkpoint every 4 of 12 epochs; the fault is in epoch {AT_EPOCH}, "
-        f"or at the checkpoint of epoch 8, on rank {VICTIM} (a full disk: rank 0). `--timeout` is {TIMEOUT:g} s. Seconds are "
-        f"until every process is gone; the budget is {SOON:g}, and {BUDGET['SIGSTOP']:g} for a rank that is silent. *Same bits*: the "
-        "losses of all 12 epochs after resuming equal those of the run that nothing happened to.\n\n" + head + body
+    told = (
+        f"A small graph, GCN, float64, dropout, a checkpoint every 4 of 12 epochs. The fault is in epoch {AT_EPOCH},\n"
+        f"or at the checkpoint of epoch 8, on rank {VICTIM} (a full disk: rank 0). `--timeout` is {TIMEOUT:g} s.\n"
+        f"Seconds are until every process is gone; the budget is {SOON:g}, and {BUDGET['SIGSTOP']:g} for a silent rank.\n"
+        "*Same bits*: the losses of all 12 epochs after resuming equal those of the run that nothing happened to."
     )
+    command = "- Command: `python -m tests.soak.faults benchmarks/results/faults.md`"
+    return f"# Runs that are broken on purpose\n\n{about}\n{command}\n\n{told}\n\n{head}{body}"
 
 
 if __name__ == "__main__":

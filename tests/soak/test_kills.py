@@ -21,7 +21,7 @@ from tests.train.graphs import write_graph
 CONFIG = TrainConfig(hidden=8, epochs=60, checkpoint_every=1, norm="batch", dropout=0.5, keep_checkpoints=2)
 KILLS_OF_A_RUN = 10
 LONGEST_SECONDS = 1.5
-"""A run of two ranks is killed within these after it has begun: while it opens, trains, or writes one of many checkpoints."""
+"""A run is killed within these after it has begun: while it opens, trains, or writes one of many checkpoints."""
 
 
 def _rank(graph: Path, run: Path, resume: bool) -> None:
@@ -53,7 +53,8 @@ def _launch_and_kill(graph: Path, run: Path, chance: random.Random) -> bool:
     try:
         launch(_rank, graph, run, bool(checkpoint.epochs(run)), num_ranks=2)
     except PeerLost as error:
-        assert "was killed by SIGKILL" in str(error)
+        if "was killed by SIGKILL" not in str(error):
+            raise
         return True
     finally:
         over.set()

@@ -339,8 +339,8 @@ def _post(
     for rows in empty:
         wire, arriving = wire_for(rows, routes.wire_dtype, packs=packs), rows.to(world.wire_device)
         messages.append((wire, wire.buffers(arriving), arriving))
-    # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message. Receives come
-    # first: gloo tells the sender of one through the queue of what is sent there, where rows would hold the word up.
+    # In one batch, because NCCL may lock when two ranks each send first. Receives come first: gloo tells the sender of
+    # one through the queue of what is sent there, where rows would hold the word up. Empty tensors need no message.
     operations = [dist.P2POp(dist.irecv, t, receive_from) for _, message, _ in messages for t in message if t.numel()]
     operations += [dist.P2POp(dist.isend, t, send_to) for t in outgoing if t.numel()]
     sent_bytes = sum(t.numel() * t.element_size() for t in outgoing)
