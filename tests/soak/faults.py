@@ -200,7 +200,7 @@ def _page(rows: list[dict[str, Any]]) -> str:
     told = (
         f"A small graph, GCN, float64, dropout, a checkpoint every 4 of 12 epochs. The fault is in epoch {AT_EPOCH},\n"
         f"or at the checkpoint of epoch 8, on rank {VICTIM} (a full disk: rank 0). `--timeout` is {TIMEOUT:g} s.\n"
-        f"Seconds are until every process is gone; the budget is {SOON:g}, and {BUDGET['SIGSTOP']:g} for a silent rank.\n"
+        f"Seconds are until all processes end; the budget is {SOON:g}, and {BUDGET['SIGSTOP']:g} if one is silent.\n"
         "*Same bits*: the losses of all 12 epochs after resuming equal those of the run that nothing happened to."
     )
     command = "- Command: `python -m tests.soak.faults benchmarks/results/faults.md`"
