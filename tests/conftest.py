@@ -17,6 +17,11 @@ from tests.ops.laws import num_threads
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="all combinations of settings, not only every pair of values")
+    parser.addoption("--fuzz-seconds", type=float, default=4, help="how long files are spoiled and read")
+    parser.addoption("--flips", type=int, default=60, help="how many bits are flipped, and files cut short")
+    parser.addoption("--kills", type=int, default=10, help="how many ranks are killed in tests/soak")
+    parser.addoption("--kill-seed", type=int, default=0, help="when, and which")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="what is spoiled, and how")
 
     parser.addoption("--device", default="cpu", help="where kernels and laws run: cpu or cuda")
 

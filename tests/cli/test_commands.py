@@ -106,7 +106,10 @@ def test_a_resumed_run_keeps_its_options(graph, tmp_path):
         ),
         (
             ["train", "{graph}", "--resume", "--run", "{graph}"],
-            "InputError: --resume needs a run folder with a config.json, which is not there: {graph}\n",
+            (
+                "InputError: the run folder has no checkpoint; give a run that wrote one, or train without --resume: "
+                "{graph}\n"
+            ),
         ),
         (
             ["train", "{graph}", "--num-ranks", "3", "--run", "{graph}-run"],

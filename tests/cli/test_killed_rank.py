@@ -69,7 +69,7 @@ def test_kill_and_resume(tmp_path):
     )
     assert not re.search(r"Traceback|rank [013]", said)
 
-    epochs = str(checkpoint.load(run).epoch + 4)
+    epochs = str(checkpoint.load(run)[0].epoch + 4)
     for arguments in (_arguments(graph, run, "--resume"), _arguments(graph, whole, *OPTIONS)):
         with pytest.raises(SystemExit) as ended:
             main([*arguments, "--epochs", epochs])

@@ -1,5 +1,7 @@
 """What ranks say to each other when something is wrong: the same on all of them."""
 
+import re
+
 import pytest
 import torch
 
@@ -69,9 +71,9 @@ def test_a_lost_peer_is_an_error_that_says_what_was_awaited():
         message, _ = run_ranks(2, leave)
     finally:
         end_ranks(2)
-    assert message.startswith(
-        "rank 0 of 2 lost its connection while waiting for a sum over all ranks; "
-        "another rank has stopped, look for the first error among the ranks: "
+    assert re.fullmatch(
+        r"rank 1 \(machine \S+, process \d+\) is gone; rank 0 was waiting for a sum over all ranks; all ranks stop",
+        message,
     )
 
 
@@ -94,3 +96,10 @@ def test_unknown_device_backend_and_incomplete_environment(monkeypatch):
     monkeypatch.setenv("MASTER_PORT", "1")
     with pytest.raises(InputError, match=r"^backend must be one of .*gloo.*: 'pigeons'$"):
         fg.init(backend="pigeons")
+    monkeypatch.setenv("MASTER_ADDR", "203.0.113.1")  # of no machine
+    with pytest.raises(
+        InputError, match=r"^rank 0 cannot listen where ranks should meet \(.*\); .*: 203\.0\.113\.1:1$"
+    ):
+        fg.init()
+    with pytest.raises(InputError, match=r"^timeout must be at least 1 second, and finite: 0$"):
+        fg.init(timeout=0)

@@ -43,7 +43,7 @@ def test_predictions_equal_plain_pyg_in_the_original_order(graph, run, tmp_path,
         "gat", NUM_FEATURES, NUM_CLASSES, hidden=8, num_layers=2, heads=2, dropout=0.6, input_dropout=0.5, seed=1
     )
     model = model.double().eval()
-    model.load_state_dict(checkpoint.load(run).best_model)
+    model.load_state_dict(checkpoint.load(run)[0].best_model)
     values = arrays()
     with torch.no_grad():
         expected = model(torch.from_numpy(values["x"]).double(), torch.from_numpy(values["edge_index"])).numpy()
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused(graph, run, tmp_path):
     )
     other = tmp_path / "run"
     other.mkdir()
-    checkpoint.save(replace(checkpoint.load(run), num_features=5), other)
+    checkpoint.save(replace(checkpoint.load(run)[0], num_features=5), other, keep=1)
     with pytest.raises(GraphMismatch) as caught:
         predict(graph, other, tmp_path / "pred.npz", World())
     assert str(caught.value) == (

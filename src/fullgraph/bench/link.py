@@ -62,7 +62,9 @@ def run(found: Findings) -> None:
     with found.partitioned() as stored:
         for num_ranks, model in product(size.ranks, size.hidden):
             with network(num_ranks, RATE) as links:
-                measured = launch(_train_rank, links, stored.path, model, size, num_ranks=num_ranks)
+                measured = launch(
+                    _train_rank, links, stored.path, model, size, num_ranks=num_ranks, address=links.switch
+                )
             slowest[num_ranks] = min(slowest[num_ranks], *(speed for speed, _ in measured))
             uses = {prefetch: Use([watched[prefetch] for _, watched in measured]) for prefetch in PREFETCHES}
             for_rows = {prefetch: _mean(use, "for_rows") for prefetch, use in uses.items()}

@@ -25,9 +25,11 @@ class Network:
 
     Attributes:
         name: of this network, at most 8 letters; part of the names of namespaces and devices.
+        switch: the address of this machine that ranks can reach.
     """
 
     name: str
+    switch: str = _SWITCH
 
     def enter(self, rank: int) -> None:
         """Move the calling thread, and all that it starts from now on, to the namespace of ``rank``."""
@@ -35,7 +37,7 @@ class Network:
         with Path(f"/run/netns/{self.name}-{rank}").open() as namespace:
             if libc.setns(namespace.fileno(), _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), f"cannot enter network namespace {self.name}-{rank}")
-        os.environ.update(MASTER_ADDR=_SWITCH, GLOO_SOCKET_IFNAME=_DEVICE)
+        os.environ.update(GLOO_SOCKET_IFNAME=_DEVICE)
 
 
 @contextmanager
@@ -55,7 +57,7 @@ def network(num_ranks: int, rate: str) -> Iterator[Network]:
             raise InputError(f"shaped links need Linux with iproute2 installed; there is no command: {command}")
     try:
         _run(f"ip link add {made.name} type bridge")
-        _run(f"ip addr add {_SWITCH}/24 dev {made.name}")
+        _run(f"ip addr add {made.switch}/24 dev {made.name}")
         _run(f"ip link set {made.name} up")
         for rank in range(num_ranks):
             inside, port = f"{made.name}-{rank}", f"{made.name}p{rank}"

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import typer
 
-from fullgraph.cli import bench, info, partition, predict, train
-from fullgraph.errors import FullgraphError
+from fullgraph.cli import bench, info, partition, predict, run, train
+from fullgraph.comm.last_words import record
+from fullgraph.errors import ours
 
 app = typer.Typer(
     name="fullgraph",
@@ -19,6 +20,7 @@ app = typer.Typer(
 app.command(epilog=partition.EXAMPLE)(partition.partition)
 app.command(epilog=info.EXAMPLE)(info.info)
 app.command(epilog=train.EXAMPLE)(train.train)
+app.command(epilog=run.EXAMPLE, context_settings={"allow_interspersed_args": False})(run.run)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
 
@@ -29,8 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name; default: the process's own.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="fullgraph")
-    except FullgraphError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(app(args=words, prog_name="fullgraph", standalone_mode=False) or 0)
+    except typer.TyperException as error:  # words that are no command line
+        command = {each.callback.__name__ for each in app.registered_commands if each.callback} & {*words[:1]}
+        said = " ".join(error.format_message().split()).rstrip(".")
+        if words:
+            print(f"InputError: {said}; see: {' '.join(['fullgraph', *command])} --help", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        known = ours(error)
+        if record(known or error) and known is not None:
+            print(f"{type(known).__name__}: {known}", file=sys.stderr)
+        if known is None:
+            raise
+        raise SystemExit(known.exit_code) from None

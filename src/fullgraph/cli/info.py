@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fullgraph.errors import InputError
 from fullgraph.graph import PartitionedGraph
 from fullgraph.graph.quality import PartitionQuality, partition_quality
 
@@ -18,6 +19,8 @@ def info(
     plot: Annotated[Path | None, typer.Option(help="draw the parts as bars into this .png file")] = None,
 ) -> None:
     """Show the nodes, edges, halo rows, edge cut and balance of a partitioned graph."""
+    if plot is not None and plot.suffix != ".png":
+        raise InputError(f"the plot is written as .png; give --plot a name that ends so: {plot}")
     stored = PartitionedGraph.open(graph)
     quality = partition_quality(stored)
     console = Console()

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich import print
 
-from fullgraph.cli.source import join, partitioned
+from fullgraph.cli.source import TIMEOUT_HELP, for_ranks, join, partitioned
 from fullgraph.comm.launch import launch
+from fullgraph.comm.world import DEFAULT_TIMEOUT
 from fullgraph.predict import predict as predict_graph
 
 EXAMPLE = "Example: fullgraph predict arxiv.fg runs/arxiv-1 --out pred.npz --num-ranks 4"
@@ -21,13 +22,14 @@ def predict(
     num_ranks: Annotated[int, typer.Option(help="ranks to start on this machine", min=1)] = 1,
     backend: Annotated[str, typer.Option(help="torch.distributed backend")] = "auto",
     device: Annotated[str, typer.Option(help="device: auto, cpu, cuda, …")] = "auto",
+    timeout: Annotated[float, typer.Option(help=TIMEOUT_HELP)] = DEFAULT_TIMEOUT,
 ) -> None:
     """Predict every node of GRAPH with the best model of RUN, rows in the original node order."""
-    folder = partitioned(graph, num_parts=num_ranks, method="metis", seed=0)
-    launch(_predict_rank, folder, run, out, backend, device, num_ranks=num_ranks)
+    folder = for_ranks(partitioned(graph, num_parts=num_ranks, method="metis", seed=0), num_ranks)
+    launch(_predict_rank, folder, run, out, backend, device, timeout, num_ranks=num_ranks)
     print(f"wrote {out}")
 
 
-def _predict_rank(graph: Path, run: Path, out: Path, backend: str, device: str) -> None:
-    with closing(join(backend, device)) as world:
+def _predict_rank(graph: Path, run: Path, out: Path, backend: str, device: str, timeout: float) -> None:
+    with closing(join(backend, device, timeout)) as world:
         predict_graph(graph, run, out, world)

@@ -36,5 +36,11 @@ class ProgressBar(Watcher):
             self._task, completed=metrics.epoch, description=f"loss {metrics.train_loss:.4f}{self._accuracies}"
         )
 
+    def rewound(self, done: int) -> None:
+        self._progress.update(self._task, completed=done)
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
     def end(self) -> None:
         self._progress.stop()

@@ -6,7 +6,19 @@ from pathlib import Path
 
 from fullgraph.comm import World, init
 from fullgraph.datasets import load
+from fullgraph.graph import PartitionedGraph
 from fullgraph.pyg.partition import partition
+
+
+def for_ranks(graph: Path, num_ranks: int) -> Path:
+    """The same folder, if that many ranks can open it: they are not started for nothing.
+
+    Raises:
+        GraphFormatError: there is no graph.
+        GraphMismatch: it has fewer parts.
+    """
+    PartitionedGraph.open(graph).book.for_ranks(num_ranks)
+    return graph
 
 
 def partitioned(source: str, *, num_parts: int, method: str, seed: int) -> Path:
@@ -37,9 +49,13 @@ def _key(source: str) -> str:
         identity = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
     else:
         identity = f"{source} {os.environ.get('FULLGRAPH_DATA', '')}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:10]
+    return hashlib.sha256(os.fsencode(identity)).hexdigest()[:10]
 
 
-def join(backend: str, device: str) -> World:
+TIMEOUT_HELP = "seconds without a sign of life from a rank after which the run stops and names it; default 60"
+
+
+def join(backend: str, device: str, timeout: float) -> World:
     """This process in the run; ``auto`` stands for not given."""
-    return init(backend=None if backend == "auto" else backend, device=None if device == "auto" else device)
+    chosen = {name: value for name, value in (("backend", backend), ("device", device)) if value != "auto"}
+    return init(**chosen, timeout=timeout)

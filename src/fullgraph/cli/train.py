@@ -1,10 +1,10 @@
 """``fullgraph train``: from a graph or a data set's name to a trained model, on ranks that it starts itself."""
 
 import os
-import signal
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,15 +14,19 @@ from rich.table import Table
 
 from fullgraph.cli.options import with_train_options
 from fullgraph.cli.progress import ProgressBar
-from fullgraph.cli.source import join, partitioned
-from fullgraph.comm.launch import launch
-from fullgraph.errors import InputError, PeerLost
-from fullgraph.train import Summary, TrainConfig, files
+from fullgraph.cli.source import TIMEOUT_HELP, for_ranks, join, partitioned
+from fullgraph.comm.launch import RankFailed, launch
+from fullgraph.comm.world import DEFAULT_TIMEOUT
+from fullgraph.errors import FullgraphError, InputError, OutOfMemory, PeerLost, RanksDiffer
+from fullgraph.train import Summary, TrainConfig
 from fullgraph.train import train as train_model
+from fullgraph.train.checkpoint import config_of, epochs
 
 EXAMPLE = "Example: fullgraph train cora --model gat --heads 8 --num-ranks 2 --epochs 200 --patience 50"
 
 RUN_HELP = "run folder; default runs/NAME-TIME; under torchrun write --run-folder, as torchrun takes --run for its own"
+RESTARTS_HELP = "start all ranks again from the last checkpoint, at most so often, when one dies"
+RESTARTED = (PeerLost, RanksDiffer, OutOfMemory, RankFailed)
 
 
 @with_train_options
@@ -35,12 +39,16 @@ def train(
     run: Annotated[Path | None, typer.Option("--run", "--run-folder", help=RUN_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --run")] = False,
     trace: Annotated[Path | None, typer.Option(help="write what all ranks do in the third epoch, for Perfetto")] = None,
+    timeout: Annotated[float, typer.Option(help=TIMEOUT_HELP)] = DEFAULT_TIMEOUT,
+    max_restarts: Annotated[int, typer.Option(help=RESTARTS_HELP)] = 0,
     **options: Any,
 ) -> None:
     """Train a model on the whole graph SOURCE and write a run folder.
 
     Under torchrun (RANK and WORLD_SIZE in the environment) this is one rank of the run and starts no others.
     """
+    if max_restarts < 0:
+        raise InputError(f"--max-restarts must be 0 or more: {max_restarts}")
     if resume and run is None:
         raise InputError("--resume needs the --run folder to go on with; the folder given: none")
     config = _config({name: value for name, value in options.items() if value is not None}, run if resume else None)
@@ -50,14 +58,15 @@ def train(
         return partitioned(source, num_parts=num_parts or ranks, method=method, seed=partition_seed)
 
     if "WORLD_SIZE" in os.environ:
-        with closing(join(config.backend, config.device)) as world:
+        with closing(join(config.backend, config.device, timeout)) as world:
             if num_ranks not in (None, world.num_ranks):
                 raise InputError(
                     f"this process is one of {world.num_ranks} ranks that a launcher started, which "
                     f"--num-ranks cannot change; leave it out: {num_ranks}"
                 )
             path = world.together(lambda: graph(world.num_ranks) if world.rank == 0 else None)
-            path, folder, trace = world.gather_objects((path, run, trace))[0]
+            resume = resume or (int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and bool(epochs(run)))
+            path, folder, trace, resume = world.gather_objects((path, run, trace, resume))[0]
             bar = ProgressBar()
             summary = train_model(path, folder, config, world, resume=resume, watchers=[bar], trace=trace)
             if world.rank == 0:
@@ -66,15 +75,20 @@ def train(
     num_ranks = 1 if num_ranks is None else num_ranks
     if num_ranks < 1:
         raise InputError(f"--num-ranks must be at least 1: {num_ranks}")
-    path = graph(num_ranks)
-    again = f"to go on from the last checkpoint: fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
-    try:
-        summary = launch(_train_rank, path, run, config, resume, trace, num_ranks=num_ranks)[0]
-    except PeerLost as error:
-        raise PeerLost(f"{error}\n{again}") from None
-    except KeyboardInterrupt:
-        print(f"stopped; {again}", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+    path = for_ranks(graph(num_ranks), num_ranks)
+    while True:
+        try:
+            summary = launch(_train_rank, path, run, config, resume, trace, timeout, num_ranks=num_ranks)[0]
+            break
+        except FullgraphError as error:
+            if isinstance(error, RESTARTED) and max_restarts:
+                resume, max_restarts = bool(epochs(run)), max_restarts - 1
+                print(f"{type(error).__name__}: {error}\nstarting all ranks again", file=sys.stderr)
+                continue
+            if error.exit_code != InputError.exit_code and epochs(run):
+                again = f"fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
+                error.args = (f"{error}\nto go on from the last checkpoint: {again}",)
+            raise
     _show(summary, run, trace)
 
 
@@ -82,14 +96,13 @@ def _config(given: dict[str, Any], resumed: Path | None) -> TrainConfig:
     """The config of the options given; of a resumed run, its own with those options changed."""
     if resumed is None:
         return TrainConfig(**given)
-    path = resumed / files.CONFIG
-    if not path.exists():
-        raise InputError(f"--resume needs a run folder with a {files.CONFIG}, which is not there: {resumed}")
-    return TrainConfig.from_dict({**TrainConfig.values_from_json(path.read_text(encoding="utf-8"), path), **given})
+    return replace(config_of(resumed), **given)
 
 
-def _train_rank(graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None) -> Summary:
-    with closing(join(config.backend, config.device)) as world:
+def _train_rank(
+    graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None, timeout: float
+) -> Summary:
+    with closing(join(config.backend, config.device, timeout)) as world:
         return train_model(graph, run, config, world, resume=resume, watchers=[ProgressBar()], trace=trace)
 
 

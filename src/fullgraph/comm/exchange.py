@@ -178,14 +178,14 @@ def fetch(
         routes = replace(routes, wire_dtype="float32")
     start = time.perf_counter()
     under_way: deque[_Posted] = deque()
-    waiting = iter(routes.rounds)
+    waiting = enumerate(routes.rounds)
     walk, own_rows = ExitStack(), ExitStack()
     walk.enter_context(span(f"walk: {purpose}"))
 
     def post_next() -> bool:
         following = next(waiting, None)
         if following is not None:
-            under_way.append(_post_fetch(routes, following, payload, account, weight, packs=packs))
+            under_way.append(_post_fetch(routes, *following, payload, account, weight, packs=packs))
         return following is not None
 
     for _ in range(routes.prefetch):
@@ -214,7 +214,9 @@ def fetch_all(routes: Routes, payload: Tensor, account: Account = "rows_bytes", 
     world = routes.world
     received = payload.new_empty((routes.num_received, *payload.shape[1:]), device=world.wire_device)
     under_way = [
-        _post_fetch(routes, round_, (payload,), account, None, into=[routes.of_round(number, received)], packs=packs)
+        _post_fetch(
+            routes, number, round_, (payload,), account, None, into=[routes.of_round(number, received)], packs=packs
+        )
         for number, round_ in enumerate(routes.rounds)
     ]
     for posted in under_way:
@@ -235,6 +237,7 @@ class Returns:
         round_ = self._routes.rounds[number]
         posted = _post(
             self._routes,
+            number,
             send_to=round_.receive_from,
             sent=rows if len(round_.receive) else (),
             receive_from=round_.send_to,
@@ -296,6 +299,7 @@ class _Posted:
 
 def _post_fetch(
     routes: Routes,
+    number: int,
     round_: Round,
     payload: Sequence[Tensor],
     account: Account,
@@ -306,6 +310,7 @@ def _post_fetch(
 ) -> _Posted:
     return _post(
         routes,
+        number,
         send_to=round_.send_to,
         sent=[routes.outgoing(round_, t, weight) for t in payload] if len(round_.send) else (),
         receive_from=round_.receive_from,
@@ -317,6 +322,7 @@ def _post_fetch(
 
 def _post(
     routes: Routes,
+    number: int,
     *,
     send_to: int,
     sent: Sequence[Tensor],
@@ -333,13 +339,13 @@ def _post(
     for rows in empty:
         wire, arriving = wire_for(rows, routes.wire_dtype, packs=packs), rows.to(world.wire_device)
         messages.append((wire, wire.buffers(arriving), arriving))
-    # In one batch, because NCCL may lock when two ranks each send first; empty tensors need no message. Receives come
-    # first: gloo tells the sender of one through the queue of what is sent there, where rows would hold the word up.
+    # In one batch, because NCCL may lock when two ranks each send first. Receives come first: gloo tells the sender of
+    # one through the queue of what is sent there, where rows would hold the word up. Empty tensors need no message.
     operations = [dist.P2POp(dist.irecv, t, receive_from) for _, message, _ in messages for t in message if t.numel()]
     operations += [dist.P2POp(dist.isend, t, send_to) for t in outgoing if t.numel()]
     sent_bytes = sum(t.numel() * t.element_size() for t in outgoing)
     setattr(world.traffic, account, getattr(world.traffic, account) + sent_bytes)
-    awaited = f"rows of rank {receive_from} (and sending to rank {send_to})"
+    awaited = f"rows of rank {receive_from} (and sending to rank {send_to}), round {number}"
     posted = time.time_ns()
     with world.awaiting(awaited, doing="posting"):
         works: list[Work] = [*world.post(operations)] if operations else []

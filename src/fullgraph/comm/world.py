@@ -5,6 +5,7 @@ graph move in `comm.exchange`.
 """
 
 import datetime
+import math
 import os
 import time
 from collections.abc import Callable
@@ -18,13 +19,17 @@ from torch import Tensor
 
 from fullgraph import errors
 from fullgraph.comm.allocator import map_large_blocks
+from fullgraph.comm.meeting import leave_group, watched_group
 from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.comm.spans import Transfers, span
-from fullgraph.errors import FullgraphError, InputError, PeerLost
+from fullgraph.comm.watch import Watch
+from fullgraph.errors import InputError, PeerLost
 
 T = TypeVar("T")
 
-DEFAULT_TIMEOUT = datetime.timedelta(minutes=10)
+DEFAULT_TIMEOUT = 60.0
+_STALLED = datetime.timedelta(minutes=30)
+"""How long one message may take although every rank gives signs of life, which a slow one does."""
 
 
 @dataclass(kw_only=True)
@@ -59,6 +64,7 @@ class World:
         backend: the `torch.distributed` backend, or None for a single rank without a process group.
         traffic: counters of what this rank has sent.
         post: starts a batch of sends and receives and returns what to wait for; a slower one makes a slower network.
+        watch: knows when another rank has stopped; None for a single rank.
     """
 
     rank: int = 0
@@ -67,6 +73,7 @@ class World:
     backend: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
     post: Callable[[list[dist.P2POp]], list[dist.Work]] = field(default_factory=lambda: dist.batch_isend_irecv)
+    watch: Watch | None = None
 
     @property
     def wire_device(self) -> torch.device:
@@ -117,8 +124,11 @@ class World:
         result, failure = None, None
         try:
             result = step()
-        except FullgraphError as error:
-            failure = (type(error).__name__, str(error))
+        except Exception as error:
+            known = errors.ours(error)
+            if known is None:
+                raise
+            failure = (type(known).__name__, str(known))
         failures = self.gather_objects(failure)
         failed = [(rank, f) for rank, f in enumerate(failures) if f is not None]
         if failed:
@@ -142,29 +152,39 @@ class World:
 
     @contextmanager
     def awaiting(self, what: str, doing: str = "waiting for"):
-        """Turn the backend's failure while waiting for other ranks into a `PeerLost` that says what was awaited."""
-        start = time.perf_counter()
+        """Turn the backend's failure while waiting for other ranks into a `PeerLost` that says who has stopped."""
+        if self.watch is None:  # a single rank waits for nobody
+            yield
+            return
+        self.watch.refuse()
+        start, self.watch.waiting = time.perf_counter(), what
         try:
             with span(f"{doing} {what}"):
                 yield
             self.traffic.waited_seconds += time.perf_counter() - start
         except RuntimeError as error:
-            first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise PeerLost(
-                f"rank {self.rank} of {self.num_ranks} lost its connection while waiting for {what}; "
-                f"another rank has stopped, look for the first error among the ranks: {first_line}"
-            ) from error
+            raise PeerLost(self.watch.reason(error)) from error
+        finally:
+            self.watch.waiting = ""
+
+    @contextmanager
+    def during(self, place: str):
+        """What happens in the block has this name in a trace, and in what is said if a rank stops meanwhile."""
+        if self.watch is not None:
+            self.watch.place = place
+        with span(place):
+            yield
 
     def close(self) -> None:
         """Leave the process group; a single rank has nothing to leave."""
-        if self.backend is not None and dist.is_initialized():
-            dist.destroy_process_group()
+        if self.watch is not None:
+            leave_group(self.watch)
 
 
 def init(
     backend: str | None = None,
     device: str | torch.device | None = None,
-    timeout: datetime.timedelta = DEFAULT_TIMEOUT,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> World:
     """Join the run described by torchrun's environment, or make a run of one rank where there is none.
 
@@ -174,24 +194,27 @@ def init(
         backend: a backend that `torch.distributed` knows; default ``gloo`` for the CPU, ``nccl`` for CUDA devices,
             torch's own default for any other device.
         device: default ``cpu``. ``cuda`` without a number means the GPU of this rank's ``LOCAL_RANK``.
-        timeout: how long a collective waits before it gives up.
+        timeout: seconds without a sign of life from a rank after which all others stop, however long they compute.
 
     Raises:
-        InputError: if the device is not there or the environment is incomplete.
+        InputError: if the device is not there, the environment is incomplete, or nobody answers at its address.
+        PeerLost: if a rank does not join within ten minutes.
     """
     map_large_blocks()
+    if not 1 <= timeout < math.inf:
+        raise InputError(f"timeout must be at least 1 second, and finite: {timeout}")
     chosen = _device(device)
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return World(device=chosen)
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if missing:
         raise InputError(f"RANK and WORLD_SIZE are set, but a rank also needs (torchrun sets them): {missing}")
-    backend = backend or ("gloo" if chosen.type == "cpu" else dist.get_default_backend_for_device(chosen.type))
+    if backend is None:
+        backend = "gloo" if chosen.type == "cpu" else dist.get_default_backend_for_device(chosen.type)
     if backend not in dist.Backend.backend_list:
         raise InputError(f"backend must be one of {', '.join(dist.Backend.backend_list)}: {backend!r}")
-    if not dist.is_initialized():
-        dist.init_process_group(backend, timeout=timeout)
-    world = World(rank=dist.get_rank(), num_ranks=dist.get_world_size(), device=chosen, backend=backend)
+    watch = watched_group(backend, timeout, _STALLED)
+    world = World(rank=watch.rank, num_ranks=watch.num_ranks, device=chosen, backend=backend, watch=watch)
     first, *_ = world.gather_objects(generators_state(chosen) if world.rank == 0 else None)
     set_generators(first, chosen)
     return world
@@ -199,7 +222,7 @@ def init(
 
 def _device(device: str | torch.device | None) -> torch.device:
     try:
-        chosen = torch.device(device or "cpu")
+        chosen = torch.device("cpu" if device is None else device)
     except RuntimeError as error:
         raise InputError(f"device must be one that torch knows, such as cpu or cuda:0: {device!r}") from error
     if chosen.type == "cuda":

@@ -1,6 +1,6 @@
 """Reads graphs stored as .npz, the layout of docs/format.md; no pickle is ever loaded."""
 
-import zipfile
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from fullgraph.datasets.bounds import PER_SPARSE_BYTE, check_archive, demand_bounded
 from fullgraph.errors import GraphFormatError, InputError
 from fullgraph.graph.check import MASKS, ids_as_int64
 from fullgraph.graph.graph import Edges, Graph
@@ -32,13 +33,16 @@ def read_npz(path: Path) -> Graph:
         InputError: when the graph in it breaks a rule of ``Graph``; the file is named.
     """
     try:
+        check_archive(path)
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             stored = None if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and numpy raise anything on garbage
         raise GraphFormatError(f"the file is no .npz of plain arrays ({error}): {path}") from error
     if stored is None:
         raise GraphFormatError(f"the file is a single array, not an .npz: {path}")
+    if not all(isinstance(array, np.ndarray) for array in stored.values()):
+        raise GraphFormatError(f"the file holds something else than arrays: {path}")
     with naming(path):
         return graph_from_arrays(stored)
 
@@ -52,6 +56,8 @@ def naming(path: Path) -> Iterator[None]:
         raise GraphFormatError(f"{error}: {path}") from error
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from error
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, RuntimeError) as error:
+        raise GraphFormatError(f"the arrays contradict each other ({error}): {path}") from error
 
 
 def graph_from_arrays(stored: Mapping[str, np.ndarray]) -> Graph:
@@ -133,14 +139,18 @@ def _heterogeneous(stored: Mapping[str, np.ndarray], relations: list[str]) -> Gr
 def _num_nodes(given: np.ndarray | None, arrays: Mapping[str, np.ndarray], ids: list[np.ndarray]) -> int:
     """As stored, else the rows of the features or labels, else the largest id and one more."""
     if given is not None:
-        return int(given)
-    if "x" in arrays:
-        return len(arrays["x"])
-    if "x_shape" in arrays:
-        return int(arrays["x_shape"][0])
-    if "y" in arrays:
-        return len(arrays["y"])
-    return max((int(array.max()) + 1 for array in ids if array.size), default=0)
+        count = int(given)
+    elif "x" in arrays:
+        count = len(arrays["x"])
+    elif "x_shape" in arrays:
+        count = int(arrays["x_shape"][0])
+    elif "y" in arrays:
+        count = len(arrays["y"])
+    else:
+        count = max((int(array.max()) + 1 for array in ids if array.size), default=0)
+    stored = sum(array.nbytes for array in (*arrays.values(), *ids))
+    demand_bounded(f"a number for each of {count} nodes", 8 * count, stored)
+    return count
 
 
 def _node_arrays(stored: Mapping[str, np.ndarray], num_nodes: int) -> dict[str, np.ndarray]:
@@ -166,6 +176,8 @@ def _dense_features(stored: Mapping[str, np.ndarray]) -> np.ndarray:
         )
     shape = tuple(int(size) for size in stored["x_shape"])
     data = stored["x_data"].astype(np.float32)
+    sparse_bytes = sum(stored[key].nbytes for key in _SPARSE)
+    demand_bounded(f"features of shape {list(shape)}", 4 * math.prod(shape), sparse_bytes, PER_SPARSE_BYTE)
     try:
         sparse = sp.csr_array((data, stored["x_indices"], stored["x_indptr"]), shape=shape)
         sparse.check_format()

@@ -3,17 +3,20 @@
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch_geometric.data import Data, HeteroData
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
 
+from fullgraph.datasets.bounds import PER_SPARSE_BYTE, check_archive, demand_bounded
 from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.datasets.npz import naming
 from fullgraph.errors import GraphFormatError
 from fullgraph.graph.graph import Graph
 
+ADJACENCIES = ("adj", "adj_t")
 PYG_CLASSES = [DataEdgeAttr, DataTensorAttr, BaseStorage, EdgeStorage, GlobalStorage, NodeStorage]
 """What a saved ``Data`` or ``HeteroData`` is made of beside the classes that PyG itself declares safe."""
 
@@ -26,6 +29,7 @@ def read_pt(path: Path) -> Graph:
         InputError: when the graph in it breaks a rule of ``Graph``; the file is named.
     """
     try:
+        check_archive(path)
         with torch.serialization.safe_globals(PYG_CLASSES), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's doubts about a file that it then refuses
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -39,10 +43,21 @@ def read_pt(path: Path) -> Graph:
         if content[1] is not None:
             raise GraphFormatError(f"the file holds many graphs, save the one to use alone: {path}")
         content = content[0]
+    with naming(path):
+        data = _data(content)
+        for store in data.stores:
+            for key, value in store.items():
+                # strides of 0 make many numbers of one; a sparse matrix becomes dense if it is no adjacency
+                if isinstance(value, torch.Tensor) and (value.layout == torch.strided or key not in ADJACENCIES):
+                    asked = value.numel() * value.element_size()
+                    demand_bounded(f"the tensor {key}", asked, path.stat().st_size, PER_SPARSE_BYTE)
+        return graph_from_pyg(data)
+
+
+def _data(content: Any) -> Data | HeteroData:
     if isinstance(content, dict):
         several_types = "_global_store" in content or any(isinstance(value, dict) for value in content.values())
         content = HeteroData.from_dict(content) if several_types else Data.from_dict(content)
     if not isinstance(content, Data | HeteroData):
-        raise GraphFormatError(f"the file must hold a PyG Data or HeteroData, not {type(content).__name__}: {path}")
-    with naming(path):
-        return graph_from_pyg(content)
+        raise GraphFormatError(f"the file must hold a PyG Data or HeteroData, not {type(content).__name__}")
+    return content

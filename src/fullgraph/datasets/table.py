@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from fullgraph.datasets.bounds import check_npy, demand_bounded
 from fullgraph.datasets.npz import graph_from_arrays, naming
 from fullgraph.errors import GraphFormatError
 from fullgraph.graph.graph import Graph
@@ -24,11 +25,17 @@ def read_table(path: Path) -> Graph:
         InputError: when the graph breaks a rule of ``Graph``; the file is named.
     """
     try:
-        table = pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pyarrow.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        if path.suffix == ".csv":
+            table = pyarrow.csv.read_csv(path)
+        else:
+            about = pyarrow.parquet.read_metadata(path)
+            demand_bounded("its table", 8 * about.num_rows * about.num_columns, path.stat().st_size)
+            table = pyarrow.parquet.read_table(path)
+        names = table.column_names
+    except Exception as error:  # Arrow raises anything on garbage
         raise GraphFormatError(f"the edge list cannot be read ({error}): {path}") from error
     columns = {}
-    for name in table.column_names:
+    for name in names:
         column = table.column(name)
         if column.null_count:
             raise GraphFormatError(f"column {name} has {column.null_count} empty values, fill them in: {path}")
@@ -37,7 +44,7 @@ def read_table(path: Path) -> Graph:
     for end in ("src", "dst"):
         if end not in columns:
             raise GraphFormatError(
-                f"the edge list needs numeric columns src and dst; it has {', '.join(table.column_names)}: {path}"
+                f"the edge list needs numeric columns src and dst; it has {', '.join(names)}: {path}"
             )
         if columns[end].dtype.kind not in "iu":
             raise GraphFormatError(f"column {end} must hold whole numbers, not {columns[end].dtype}: {path}")
@@ -46,6 +53,7 @@ def read_table(path: Path) -> Graph:
     for file in sorted(path.parent.glob(f"{path.stem}.*.npy")):
         name = file.name[len(path.stem) + 1 : -len(".npy")]
         try:
+            check_npy(file)
             stored[name] = np.load(file, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise GraphFormatError(f"the file is no .npy of plain numbers ({error}): {file}") from error

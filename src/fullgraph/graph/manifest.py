@@ -14,6 +14,8 @@ from fullgraph.graph.layout import MANIFEST
 
 FORMAT = "fullgraph-partitioned-graph"
 VERSION = 1
+LARGEST = 1 << 62
+"""Beyond any number of a manifest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +112,7 @@ def manifest_from_text(text: str, path: str) -> Manifest:
     """
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise GraphFormatError(f"the manifest is not JSON ({error}); partition the graph again: {path}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise GraphFormatError(f"the manifest does not say format {FORMAT!r}, this is no partitioned graph: {path}")
@@ -131,41 +133,56 @@ def manifest_from_text(text: str, path: str) -> Manifest:
 
 
 def _parse(content: dict[str, Any]) -> Manifest:
-    num_parts = int(content["num_parts"])
-    numbers = [entry["part"] for entry in content["parts"]]
-    twice = sorted({part for part in numbers if numbers.count(part) > 1})
-    if twice:
-        raise GraphFormatError(f"lists part {twice[0]} more than once")
-    missing = sorted(set(range(num_parts)) - set(numbers))
-    if missing:
-        raise GraphFormatError(f"says {num_parts} parts but does not list part {missing[0]}")
-    if sorted(numbers) != list(range(num_parts)):
-        raise GraphFormatError(f"says {num_parts} parts but lists part {max(numbers)}")
+    num_parts = _read(int, content["num_parts"])
+    numbers = sorted(_read(int, entry["part"]) for entry in content["parts"])
+    for place, part in enumerate(numbers):
+        if place and part == numbers[place - 1]:
+            raise GraphFormatError(f"lists part {part} more than once")
+        if part >= num_parts or part < 0:
+            raise GraphFormatError(f"says {num_parts} parts but lists part {part}")
+        if part != place:
+            raise GraphFormatError(f"says {num_parts} parts but does not list part {place}")
+    if len(numbers) < num_parts:
+        raise GraphFormatError(f"says {num_parts} parts but does not list part {len(numbers)}")
     parts = sorted(content["parts"], key=lambda entry: entry["part"])
     return Manifest(
-        method=str(content["method"]),
-        seed=int(content["seed"]),
-        node_types={str(entry["name"]): _read(NodeEntry, entry) for entry in content["node_types"]},
+        method=_read(str, content["method"]),
+        seed=_read(int, content["seed"]),
+        node_types={_name(entry["name"]): _read(NodeEntry, entry) for entry in content["node_types"]},
         relations={
-            (str(entry["source"]), str(entry["name"]), str(entry["destination"])): _read(RelationEntry, entry)
+            (_name(entry["source"]), _name(entry["name"]), _name(entry["destination"])): _read(RelationEntry, entry)
             for entry in content["relations"]
         },
         files=tuple(_read(Mapping[str, FileEntry], entry["files"]) for entry in parts),
     )
 
 
+def _name(value: Any) -> str:
+    """A name that can be part of a file's."""
+    name = _read(str, value)
+    if not name.encode():  # which fails on half a letter
+        raise ValueError("an empty name")
+    return name
+
+
 def _read(kind: Any, value: Any) -> Any:
-    """A value of a type of this file, from what `asdict` and JSON made of it."""
+    """A value of a type of this file, from what `asdict` and JSON made of it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such value.
+    """
     if isinstance(kind, type) and is_dataclass(kind):
         return kind(**{each.name: _read(each.type, value[each.name]) for each in fields(kind)})
     inner = get_args(kind)
     if get_origin(kind) is Mapping:
-        return {str(key): _read(inner[1], each) for key, each in value.items()}
+        return {str(key): _read(inner[1], each) for key, each in dict(value).items()}
     if get_origin(kind) is tuple:
         return tuple(_read(inner[0], each) for each in value)
     if type(None) in inner:
         return None if value is None else _read(inner[0], value)
-    return kind(value)
+    if type(value) is not kind or (kind is int and abs(value) >= LARGEST):
+        raise ValueError(f"{kind.__name__} expected: {str(value)[:40]}")
+    return value
 
 
 def _checked(manifest: Manifest) -> Manifest:
@@ -177,6 +194,8 @@ def _checked(manifest: Manifest) -> Manifest:
     demand(bool(manifest.node_types), "it has no node type")
     for entry in (*manifest.node_types.values(), *manifest.relations.values()):
         for name, array in entry.arrays.items():
+            _name(name)
+            demand(all(size >= 0 for size in array.row_shape), f"array {name!r} has rows of shape {array.row_shape}")
             demand(array.dtype in (*DTYPES, "bfloat16"), f"array {name!r} has the dtype {array.dtype!r}")
     for name, node in manifest.node_types.items():
         demand(len(node.offsets) == manifest.num_parts + 1, f"node type {name!r} has offsets for other parts")

@@ -153,7 +153,9 @@ class PartitionedGraph:
                 name: self._check(part, node_file(part, node_type, name), array, num_owned[node_type], owner)
                 for name, array in {"ids": _IDS, **entry.arrays}.items()
             }
-            node_ids[node_type] = stored.pop("ids").mapped()
+            ids = stored.pop("ids")
+            node_ids[node_type] = ids.mapped()
+            _demand_ids(node_ids[node_type], self.num_nodes(node_type), "original ids", ids.file)
             node_arrays[node_type] = {name: each.mapped() for name, each in stored.items() if name not in unmapped}
             stored_rows[node_type] = {name: each for name, each in stored.items() if name in unmapped}
         for relation, entry in self.manifest.relations.items():
@@ -168,9 +170,8 @@ class PartitionedGraph:
             indptr, src, edge_ids = (arrays.pop(name) for name in EDGE_FILES)
             if indptr[0] != 0 or indptr[-1] != rows or (np.diff(indptr) < 0).any():
                 raise GraphFormatError(f"indptr must rise from 0 to {rows}: {stored['indptr'].file}")
-            num_sources = self.num_nodes(relation[0])
-            if rows and (src.min() < 0 or src.max() >= num_sources):
-                raise GraphFormatError(f"sources must be from 0 to {num_sources - 1}: {stored['src'].file}")
+            _demand_ids(src, self.num_nodes(relation[0]), "sources", stored["src"].file)
+            _demand_ids(edge_ids, self.num_edges(relation), "original ids", stored["ids"].file)
             edges[relation] = PartEdges(indptr=indptr, src=src, edge_ids=edge_ids, arrays=arrays, stored=stored)
         return Part(node_ids=node_ids, node_arrays=node_arrays, stored_rows=stored_rows, edges=edges)
 
@@ -180,7 +181,7 @@ class PartitionedGraph:
         again = "partition the graph again"
         if known is None:
             raise GraphFormatError(f"the manifest does not list a file of part {part}; {again}: {file}")
-        if not file.is_file():
+        if not os.path.isfile(file):  # where a name is too long, Path's own would fail
             raise GraphFormatError(f"a file of part {part} is missing; copy the graph again or {again}: {file}")
         status = file.stat()
         size = status.st_size
@@ -209,6 +210,11 @@ class PartitionedGraph:
         if offset + num_rows * stored.row_bytes != size:
             raise GraphFormatError(f"{stem} has not the {size - offset} bytes that follow its header; {again}: {file}")
         return stored
+
+
+def _demand_ids(ids: np.ndarray, count: int, what: str, file: Path) -> None:
+    if len(ids) and (ids.min() < 0 or ids.max() >= count):
+        raise GraphFormatError(f"{what} must be from 0 to {count - 1}: {file}")
 
 
 _IDS = ArrayEntry(dtype="int64", row_shape=())

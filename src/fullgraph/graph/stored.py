@@ -5,6 +5,7 @@ the process's own once they were touched. Reading costs a copy and holds nothing
 """
 
 import os
+import tokenize
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,10 @@ def read_header(file: Path) -> tuple[int, np.dtype, tuple[int, ...]]:
         version = np.lib.format.read_magic(opened)
         if version not in _HEADERS:
             raise ValueError(f"format version {version[0]}.{version[1]}")
-        shape, fortran_order, dtype = _HEADERS[version](opened)
+        try:
+            shape, fortran_order, dtype = _HEADERS[version](opened)
+        except (tokenize.TokenError, SyntaxError, TypeError, MemoryError, RecursionError) as error:  # of garbage
+            raise ValueError("its header cannot be parsed") from error
         if fortran_order and len(shape) > 1:
             raise ValueError("Fortran order")
         if dtype.hasobject:

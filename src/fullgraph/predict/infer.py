@@ -33,7 +33,7 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
     """
     if out.suffix != ".npz":
         raise InputError(f"predictions are written as .npz; give --out a name that ends so: {out}")
-    checkpoint = checkpoints.load_everywhere(run, world)
+    checkpoint, _ = checkpoints.load_everywhere(run, world)
     inputs = load_inputs(graph, checkpoint.config, world, num_classes=checkpoint.num_classes)
     for what, of_model, of_graph in (
         ("features", checkpoint.num_features, inputs.num_features),

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch_geometric.data import Data, HeteroData
 
 from fullgraph.comm import World, init
+from fullgraph.comm.world import DEFAULT_TIMEOUT
 from fullgraph.config import EngineConfig, Mode, Recompute, WireDtype
 from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.engine import Halo
@@ -42,6 +43,7 @@ def open_graph(
     wire_dtype: WireDtype = "float32",
     recompute: Recompute = "elementwise",
     held_mib: int = 64,
+    timeout: float = DEFAULT_TIMEOUT,
 ) -> Any:
     """Open a graph on all ranks, each of which holds its rows. Collective.
 
@@ -62,6 +64,7 @@ def open_graph(
         wire_dtype: how float32 rows travel between ranks, see `EngineConfig`.
         recompute: what backward makes again instead of keeping it, see `EngineConfig`.
         held_mib: most MiB of unchanging rows of other ranks that are held, see `EngineConfig`.
+        timeout: for `init`, if this calls it.
 
     Returns:
         A PyG `Data`, or a `HeteroData` if the graph has node types and relations, with ``x``, ``y``, masks and whatever
@@ -74,7 +77,7 @@ def open_graph(
         GraphMismatch: if there are more ranks than parts, ranks opened different graphs or settings, or the graph has
             no relation at all.
     """
-    world = world or init()
+    world = world or init(timeout=timeout)
     config = EngineConfig(
         mode=mode,
         prefetch=prefetch,

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from fullgraph.config import EngineConfig, option
@@ -23,17 +22,18 @@ CHOICES = {
     "jump": ("none", "last", "cat", "max"),
     "schedule": ("constant", "cosine", "step"),
     "dtype": ("float32", "float64"),
+    "on_nonfinite": ("stop", "skip", "rewind"),
     "pruned_norm": PRUNED_NORMS,
 }
 LEAST = {
-    **dict.fromkeys(("hidden", "num_layers", "heads", "epochs", "eval_every", "step_epochs"), 1),
-    **dict.fromkeys(("split", "patience", "checkpoint_every", "seed", "weight_decay"), 0),
+    **dict.fromkeys(("hidden", "num_layers", "heads", "epochs", "eval_every", "step_epochs", "keep_checkpoints"), 1),
+    **dict.fromkeys(("split", "patience", "checkpoint_every", "agree_every", "seed", "weight_decay"), 0),
 }
 ONE_TYPE_ONLY = ("norm", "jump", "input_dropout", "stream", "prune")
 """Fields that the models of several node types have no use for."""
 ENGINE = frozenset(each.name for each in fields(EngineConfig))
 RESUME_MAY_CHANGE = frozenset({"epochs", "patience", "checkpoint_every", "stream", "prune", "backend", "device"})
-RESUME_MAY_CHANGE |= ENGINE - {"wire_dtype"}
+RESUME_MAY_CHANGE |= {"keep_checkpoints", "agree_every", "on_nonfinite"} | (ENGINE - {"wire_dtype"})
 """Fields that a resumed run may give anew: none of them changes what one epoch computes."""
 
 
@@ -70,6 +70,11 @@ class TrainConfig(EngineConfig):
     patience: int = option(0, "stop after this many epochs without a better validation accuracy (0: never)")
     eval_every: int = option(1, "evaluate every this many epochs (and after the last)")
     checkpoint_every: int = option(10, "write a checkpoint every this many epochs (0: only at the end)")
+    keep_checkpoints: int = option(2, "checkpoints to keep, the newest; each has the best model as well")
+    agree_every: int = option(10, "compare ranks' models every this many epochs, and at checkpoints (0: only there)")
+    on_nonfinite: str = option(
+        "stop", "a loss or gradient that is not finite: stop, skip the step, or rewind to a checkpoint and halve lr"
+    )
     seed: int = option(0, "seed of the initial weights and of dropout")
     dtype: str = option("float32", "number type: float32 or float64")
     stream: bool = option(False, "leave the features on disk and read them a few MiB at a time")
@@ -143,23 +148,6 @@ class TrainConfig(EngineConfig):
     def to_json(self) -> str:
         """The config as an indented JSON object with one key per field."""
         return json.dumps(asdict(self), indent=2) + "\n"
-
-    @staticmethod
-    def values_from_json(text: str, path: Path) -> dict[str, Any]:
-        """The fields in a ``config.json``.
-
-        Raises:
-            InputError: the text is no JSON object; the message names ``path``.
-        """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"the training config is not JSON ({error}); restore it or start a new run: {path}"
-            ) from error
-        if not isinstance(values, dict):
-            raise InputError(f"the training config must be a JSON object; restore it or start a new run: {path}")
-        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":

@@ -3,5 +3,6 @@
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINTS = "checkpoints"
+LOCK = "lock"
 TENSORBOARD = "tensorboard"

@@ -169,8 +169,8 @@ def _store(data: Any, kind: NodeType) -> Any:
     return data if is_homogeneous(data) else data[kind]
 
 
-def check_trainable(inputs: Inputs, *, patience: int) -> None:
-    """Make sure that there is something to learn from and, with ``patience``, something to stop by.
+def check_trainable(inputs: Inputs, *, patience: int, num_classes: int) -> None:
+    """Make sure that there is something to learn from and, with ``patience``, something to stop by. Collective.
 
     Raises:
         InputError: the same on every rank.
@@ -187,6 +187,14 @@ def check_trainable(inputs: Inputs, *, patience: int) -> None:
                 f"{needed_for} needs a {name}_mask that selects at least one node; "
                 f"masks of the graph that select any: {', '.join(inputs.masks) or 'none'}"
             )
+    for name, mask in inputs.masks.items():
+        classes = labels[mask]
+        for worst in (int(classes.min()), int(classes.max())):
+            if not 0 <= worst < num_classes:
+                raise InputError(
+                    f"{name}_mask selects a node without a class from 0 to {num_classes - 1}; leave such nodes out of "
+                    f"the masks and partition again; one has: {worst}"
+                )
 
 
 def _edge_rows(data: Any, dtype: torch.dtype, name: str) -> Tensor | None:

@@ -4,33 +4,37 @@ Nothing is printed here; `Watcher`s on rank 0 are told after each epoch.
 """
 
 import math
+import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 
+import fullgraph
 from fullgraph.comm import trace as traces
 from fullgraph.comm.spans import span
 from fullgraph.comm.world import World
-from fullgraph.errors import FullgraphError, InputError
+from fullgraph.errors import InputError, NotFinite, Stopped
 from fullgraph.graph import PartitionedGraph
 from fullgraph.pyg.prepare import prepare
-from fullgraph.replacing import replace_text
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train import files
-from fullgraph.train.checkpoint import Checkpoint
+from fullgraph.train.agreement import check_agreement, code_checksum
 from fullgraph.train.config import TrainConfig
+from fullgraph.train.folder import owned
 from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, trained_inputs, with_target
 from fullgraph.train.memory import PeakMemory
-from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher
-from fullgraph.train.states import own_model_state, own_optimizer_state, whole_state
+from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher, read_metrics
+from fullgraph.train.numerics import first_not_finite, not_finite_gradient
+from fullgraph.train.state import TrainingState
+from fullgraph.train.stopping import StopSignal, stop_signal
 from fullgraph.train.summary import Summary, summarize, write_summary
 
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainConfig], LRScheduler]] = {
@@ -41,20 +45,10 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainConfig], LRScheduler]
 
 TRACED_EPOCH = 3
 """Which epoch is traced: the first ones build what all others use."""
-
-
-@dataclass(kw_only=True)
-class _Best:
-    """The best epoch so far, and the model after it."""
-
-    metrics: EpochMetrics | None = None
-    model: dict[str, Any] | None = None
-
-    def consider(self, metrics: EpochMetrics, model: torch.nn.Module) -> None:
-        """Take the epoch if its validation accuracy is higher, or equal with a lower validation loss."""
-        if self.metrics is None or _merit(metrics) > _merit(self.metrics):
-            self.metrics = metrics
-            self.model = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
+MOST_REWINDS = 3
+"""How often a run goes back to the same checkpoint, each time with half the learning rate."""
+MOST_SKIPS = 10
+"""How many epochs in a row may be skipped."""
 
 
 @torch.random.fork_rng(devices=[])  # the caller's random state is left as it was
@@ -70,11 +64,14 @@ def train(
 ) -> Summary:
     """Train one model on a partitioned graph; every rank calls this with the same arguments.
 
+    On SIGINT or SIGTERM the epoch is finished and a checkpoint written.
+
     Args:
         graph: a partitioned graph's folder.
-        run: the run folder; rank 0 writes ``config.json``, ``metrics.jsonl``, TensorBoard events, ``checkpoint.pt``
-            and ``summary.json`` there. It must not hold a run yet, unless ``resume``.
-        resume: go on from the run's checkpoint, on any number of ranks.
+        run: the run folder; rank 0 writes ``config.json``, ``metrics.jsonl``, TensorBoard events, checkpoints and
+            ``summary.json`` there. It must not hold a run yet, unless ``resume``, and no other process may be at work
+            in it.
+        resume: go on from the newest of the run's checkpoints that is whole, on any number of ranks.
         watchers: told on rank 0 how training goes.
         trace: a file for the trace of one epoch, the third that is trained here or the last, or None (`comm.trace`).
 
@@ -83,130 +80,158 @@ def train(
 
     Raises:
         InputError: the user's mistakes, the same on every rank.
-        FullgraphError: the loss is no longer finite.
+        NotFinite: the loss or a gradient is no longer finite, and the config says to stop.
+        RanksDiffer: ranks no longer have the same model.
+        Stopped: a signal said so.
     """
     for each in fields(config):
         world.agree(f"training option {each.name}", getattr(config, each.name))
     world.agree("trace", trace)
+    world.agree("code and version of torch (their checksum)", code_checksum())
     stored = world.together(lambda: PartitionedGraph.open(graph))
     config, num_classes = with_target(config, stored, graph)
-    earlier = checkpoints.load_everywhere(run, world) if resume else None
-    if earlier is not None:
-        config.refuse_resume_from(earlier.config)
-        checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
-
-    inputs = load_inputs(graph, config, world, num_classes=num_classes)
-    check_trainable(inputs, patience=config.patience)
-    optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    model, trained_on = inputs.model, trained_inputs(inputs, config)
-    prepare(model, trained_on.data)
-    torch.manual_seed(config.seed)
-    scheduler = SCHEDULES[config.schedule](optimizer, config)
-    done, best = 0, _Best()
-    if earlier is not None:
-        model.load_state_dict(own_model_state(earlier.model, model, inputs.data))
-        optimizer.load_state_dict(own_optimizer_state(earlier.optimizer, optimizer, inputs.data))
-        scheduler.load_state_dict(earlier.scheduler)
-        torch.set_rng_state(earlier.randomness)
-        done = earlier.epoch
-        best = _Best(metrics=EpochMetrics(**earlier.best) if earlier.best else None, model=None)
-        if earlier.best_model is not None:
-            best.model = own_model_state(earlier.best_model, model, inputs.data)
-    if done >= config.epochs or _is_patience_over(done, best, config):
-        raise InputError(f"the run has finished; to go on, give more --epochs or --patience than its: {done} epochs")
-
-    tracing = nullcontext() if trace is None else traces.trace(trace, world)
-    world.together(lambda: _make_run_folder(run, config, resume=resume) if world.rank == 0 else None)
-
-    def save(epoch: int) -> None:
-        states = whole_state((model.state_dict(), optimizer.state_dict(), best.model))
-        if world.rank == 0:
-            checkpoints.save(
-                Checkpoint(
-                    config=config,
-                    graph_checksum=stored.checksum,
-                    num_features=inputs.num_features,
-                    num_classes=num_classes,
-                    edge_dim=inputs.edge_dim,
-                    epoch=epoch,
-                    model=states[0],
-                    optimizer=states[1],
-                    scheduler=scheduler.state_dict(),
-                    randomness=torch.get_rng_state(),
-                    best=asdict(best.metrics) if best.metrics else None,
-                    best_model=states[2],
-                ),
-                run,
+    with ExitStack() as held, stop_signal() as told:
+        earlier, refused = checkpoints.load_everywhere(run, world) if resume else (None, [])
+        if earlier is not None:
+            config.refuse_resume_from(earlier.config)
+            checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
+        inputs = load_inputs(graph, config, world, num_classes=num_classes)
+        check_trainable(inputs, patience=config.patience, num_classes=num_classes)
+        optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        trained_on = trained_inputs(inputs, config)
+        prepare(inputs.model, trained_on.data)
+        torch.manual_seed(config.seed)
+        scheduler = SCHEDULES[config.schedule](optimizer, config)
+        state = TrainingState(inputs=inputs, optimizer=optimizer, scheduler=scheduler)
+        if earlier is not None:
+            state.restore(earlier)
+        done = state.epoch
+        if done >= config.epochs or state.is_patience_over(config.patience):
+            raise InputError(
+                f"the run has finished; to go on, give more --epochs or --patience than its: {done} epochs"
             )
+        check_agreement(inputs.model, optimizer, done, world)
+        tracing = nullcontext() if trace is None else traces.trace(trace, world)
+        if world.rank == 0:
+            world.together(lambda: held.enter_context(owned(run, config, resume=resume)))
+        else:
+            world.together(lambda: None)
 
-    if earlier is None:
-        save(0)  # so that a run stopped before its first periodic checkpoint can be resumed too
-    told = [MetricsFile(run), TensorBoard(run), *watchers] if world.rank == 0 else []
-    for watcher in told:
-        watcher.begin(config, done)
-    trained: list[EpochMetrics] = []
-    memory = PeakMemory(world.device)
-    try:
-        for epoch in range(done + 1, config.epochs + 1):
-            with tracing if epoch == min(done + TRACED_EPOCH, config.epochs) else nullcontext(), span(f"epoch {epoch}"):
-                metrics = _epoch(epoch, trained_on, inputs, optimizer, scheduler, config, world)
-            trained.append(metrics)
-            if metrics.eval_seconds > 0:
-                best.consider(metrics, model)
-            for watcher in told:
-                watcher.epoch(metrics)
-            over = epoch == config.epochs or _is_patience_over(epoch, best, config)
-            if over or (config.checkpoint_every and epoch % config.checkpoint_every == 0):
-                save(epoch)
-            if over:
-                break
-    finally:
-        for watcher in told:
-            watcher.end()
+        def save() -> None:
+            check_agreement(inputs.model, optimizer, state.epoch, world)
+            with world.during(f"the checkpoint of epoch {state.epoch}"):
+                whole = state.checkpoint(config, stored.checksum, num_classes, fullgraph.__version__)
+                world.together(
+                    lambda: checkpoints.save(whole, run, keep=config.keep_checkpoints) if world.rank == 0 else None
+                )
 
-    peaks = world.gather_objects(memory.growth())
-    summary = summarize(config, stored, trained, best.metrics or trained[-1], peaks)
-    if world.rank == 0:
-        write_summary(summary, run)
-    return summary
+        if earlier is None:
+            save()  # so that a run stopped before its first periodic checkpoint can be resumed too
+        told_all = [MetricsFile(run), TensorBoard(run), *watchers] if world.rank == 0 else []
+        num_lines = sum(line["epoch"] <= done for line in read_metrics(run)) if told_all else done
+        lost = [f"of {done} epochs {files.METRICS} has whole lines for: {num_lines}"] if num_lines < done else []
+        for watcher in told_all:
+            watcher.begin(config, done)
+            for each in [f"{each}; going on from epoch {done}" for each in refused] + lost:
+                watcher.note(each)
+        trained: list[EpochMetrics] = []
+        rewinds: Counter[int] = Counter()
+        skipped = 0
+        memory = PeakMemory(world.device)
+        stopping, over = 0, False
+        try:
+            while not (over or stopping):
+                epoch = state.epoch + 1
+                traced = tracing if epoch == min(done + TRACED_EPOCH, config.epochs) else nullcontext()
+                try:
+                    with traced, world.during(f"epoch {epoch}"):
+                        metrics, stopping = _epoch(epoch, trained_on, state, config, world, told)
+                except NotFinite as error:
+                    metrics, skipped = None, skipped + 1
+                    nothing_left = epoch >= config.epochs and not trained
+                    if config.on_nonfinite == "stop" or skipped > MOST_SKIPS or nothing_left:
+                        raise
+                    if config.on_nonfinite == "rewind":
+                        _rewind(error, state, rewinds, run, world)
+                        trained = [each for each in trained if each.epoch <= state.epoch]
+                    else:
+                        state.epoch = epoch
+                    for watcher in told_all:
+                        watcher.note(f"{error}; {config.on_nonfinite}: going on after epoch {state.epoch}")
+                        watcher.rewound(state.epoch)
+                    if config.on_nonfinite == "rewind":
+                        continue
+                if metrics is not None:
+                    state.epoch, skipped = epoch, 0
+                    trained.append(metrics)
+                    if metrics.eval_seconds > 0:
+                        state.consider(metrics)
+                    for watcher in told_all:
+                        watcher.epoch(metrics)
+                over = state.epoch >= config.epochs or state.is_patience_over(config.patience)
+                if over or stopping or (config.checkpoint_every and state.epoch % config.checkpoint_every == 0):
+                    save()
+                elif config.agree_every and state.epoch % config.agree_every == 0:
+                    check_agreement(inputs.model, optimizer, state.epoch, world)
+        finally:
+            for watcher in told_all:
+                watcher.end()
+        if stopping and not over:
+            raise Stopped(
+                f"stopped by {signal.Signals(stopping).name} after epoch {state.epoch}, with a checkpoint of it",
+                128 + stopping,
+            )
+        peaks = world.gather_objects(memory.growth())
+        summary = summarize(config, stored, trained, state.best or trained[-1], peaks)
+        if world.rank == 0:
+            write_summary(summary, run)
+        return summary
 
 
-def _make_run_folder(run: Path, config: TrainConfig, *, resume: bool) -> None:
-    if (run / files.CONFIG).exists() and not resume:
-        raise InputError(
-            f"the run folder holds a run already; add --resume to go on with it, or give another --run: {run}"
-        )
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        replace_text(run / files.CONFIG, config.to_json())
-    except OSError as error:
-        raise InputError(f"the run folder cannot be written ({error.strerror}); give another --run: {run}") from error
+def _rewind(error: NotFinite, state: TrainingState, rewinds: Counter[int], run: Path, world: World) -> None:
+    """Back to the newest checkpoint, with half the learning rate that was tried from there last."""
+    checkpoint, _ = checkpoints.load_everywhere(run, world)
+    rewinds[checkpoint.epoch] += 1
+    if rewinds[checkpoint.epoch] > MOST_REWINDS:
+        raise NotFinite(f"{error}; going back {MOST_REWINDS} times did not help, to epoch: {checkpoint.epoch}")
+    state.restore(checkpoint)
+    state.slow_down(0.5 ** rewinds[checkpoint.epoch])
 
 
 def _epoch(
-    epoch: int,
-    trained_on: Inputs,
-    inputs: Inputs,
-    optimizer: torch.optim.Optimizer,
-    scheduler: LRScheduler,
-    config: TrainConfig,
-    world: World,
-) -> EpochMetrics:
+    epoch: int, trained_on: Inputs, state: TrainingState, config: TrainConfig, world: World, told: StopSignal
+) -> tuple[EpochMetrics, int]:
+    """Train and evaluate, and learn which signal any rank was told to stop by (0: none). Collective.
+
+    Raises:
+        NotFinite: the loss or a gradient is not finite; the model is as it was, and so is the optimizer.
+    """
+    inputs, optimizer = state.inputs, state.optimizer
     rows, reduced, start = world.traffic.rows_bytes, world.traffic.reduced_bytes, _now(world.device)
     lr = optimizer.param_groups[0]["lr"]
+    drawn_from = torch.get_rng_state()
+    buffers = {name: value.clone() for name, value in inputs.model.named_buffers()}
     inputs.model.train()
     optimizer.zero_grad()
     mask = trained_on.masks["train"]
     loss = F.cross_entropy(trained_on.forward()[mask], trained_on.labels[mask])
-    train_loss = float(loss.detach())
-    if not math.isfinite(train_loss):  # that of the whole graph, so that every rank stops here
-        raise FullgraphError(
-            f"the loss is not finite in epoch {epoch}, so the model was not changed; "
-            f"try a smaller --lr, or look at the features' scale: {train_loss}"
+    train_loss = float(loss.detach())  # that of the whole graph, so that all ranks find the same
+    if not math.isfinite(train_loss):
+        torch.set_rng_state(drawn_from)
+        bad = f"the loss, {train_loss}, is not finite in epoch {epoch}"
+        hint = first_not_finite(inputs.model, trained_on.forward, world)
+    else:
+        loss.backward()
+        bad = not_finite_gradient(inputs.model) and f"a gradient is not finite in epoch {epoch}"
+        hint = f"it is that of {not_finite_gradient(inputs.model)}"
+    if bad:
+        for name, value in inputs.model.named_buffers():
+            value.copy_(buffers[name])
+        raise NotFinite(
+            f"{bad}, so the model was not changed; try a smaller --lr, or look at the features' scale; {hint}"
         )
-    loss.backward()
     optimizer.step()
-    scheduler.step()
+    state.scheduler.step()
     seconds = _now(world.device) - start
     sent, reduced = world.traffic.rows_bytes - rows, world.traffic.reduced_bytes - reduced
 
@@ -215,11 +240,13 @@ def _epoch(
     with span("evaluation"):
         evaluation = evaluate(inputs) if evaluated else Evaluation()
     eval_seconds = _now(world.device) - start if evaluated else 0.0
-    ranks = world.gather_objects((seconds, eval_seconds, sent, reduced, world.traffic.rows_bytes - rows))
-    seconds_by_rank, eval_seconds_by_rank, sent_by_rank, reduced_by_rank, eval_sent_by_rank = map(
-        list, zip(*ranks, strict=True)
+    of_ranks = world.gather_objects(
+        (seconds, eval_seconds, sent, reduced, world.traffic.rows_bytes - rows, told.number)
     )
-    return EpochMetrics(
+    seconds_by_rank, eval_seconds_by_rank, sent_by_rank, reduced_by_rank, eval_sent_by_rank, told_by_rank = map(
+        list, zip(*of_ranks, strict=True)
+    )
+    metrics = EpochMetrics(
         epoch=epoch,
         train_loss=train_loss,
         **asdict(evaluation),
@@ -230,6 +257,7 @@ def _epoch(
         bytes_reduced=reduced_by_rank,
         eval_bytes_sent=eval_sent_by_rank,
     )
+    return metrics, max(told_by_rank)
 
 
 @torch.no_grad()
@@ -246,16 +274,6 @@ def evaluate(inputs: Inputs) -> Evaluation:
 
 def _share(is_right: Tensor) -> float:
     return int(is_right.sum()) / len(is_right)
-
-
-def _merit(metrics: EpochMetrics) -> tuple[float, float]:
-    if metrics.val_accuracy is None or metrics.val_loss is None:
-        return float(metrics.epoch), 0.0  # nothing to judge by: the later, the better
-    return metrics.val_accuracy, -metrics.val_loss
-
-
-def _is_patience_over(epoch: int, best: _Best, config: TrainConfig) -> bool:
-    return bool(config.patience and best.metrics and epoch - best.metrics.epoch >= config.patience)
 
 
 def _now(device: torch.device) -> float:

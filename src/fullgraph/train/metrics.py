@@ -5,9 +5,12 @@ A watcher is called on rank 0 only. Here are the two that write files; the comma
 
 import json
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from fullgraph.graph.checksum import checksum_of_bytes
 from fullgraph.replacing import replace_text
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
@@ -62,6 +65,12 @@ class Watcher:
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch is over."""
 
+    def rewound(self, done: int) -> None:
+        """Training goes back to where ``done`` epochs had been trained."""
+
+    def note(self, text: str) -> None:
+        """Something happened that does not end the run, and that a user should know."""
+
     def end(self) -> None:
         """Training is over, also after an error."""
 
@@ -74,12 +83,15 @@ class MetricsFile(Watcher):
 
     def begin(self, config: TrainConfig, done: int) -> None:
         """Keep the lines of the epochs that the checkpoint holds; later ones will be trained again."""
+        self.rewound(done)
+
+    def rewound(self, done: int) -> None:
         kept = [line for line in read_metrics(self._path.parent) if line["epoch"] <= done] if done else []
-        replace_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        replace_text(self._path, "".join(with_checksum(line) + "\n" for line in kept))
 
     def epoch(self, metrics: EpochMetrics) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(metrics)) + "\n")
+            file.write(with_checksum(asdict(metrics)) + "\n")
 
 
 class TensorBoard(Watcher):
@@ -114,7 +126,18 @@ class TensorBoard(Watcher):
 
 
 def read_metrics(run: Path) -> list[dict]:
-    """The lines of a run's ``metrics.jsonl``; a last line cut short by a killed process is left out."""
-    path = run / files.METRICS
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The lines of a run's ``metrics.jsonl``, without those that a killed process or a bad disk has damaged."""
+    path, read = run / files.METRICS, []
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
+        with suppress(ValueError, RecursionError, AttributeError, KeyError):
+            each = json.loads(line)
+            del each["checksum"]
+            if with_checksum(each).encode() == line:
+                read.append(each)
+    return read
+
+
+def with_checksum(values: dict[str, Any], indent: int | None = None) -> str:
+    """An object as JSON, with a checksum of its other entries as the last."""
+    checksum = checksum_of_bytes(json.dumps(values).encode())[:8]
+    return json.dumps({**values, "checksum": checksum}, indent=indent)

@@ -5,11 +5,12 @@ import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fullgraph.errors import InputError
 from fullgraph.graph import PartitionedGraph
 from fullgraph.replacing import replace_text
 from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
-from fullgraph.train.metrics import EpochMetrics
+from fullgraph.train.metrics import EpochMetrics, with_checksum
 
 VERSION = 1
 JUDGED = ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy", "val_loss")
@@ -85,12 +86,25 @@ def summarize(
 
 def write_summary(summary: Summary, run: Path) -> None:
     """Write ``summary.json`` into the run folder."""
-    replace_text(run / files.SUMMARY, json.dumps(asdict(summary), indent=2) + "\n")
+    replace_text(run / files.SUMMARY, with_checksum(asdict(summary), indent=2) + "\n")
 
 
 def read_summary(run: Path) -> Summary:
-    """The summary of a finished run."""
-    return Summary(**json.loads((run / files.SUMMARY).read_text(encoding="utf-8")))
+    """The summary of a finished run.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = run / files.SUMMARY
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text)
+        del values["checksum"]
+        if with_checksum(values, indent=2) + "\n" == text:
+            return Summary(**values)
+    except (OSError, ValueError, RecursionError, TypeError, KeyError):
+        pass
+    raise InputError(f"the summary is missing or damaged; resume the run with more epochs, or run it again: {path}")
 
 
 def _median_per_rank(epochs: list[list[int]]) -> list[int]:
