@@ -124,7 +124,7 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
         main(["bench", "kernels", "speed", "--out", str(tmp_path)])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "InputError: there is no benchmark of this name; give some of accuracy, attention, general, kernels, link, "
-        "memory, products, pruning, relational, scaling, streaming, train, wire: speed\n"
+        "InputError: there is no benchmark of this name; give some of accuracy, attention, general, gpu, kernels, "
+        "link, memory, products, pruning, relational, scaling, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -65,7 +65,7 @@ def launch(fn: Callable[..., Any], *args: Any, num_ranks: int, address: str = LO
     """
     if num_ranks < 1:
         raise InputError(f"num_ranks must be at least 1: {num_ranks}")
-    threads = int(os.environ.get("OMP_NUM_THREADS", 0)) or max(1, (os.cpu_count() or 1) // num_ranks)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, (os.cpu_count() or 1) // num_ranks)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
     listening = socket.create_server((address, 0))
