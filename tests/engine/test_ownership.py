@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from fullgraph.comm import World
 from fullgraph.engine import batch_norm, keyed_dropout
+from fullgraph.engine.backward.once import backward_once
 from fullgraph.engine.backward.ownership import is_sole
 
 WHOLE = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(4, 3)
@@ -23,7 +23,7 @@ class Doubled(torch.autograd.Function):
         return 2 * x
 
     @staticmethod
-    @once_differentiable
+    @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:
         ctx.found.append(is_sole(grads))
         return 2 * grads[0], None
