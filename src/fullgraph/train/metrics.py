@@ -129,7 +129,7 @@ def read_metrics(run: Path) -> list[dict]:
     """The lines of a run's ``metrics.jsonl``, without those that a killed process or a bad disk has damaged."""
     path, read = run / files.METRICS, []
     for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else []:
-        with suppress(ValueError, RecursionError, AttributeError, KeyError):
+        with suppress(ValueError, RecursionError, TypeError, KeyError):  # no object, or one without a checksum
             each = json.loads(line)
             del each["checksum"]
             if with_checksum(each).encode() == line:
