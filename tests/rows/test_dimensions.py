@@ -26,7 +26,7 @@ z.quantile(q, 1) | x.quantile(q) | gaps.nanquantile(0.5, 0) | x.quantile(0.4, 0,
 torch.nanquantile(gaps, q, 1) | x_t.quantile(q, 1) | x.diff() | x.diff(dim=0) | torch.diff(x, 2, 0)
 x.diff(dim=0, append=e) | z.diff(dim=1) | b.diff() | (x.cumsum(0) * p).sort(0).values.pow(3)
 (x - x.median(0).values).pow(3) | (x.flip(0) * x).sum(1) | x.sort(0).values * x | none.cumsum(0) | none.sort(0)
-none.flip(0) | none.argsort(1) | none.median() | F.pad(x, (0, 0, 1, 2)) | F.pad(x, (1, 0)) | F.pad(z, (0, 0, 0, 1))
+none.flip(0) | none.argsort(1) | none.median() | F.pad(x, (0, 0, 1, 0)) | F.pad(x, (1, 0)) | F.pad(z, (0, 0, 0, 1))
 torch.quantile(x.detach(), q=0.3, dim=1, out=torch.empty(11, dtype=torch.float64))
 torch.cumsum(x.detach(), 0, out=torch.empty(11, 3, dtype=torch.float64))
 torch.topk(v.detach(), 2, out=(torch.empty(2, dtype=torch.float64), torch.empty(2, dtype=torch.int64)))
