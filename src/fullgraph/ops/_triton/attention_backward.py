@@ -13,9 +13,8 @@ from fullgraph.ops._triton.attention_edges import (
     of_channels,
     of_heads,
     scores,
-    some_edges,
 )
-from fullgraph.ops._triton.rows import entries
+from fullgraph.ops._triton.rows import entries, some_edges
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)

@@ -14,18 +14,6 @@ UNSPECIALIZED = ("num_rows", "key", "threshold", "num_uncut")
 
 
 @triton.jit
-def some_edges(indices, edge_ids, start, end, EDGES: tl.constexpr):
-    """Whether each of some entries is there, its column, and where its values lie."""
-    edges = start + tl.arange(0, EDGES)
-    is_edge = edges < end
-    column = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
-    ids = edges
-    if edge_ids is not None:
-        ids = tl.load(edge_ids + edges, mask=is_edge, other=0).to(tl.int64)
-    return is_edge, column, ids
-
-
-@triton.jit
 def of_heads(tensor, rows, is_row, head, heads, ACC: tl.constexpr):
     """``[EDGES, HEADS]`` of a tensor ``[n, heads]``."""
     is_there = is_row[:, None] & (head < heads)[None, :]

@@ -4,7 +4,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fullgraph.ops._triton.rows import SEGMENTS_AT_ONCE, Segments, entries, in_accumulator, reduce_rows, sum_rows
+from fullgraph.ops._triton.rows import (
+    SEGMENTS_AT_ONCE,
+    Segments,
+    entries,
+    in_accumulator,
+    reduce_rows,
+    some_edges,
+    sum_rows,
+)
 
 EDGES_AT_ONCE = 16
 COLUMNS_AT_ONCE = 64
@@ -43,7 +51,7 @@ def _extremum(
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    _, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
+    _row, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     is_column = columns < width
     places = tl.program_id(0).to(tl.int64) * width + columns
@@ -53,9 +61,7 @@ def _extremum(
         best = tl.load(value + places, mask=is_column, other=0).to(ACC) * SIGN
         met = tl.load(count + places, mask=is_column, other=0)
     for start in range(first, end, EDGES):
-        edges = start + tl.arange(0, EDGES)
-        is_edge = edges < end
-        source = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+        is_edge, source, _ = some_edges(indices, None, start, end, EDGES)
         is_there = is_edge[:, None] & is_column[None, :]
         rows = tl.load(x + source[:, None] * width + columns[None, :], mask=is_there, other=0).to(ACC) * SIGN
         best, met = _absorb(best, met, rows, is_there.to(tl.int32))
@@ -129,9 +135,7 @@ def _extremum_backward(
     own = tl.load(x + row * width + columns, mask=is_column, other=0)
     total = tl.zeros((EDGES, COLUMNS), ACC)
     for start in range(first, end, EDGES):
-        edges = start + tl.arange(0, EDGES)
-        is_edge = edges < end
-        column = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+        is_edge, column, _ = some_edges(indices, None, start, end, EDGES)
         is_there = is_edge[:, None] & is_column[None, :]
         places = column[:, None] * width + columns[None, :]
         is_chosen = is_there & (tl.load(value + places, mask=is_there, other=0) == own[None, :])

@@ -74,6 +74,18 @@ def entries(program, indptr, segments, num_rows, LIMIT: tl.constexpr):
 
 
 @triton.jit
+def some_edges(indices, edge_ids, start, end, EDGES: tl.constexpr):
+    """Whether each of some entries is there, its column, and where its values lie."""
+    edges = start + tl.arange(0, EDGES)
+    is_edge = edges < end
+    column = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+    ids = edges
+    if edge_ids is not None:
+        ids = tl.load(edge_ids + edges, mask=is_edge, other=0).to(tl.int64)
+    return is_edge, column, ids
+
+
+@triton.jit
 def _add_segments(of_rows, parts, out, width: tl.constexpr, AT_ONCE: tl.constexpr, COLUMNS: tl.constexpr):
     place = of_rows + 3 * tl.program_id(0)
     row, start, stop = tl.load(place), tl.load(place + 1), tl.load(place + 2)

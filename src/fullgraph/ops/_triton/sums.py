@@ -6,7 +6,7 @@ from torch import Tensor
 
 from fullgraph.ops._triton import rows as rows_
 from fullgraph.ops._triton.heads import Heads
-from fullgraph.ops._triton.rows import entries, in_accumulator, segments_of, sum_rows
+from fullgraph.ops._triton.rows import entries, in_accumulator, segments_of, some_edges, sum_rows
 
 BYTES_AT_ONCE = 256
 """Of each row, in one pass over the edges: a narrower slice of all rows is more likely to be in the cache."""
@@ -31,21 +31,16 @@ def _spmm(
     COLUMNS: tl.constexpr,
     ACC: tl.constexpr,
 ):
-    _, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
+    _row, first, end = entries(tl.program_id(0), indptr, segments, num_rows, LIMIT)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     is_column = columns < width
     head = columns // (width // heads)
     total = tl.zeros((EDGES, COLUMNS), ACC)
     for start in range(first, end, EDGES):
-        edges = start + tl.arange(0, EDGES)
-        is_edge = edges < end
-        source = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+        is_edge, source, ids = some_edges(indices, edge_ids, start, end, EDGES)
         is_there = is_edge[:, None] & is_column[None, :]
         rows = tl.load(x + source[:, None] * width + columns[None, :], mask=is_there, other=0).to(ACC)
         if weight is not None:
-            ids = edges
-            if edge_ids is not None:
-                ids = tl.load(edge_ids + edges, mask=is_edge, other=0).to(tl.int64)
             rows *= tl.load(weight + ids[:, None] * heads + head[None, :], mask=is_there, other=0).to(ACC)
         total += rows
     made = tl.sum(total, 0)
@@ -99,14 +94,9 @@ def _sddmm(
     is_column = (head < heads)[:, None] & (channel < channels)[None, :]
     own = tl.load(left + row * heads * channels + columns, mask=is_column, other=0).to(ACC)
     for start in range(first, end, EDGES):
-        edges = start + tl.arange(0, EDGES)
-        is_edge = edges < end
-        source = tl.load(indices + edges, mask=is_edge, other=0).to(tl.int64)
+        is_edge, source, ids = some_edges(indices, edge_ids, start, end, EDGES)
         places = (source * heads * channels)[:, None, None] + columns[None, :, :]
         rows = tl.load(right + places, mask=is_edge[:, None, None] & is_column[None, :, :], other=0).to(ACC)
-        ids = edges
-        if edge_ids is not None:
-            ids = tl.load(edge_ids + edges, mask=is_edge, other=0).to(tl.int64)
         places = ids[:, None] * heads + head[None, :]
         is_there = is_edge[:, None] & (head < heads)[None, :]
         made = tl.sum(own[None, :, :] * rows, 2) + tl.load(out + places, mask=is_there, other=0).to(ACC)
