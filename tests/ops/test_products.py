@@ -9,10 +9,12 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fullgraph as fg
 from fullgraph import ops
+from fullgraph.ops import blas
 
 sizes = st.integers(0, 70)
-ways = pytest.mark.parametrize("enabled", [True, False], ids=["onednn", "torch"])
+ways = pytest.mark.parametrize("chosen", blas.NAMES)
 
 
 def rows(num_rows: int, width: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -26,12 +28,10 @@ def in_order(x: torch.Tensor, order: str) -> torch.Tensor:
 
 
 @contextmanager
-def onednn(enabled: bool) -> Iterator[None]:
-    torch.backends.mkldnn.enabled = enabled
-    try:
+def multiplied_by(name: str) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(blas.BLAS, name)
         yield
-    finally:
-        torch.backends.mkldnn.enabled = True
 
 
 orders = st.sampled_from(["by rows", "by columns", "part of a row"])
@@ -39,10 +39,10 @@ orders = st.sampled_from(["by rows", "by columns", "part of a row"])
 
 @ways
 @given(n=sizes, width=sizes, out=sizes, has_bias=st.booleans(), order=orders, matrix_order=orders)
-def test_product_equals_float64(enabled, n, width, out, has_bias, order, matrix_order):
+def test_product_equals_float64(chosen, n, width, out, has_bias, order, matrix_order):
     x, matrix = in_order(rows(n, width, 0), order), in_order(rows(out, width, 1), matrix_order)
     bias = rows(1, out, 2)[0] if has_bias else None
-    with onednn(enabled):
+    with multiplied_by(chosen):
         got = ops.product(x, matrix, bias)
     wanted = F.linear(x.double(), matrix.double(), None if bias is None else bias.double())
     torch.testing.assert_close(got, wanted.float(), rtol=1e-5, atol=1e-4)
@@ -50,23 +50,44 @@ def test_product_equals_float64(enabled, n, width, out, has_bias, order, matrix_
 
 @ways
 @given(n=sizes, width=sizes, out=sizes, order=orders, left_order=orders)
-def test_outer_sum_equals_float64(enabled, n, width, out, order, left_order):
+def test_outer_sum_equals_float64(chosen, n, width, out, order, left_order):
     left, right = in_order(rows(n, out, 0), left_order), in_order(rows(n, width, 1), order)
-    with onednn(enabled):
+    with multiplied_by(chosen):
         got = ops.outer_sum(left, right)
     torch.testing.assert_close(got, (left.double().T @ right.double()).float(), rtol=1e-5, atol=1e-4)
 
 
-def test_outer_sum_of_more_rows_than_are_summed_at_a_time():
+@ways
+def test_outer_sum_of_more_rows_than_are_summed_at_a_time(chosen):
     left, right = rows(7001, 200, 0), rows(7001, 130, 1)
     wanted = left.double().T @ right.double()
-    torch.testing.assert_close(ops.outer_sum(left, right), wanted.float(), rtol=1e-5, atol=1e-3)
+    with multiplied_by(chosen):
+        torch.testing.assert_close(ops.outer_sum(left, right), wanted.float(), rtol=1e-5, atol=1e-3)
+
+
+def test_who_multiplies_is_the_choice_of_the_environment_or_measured(monkeypatch):
+    x, matrix = rows(64, 300, 0), rows(30, 300, 1)
+    monkeypatch.setenv(blas.BLAS, "torch")
+    assert torch.equal(ops.product(x, matrix), F.linear(x, matrix))
+    monkeypatch.setenv(blas.BLAS, "onednn")
+    assert torch.equal(ops.product(x, matrix), blas.onednn_product(x, matrix))
+    monkeypatch.delenv(blas.BLAS)
+    assert blas.blas() in blas.NAMES
+    assert torch.get_num_threads() == 1  # as it was
+
+
+def test_a_library_that_torch_does_not_have_is_refused(monkeypatch):
+    monkeypatch.setenv(blas.BLAS, "openblas")
+    with pytest.raises(
+        fg.errors.InputError, match="FULLGRAPH_BLAS must be one of torch, onednn, or not be set: 'openblas'"
+    ):
+        ops.product(rows(5, 3, 0), rows(4, 3, 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_dtypes_go_the_way_of_torch(dtype):
     x, matrix = rows(5, 3, 0, dtype), rows(4, 3, 1, dtype)
-    assert not ops.by_onednn(x, matrix)
+    assert not ops.chooses_blas(x, matrix)
     assert torch.equal(ops.product(x, matrix), F.linear(x, matrix))
     assert torch.equal(ops.outer_sum(x, x), x.T @ x)
 

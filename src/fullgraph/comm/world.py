@@ -24,6 +24,7 @@ from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.comm.spans import Transfers, span
 from fullgraph.comm.watch import Watch
 from fullgraph.errors import InputError, PeerLost
+from fullgraph.ops.blas import BLAS, blas
 
 T = TypeVar("T")
 
@@ -188,7 +189,8 @@ def init(
 ) -> World:
     """Join the run described by torchrun's environment, or make a run of one rank where there is none.
 
-    All ranks go on with the random states of rank 0: they run one program, which may not have seeded anything.
+    All ranks go on with the random states of rank 0: they run one program, which may not have seeded anything. They
+    multiply by the same library, too (`ops.blas`).
 
     Args:
         backend: a backend that `torch.distributed` knows; default ``gloo`` for the CPU, ``nccl`` for CUDA devices,
@@ -197,7 +199,8 @@ def init(
         timeout: seconds without a sign of life from a rank after which all others stop, however long they compute.
 
     Raises:
-        InputError: if the device is not there, the environment is incomplete, or nobody answers at its address.
+        InputError: if the device is not there, the environment is incomplete or names no library, or nobody answers at
+            its address.
         PeerLost: if a rank does not join within ten minutes.
     """
     map_large_blocks()
@@ -215,8 +218,9 @@ def init(
         raise InputError(f"backend must be one of {', '.join(dist.Backend.backend_list)}: {backend!r}")
     watch = watched_group(backend, timeout, _STALLED)
     world = World(rank=watch.rank, num_ranks=watch.num_ranks, device=chosen, backend=backend, watch=watch)
-    first, *_ = world.gather_objects(generators_state(chosen) if world.rank == 0 else None)
-    set_generators(first, chosen)
+    of_zero = world.together(lambda: (generators_state(chosen), blas()) if world.rank == 0 else None)
+    (generators, os.environ[BLAS]), *_ = world.gather_objects(of_zero)
+    set_generators(generators, chosen)
     return world
 
 

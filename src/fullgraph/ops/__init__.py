@@ -32,12 +32,13 @@ from fullgraph.ops.norms import (
     scaled_deviations,
     squared_deviations,
 )
-from fullgraph.ops.products import by_onednn, outer_sum, product, some_at_a_time
+from fullgraph.ops.products import add_outer_sum, chooses_blas, outer_sum, product, some_at_a_time
 from fullgraph.ops.sums import sddmm, spmm
 
 __all__ = [
     "Dropout",
     "accumulator",
+    "add_outer_sum",
     "attention_backward",
     "attention_dot_backward_dst",
     "attention_dot_backward_src",
@@ -46,7 +47,7 @@ __all__ = [
     "attention_v2_backward_dst",
     "attention_v2_backward_src",
     "attention_v2_forward",
-    "by_onednn",
+    "chooses_blas",
     "combined_gradient",
     "dropout",
     "extremum",

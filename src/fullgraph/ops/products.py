@@ -1,7 +1,5 @@
-"""Products of rows and a matrix, the dense part of every layer; float32 on a CPU goes to oneDNN.
+"""Products of rows and a matrix, the dense part of every layer; float32 on a CPU goes to oneDNN where that is faster.
 
-torch gives these products to MKL, which uses the widest registers on its maker's processors only. oneDNN, which torch
-brings too, uses them on all: two to three times the speed on an AMD EPYC (benchmarks/results/products.md).
 Everything that oneDNN does not take goes the way of torch.
 """
 
@@ -11,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fullgraph.ops.blas import blas, onednn_product
 from fullgraph.ops.plain import plain
 
 _AT_ONCE = {"cpu": (1 << 20) - (1 << 12)}
@@ -28,8 +27,8 @@ def some_at_a_time(rows: Tensor, width: int) -> Iterator[slice]:
 
 
 @plain
-def by_onednn(rows: Tensor, matrix: Tensor) -> bool:
-    """Whether oneDNN multiplies tensors like these: float32 ``[n, F]`` and ``[G, F]`` on a CPU, not empty."""
+def chooses_blas(rows: Tensor, matrix: Tensor) -> bool:
+    """Whether there is a choice of who multiplies: for float32 ``[n, F]`` and ``[G, F]`` on a CPU, not empty."""
     return (
         rows.dim() == matrix.dim() == 2
         and rows.dtype == matrix.dtype == torch.float32
@@ -37,8 +36,6 @@ def by_onednn(rows: Tensor, matrix: Tensor) -> bool:
         and rows.size(1) == matrix.size(1)
         and rows.numel() > 0
         and matrix.numel() > 0
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.backends.mkldnn.enabled)
     )
 
 
@@ -54,9 +51,9 @@ def product(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         ``[n, G]``, new.
     """
-    if not by_onednn(rows, matrix):
-        return F.linear(rows, matrix, bias)
-    return torch.ops.mkldnn._linear_pointwise(rows, matrix, bias, "none", [], "")
+    if chooses_blas(rows, matrix) and _is_onednn():
+        return onednn_product(rows, matrix, bias)
+    return F.linear(rows, matrix, bias)
 
 
 @plain
@@ -70,11 +67,29 @@ def outer_sum(left: Tensor, right: Tensor) -> Tensor:
     Returns:
         ``[G, F]``, new.
     """
-    if len(left) != len(right) or not by_onednn(right, right) or left.dtype != right.dtype or left.dim() != 2:
+    fits = len(left) == len(right) and left.dtype == right.dtype and left.dim() == 2
+    if not (fits and chooses_blas(right, right)):
         return left.T @ right
-    total = None
-    for places in some_at_a_time(right, max(left.size(1), right.size(1))):  # they are copied the other way round
-        summed = product(left[places].T, right[places].T)
-        total = summed if total is None else total.add_(summed)
-    assert total is not None  # there are rows
+    total = right.new_zeros(left.size(1), right.size(1))
+    for places in some_at_a_time(right, max(total.shape)):
+        add_outer_sum(total, left[places], right[places])
     return total
+
+
+@plain
+def add_outer_sum(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """``total += left.T @ right``, of rows that are some of all: as `outer_sum` adds them, to the last bit.
+
+    Args:
+        total: ``[G, F]``, added into.
+        left: ``[n, G]``.
+        right: ``[n, F]``.
+    """
+    if chooses_blas(right, right) and _is_onednn():
+        total.add_(onednn_product(left.T, right.T))  # which copies both the other way round
+    else:
+        total.addmm_(left.T, right)
+
+
+def _is_onednn() -> bool:
+    return bool(torch.backends.mkldnn.enabled) and blas() == "onednn"

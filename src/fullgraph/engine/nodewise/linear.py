@@ -26,7 +26,7 @@ def linear(x: Tensor, matrix: Tensor, bias: Tensor | None = None, *, recipes: Re
     """
     taken = (
         not isinstance(x, StreamedRows)
-        and ops.by_onednn(x, matrix)
+        and ops.chooses_blas(x, matrix)
         and not torch.is_autocast_enabled(x.device.type)
         and not torch.compiler.is_compiling()
     )
@@ -93,6 +93,6 @@ class _LinearOfMade(torch.autograd.Function):
         if for_matrix:
             grad_matrix = torch.zeros_like(matrix)
             for places in ops.some_at_a_time(grad, max(matrix.shape)):
-                grad_matrix += ops.outer_sum(grad[places], rows_at(source, ctx.steps, places))
+                ops.add_outer_sum(grad_matrix, grad[places], rows_at(source, ctx.steps, places))
         grad_x = ops.product(grad, matrix.T) if for_x else None
         return grad_x, None, grad_matrix, grad.sum(0) if for_bias else None, None, None
