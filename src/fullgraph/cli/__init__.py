@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from fullgraph.cli import bench, info, partition, predict, run, train
+from fullgraph.cli import bench, doctor, info, partition, predict, run, train
 from fullgraph.comm.last_words import record
 from fullgraph.errors import ours
 
@@ -23,6 +23,7 @@ app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=run.EXAMPLE, context_settings={"allow_interspersed_args": False})(run.run)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=bench.EXAMPLE)(bench.bench)
+app.command(epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,6 +15,7 @@ from fullgraph.datasets.synthetic import SIZES, synthetic
 from fullgraph.datasets.table import read_table
 from fullgraph.errors import InputError
 from fullgraph.graph.graph import Graph
+from fullgraph.stages import stage
 
 READERS: Final[Mapping[str, Callable[[Path], Graph]]] = {
     ".npz": read_npz,
@@ -51,6 +52,11 @@ def load(source: str | os.PathLike[str], root: str | os.PathLike[str] | None = N
         InputError: on an unknown name or a file that will not do.
         DatasetUnavailable: when a set cannot be fetched; the message says which file to put where.
     """
+    with stage(f"reading {source}"):
+        return _read(source, root)
+
+
+def _read(source: str | os.PathLike[str], root: str | os.PathLike[str] | None) -> Graph:
     path = Path(source)
     if path.suffix in READERS:
         if not path.is_file():

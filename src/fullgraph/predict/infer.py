@@ -10,6 +10,7 @@ from fullgraph.errors import GraphMismatch, InputError
 from fullgraph.pyg.prepare import prepare
 from fullgraph.replacing import replacing
 from fullgraph.rows import gather
+from fullgraph.stages import stage
 from fullgraph.train import checkpoint as checkpoints
 from fullgraph.train.inputs import load_inputs
 from fullgraph.train.states import own_model_state
@@ -51,7 +52,8 @@ def predict(graph: Path, run: Path, out: Path, world: World) -> None:
         raise GraphMismatch(f"the model was trained on other relations; give a graph of the same kind: {graph}")
     model.load_state_dict(state)
     model.eval()
-    logits = gather(inputs.forward())
+    with stage("predicting"):
+        logits = gather(inputs.forward())
     if world.rank == 0:
         rows = logits.cpu().numpy()
         node_ids = np.arange(len(rows), dtype=np.int64)

@@ -29,6 +29,7 @@ from fullgraph.pyg.data.streamed_rows import with_space
 from fullgraph.rows import Space, View, rows
 from fullgraph.rows.libraries import see_one_program
 from fullgraph.rows.recent import Recent
+from fullgraph.stages import stage
 
 
 def open_graph(
@@ -88,7 +89,8 @@ def open_graph(
         held_mib=held_mib,
     )
     if isinstance(graph, str | os.PathLike):
-        share = _stored_share(graph, world, config, stream)
+        with stage(f"opening {graph}"):
+            share = _stored_share(graph, world, config, stream)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what has no row per node or edge stays as it is

@@ -9,6 +9,7 @@ from fullgraph.graph.graph import Graph
 from fullgraph.graph.reader import PartitionedGraph
 from fullgraph.graph.writer import write_partitioned
 from fullgraph.partitioners import assign_parts, locality_order
+from fullgraph.stages import stage
 
 
 def partition(
@@ -40,16 +41,21 @@ def partition(
         InputError: when the graph, the numbers or the target will not do; then nothing was written.
     """
     graph = data if isinstance(data, Graph) else graph_from_pyg(data)
-    part_of_node = assign_parts(graph, num_parts=num_parts, method=method, seed=seed)
-    write_partitioned(
-        graph,
-        part_of_node,
-        path,
-        num_parts=num_parts,
-        method=method,
-        seed=seed,
-        overwrite=overwrite,
-        order=locality_order(graph, part_of_node),
-        feature_dtype=feature_dtype,
-    )
+    num_nodes, num_edges = sum(graph.num_nodes.values()), sum(each.num_edges for each in graph.edges.values())
+    with stage(f"cutting {num_nodes:,} nodes and {num_edges:,} edges into {num_parts} parts ({method})"):
+        part_of_node = assign_parts(graph, num_parts=num_parts, method=method, seed=seed)
+    with stage("ordering nodes"):
+        order = locality_order(graph, part_of_node)
+    with stage(f"writing {path}"):
+        write_partitioned(
+            graph,
+            part_of_node,
+            path,
+            num_parts=num_parts,
+            method=method,
+            seed=seed,
+            overwrite=overwrite,
+            order=order,
+            feature_dtype=feature_dtype,
+        )
     return PartitionedGraph.open(path)
