@@ -1,4 +1,4 @@
-"""A rank that freezes: the others learn who, within the time that the user gave, whatever they are doing."""
+"""A rank that freezes, or ranks that wait for each other: all learn who, within the time that the user gave."""
 
 import os
 import re
@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import fullgraph as fg
+from fullgraph.bench.shaped import Network, network
 from fullgraph.comm.launch import launch
-from fullgraph.errors import PeerLost
+from fullgraph.errors import InputError, PeerLost
 
 pytestmark = pytest.mark.timeout(120)
 TIMEOUT = 4.0
@@ -52,3 +53,61 @@ def _rest(seconds: float) -> int:
 
 def test_a_slow_rank_is_waited_for():
     assert launch(_rest, 1.5 * TIMEOUT, num_ranks=2) == [2, 2]
+
+
+def _apart(program: str) -> None:
+    """Rank 0 does what the others do not."""
+    world = fg.init(timeout=TIMEOUT)
+    weight = torch.ones(3, requires_grad=True)
+    if program == "hook" and world.rank == 0:
+        weight.register_hook(lambda gradient: world.all_reduce(gradient.clone()))
+    with world.during("epoch 7"):
+        if program == "branch" and world.rank == 0:
+            world.broadcast(torch.ones(1 << 20))
+        (weight * 2).sum().backward()
+        world.gather_objects(weight.grad)
+    if program == "end" and world.rank == 0:
+        world.all_max(torch.ones(3))
+    world.close()
+
+
+SUM = r"waiting for a sum over all ranks in epoch 7 \(operation 2\): rank 0"
+BROADCAST = r"waiting for a tensor of rank 0 in epoch 7 \(operation 2\): rank 0"
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3])
+@pytest.mark.parametrize(("program", "doing"), [("hook", SUM), ("branch", BROADCAST)])
+def test_ranks_that_wait_for_different_things_end_and_say_for_what(program, doing, num_ranks):
+    start = time.monotonic()
+    with pytest.raises(PeerLost) as caught:
+        launch(_apart, program, num_ranks=num_ranks)
+    assert re.fullmatch(
+        "all ranks wait, and nothing has come for 4 seconds; one calls what another does not, or a link between two is "
+        rf"cut; all ranks stop; {doing}; waiting for an object of every rank in epoch 7 \(operation 2\): rank "
+        + {2: "1", 3: "1, 2"}[num_ranks],
+        str(caught.value),
+    )
+    assert time.monotonic() - start < 60
+
+
+def test_a_rank_that_waits_for_those_that_left_says_so():
+    with pytest.raises(PeerLost, match=r"rank [12] \(.*\) is gone; rank 0 was waiting for a maximum over all ranks"):
+        launch(_apart, "end", num_ranks=3)
+
+
+def _slowly(links: Network) -> float:
+    links.enter(int(os.environ["RANK"]))
+    world = fg.init(timeout=TIMEOUT)
+    start = time.monotonic()
+    world.broadcast(torch.ones(5 << 18))
+    world.close()
+    return time.monotonic() - start
+
+
+def test_all_may_wait_for_long_while_bytes_come():
+    try:
+        with network(2, "4mbit") as links:
+            seconds = launch(_slowly, links, num_ranks=2, address=links.switch)
+    except InputError as error:
+        pytest.skip(str(error))
+    assert max(seconds) > 2 * TIMEOUT, "or this shows nothing"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, islice
 from typing import Literal
 
 import torch
@@ -122,10 +123,7 @@ class Routes:
     @cached_property
     def receive_offsets(self) -> list[int]:
         """Where the rows of each rank start when all are laid out in rank order, ``[num_ranks + 1]``."""
-        offsets = [0]
-        for count in self.receive_counts:
-            offsets.append(offsets[-1] + count)
-        return offsets
+        return [*accumulate(self.receive_counts, initial=0)]
 
     def of_round(self, number: int, rows: Tensor) -> Tensor:
         """Of all received ``rows`` ``[num_received, …]``, in rank order, those that round ``number`` brings; a view."""
@@ -177,25 +175,16 @@ def fetch(
     if exact and routes.wire_dtype != "float32":
         routes = replace(routes, wire_dtype="float32")
     start = time.perf_counter()
-    under_way: deque[_Posted] = deque()
-    waiting = enumerate(routes.rounds)
     walk, own_rows = ExitStack(), ExitStack()
     walk.enter_context(span(f"walk: {purpose}"))
-
-    def post_next() -> bool:
-        following = next(waiting, None)
-        if following is not None:
-            under_way.append(_post_fetch(routes, *following, payload, account, weight, packs=packs))
-        return following is not None
-
-    for _ in range(routes.prefetch):
-        post_next()
+    posts = (_post_fetch(routes, *each, payload, account, weight, packs=packs) for each in enumerate(routes.rounds))
+    under_way = deque(islice(posts, routes.prefetch))
     own_rows.enter_context(span("own rows"))
 
     def rounds() -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         own_rows.close()
         for number, round_ in enumerate(routes.rounds):
-            post_next()
+            under_way.extend(islice(posts, 1))
             posted = under_way.popleft()
             posted.wait(routes.world)
             with span(f"round {number}: rows of rank {round_.receive_from}"):

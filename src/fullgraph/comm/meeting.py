@@ -6,8 +6,7 @@ Torch left to itself has rank 0 listen on all interfaces of its machine.
 import datetime
 import os
 import socket
-from collections.abc import MutableMapping
-from typing import Final
+import threading
 
 import torch.distributed as dist
 from torch.distributed import PrefixStore, TCPStore  # pyright: ignore[reportPrivateImportUsage]
@@ -20,8 +19,6 @@ LAUNCHER = "FULLGRAPH_LAUNCHER"
 """The environment variable by which a rank knows that `comm.launch` has started it; its process."""
 WATCH = "fullgraph"
 """Where in the store signs of life are, before the number of the attempt."""
-_WATCHES: Final[MutableMapping[dist.ProcessGroup, Watch]] = {}
-"""Of torch's default group, which is one for the whole process as well."""
 
 
 def watched_group(backend: str, timeout: float, stalled: datetime.timedelta) -> Watch:
@@ -36,8 +33,11 @@ def watched_group(backend: str, timeout: float, stalled: datetime.timedelta) -> 
         InputError: nobody answers at ``MASTER_ADDR`` and ``MASTER_PORT``, or rank 0 cannot listen there.
         PeerLost: a rank did not join.
     """
-    if dist.is_initialized() and dist.group.WORLD in _WATCHES:
-        return _WATCHES[dist.group.WORLD]
+    for each in threading.enumerate():  # a process has one default group, and so one watch, which is a thread
+        if isinstance(each, Watch):
+            if dist.is_initialized():
+                return each
+            each.leave()  # its group was destroyed without it
     rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if "TORCHELASTIC_RUN_ID" in os.environ:
         end_with(os.getppid())
@@ -50,21 +50,18 @@ def watched_group(backend: str, timeout: float, stalled: datetime.timedelta) -> 
     seen = PrefixStore(f"{WATCH}/{attempt}", own_connection)
     tells = LAUNCHER not in os.environ
     watch = Watch(store=seen, rank=rank, num_ranks=num_ranks, timeout=timeout, hosts=hosts, tells=tells)
-    watch.join()
+    watch.begin()
     if not dist.is_initialized():
         before = sockets(store.port)
         shared = PrefixStore(f"torch/{attempt}", store)
         dist.init_process_group(backend, store=shared, rank=rank, world_size=num_ranks, timeout=stalled)
         watch.links = sockets(store.port) - before
-    _WATCHES.clear()
-    _WATCHES[dist.group.WORLD] = watch  # pyright: ignore[reportArgumentType]
     return watch
 
 
 def leave_group(watch: Watch) -> None:
     """Leave torch's default process group in good order: the others need not miss this rank."""
     watch.leave()
-    _WATCHES.clear()
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -1,16 +1,19 @@
 """Finds out which rank has stopped while all others wait for each other, so that no run hangs and errors name it.
 
 Sockets say nothing of a peer that is frozen or behind a cut link, and of one that is gone only to its neighbours. So
-each rank gives a sign of life through the run's store twice a second. The first that misses another's says so there,
-in words, and all ranks end with these.
+each rank gives a sign of life through the run's store twice a second, and says what it does. The first that misses
+another's, or sees that all only wait, says so there, in words, and all ranks end with these.
 """
 
 import atexit
 import datetime
 import os
 import socket
+import struct
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,9 @@ LAST_RESORT = 8.0
 """Seconds that a program has to notice that the run is over, before it is ended."""
 JOIN_TIMEOUT = datetime.timedelta(minutes=10)
 _LEFT = "left"
+"""The sign of a rank that needs the others no more. Any other is its number, for how many signs it waits, and words."""
+_BYTES_RECEIVED = struct.Struct("128xQ")
+"""Where the kernel's `tcp_info` (linux/tcp.h) has how much has come."""
 
 
 @dataclass
@@ -38,9 +44,9 @@ class _Heard:
     at: float
 
 
-@dataclass
-class Watch:
-    """One rank's watch over all.
+@dataclass(eq=False)
+class Watch(threading.Thread):
+    """One rank's watch over all, in a thread of its own; a process has one at most.
 
     Attributes:
         store: of the run, over a connection of this watch's own.
@@ -51,6 +57,7 @@ class Watch:
         tells: whether this process must print the verdict if its program does not notice; a launcher reads the store.
         links: sockets of the backend, which are cut in the end.
         waiting: what this rank waits for, or "" while it computes.
+        operation: how many times it has waited.
         place: where in its work it is, such as ``epoch 3``.
         verdict: who has stopped, in words; "" as long as nobody has.
     """
@@ -63,17 +70,19 @@ class Watch:
     tells: bool = True
     links: frozenset[int] = frozenset()
     waiting: str = ""
+    operation: int = 0
     place: str = ""
     verdict: str = ""
 
     def __post_init__(self) -> None:
+        super().__init__(name="signs of life", daemon=True)
         self._over, self._noticed = threading.Event(), threading.Event()
         self._names: list[str] = []
         self._heard: list[_Heard] = []
         self._reached = time.monotonic()
         self._broken_while = ""  # what this rank waited for when its connection broke
 
-    def join(self) -> None:
+    def begin(self) -> None:
         """Wait for all ranks and begin to watch them.
 
         Raises:
@@ -82,7 +91,7 @@ class Watch:
         if self.rank == 0:
             self.store.set("verdict", "")
         self.store.set(f"name/{self.rank}", f"machine {socket.gethostname()}, process {os.getpid()}")
-        self.store.set(f"sign/{self.rank}", "0")
+        self.store.set(f"sign/{self.rank}", "0 0 computing")
         for rank in range(self.num_ranks):
             try:
                 self.store.wait([f"name/{rank}", f"sign/{rank}", "verdict"], JOIN_TIMEOUT)
@@ -93,9 +102,8 @@ class Watch:
                 ) from error
         self._names = [each.decode() for each in self.store.multi_get([f"name/{r}" for r in range(self.num_ranks)])]
         self._reached = time.monotonic()
-        self._heard = [_Heard("0", self._reached) for _ in range(self.num_ranks)]
-        self._voice = threading.Thread(target=self._give_and_hear, name="signs of life", daemon=True)
-        self._voice.start()
+        self._heard = [_Heard("", self._reached) for _ in range(self.num_ranks)]
+        self.start()
         threading.Thread(target=self._end_the_wait, name="watch", daemon=True).start()
         atexit.register(self.leave)
 
@@ -103,7 +111,7 @@ class Watch:
         """This rank is done, and the others need not miss it."""
         atexit.unregister(self.leave)
         self._over.set()
-        self._voice.join(timeout=GONE_AFTER)
+        self.join(timeout=GONE_AFTER)
         if self.hosts:
             time.sleep(2 * INTERVAL)  # so that the others hear it before the store ends with this process
 
@@ -130,17 +138,25 @@ class Watch:
             f"another rank has stopped, look for the first error among the ranks: {first_line}"
         )
 
-    def _give_and_hear(self) -> None:
-        """The only thread that talks to the store, which may not answer."""
+    def run(self) -> None:
+        """Give signs of life and hear the others'; no other thread talks to the store, which may not answer."""
         keys = ["verdict", *(f"sign/{rank}" for rank in range(self.num_ranks))]
-        number = 0
+        number = stuck = 0
+        before = None
         while not self._over.wait(INTERVAL):
             number += 1
+            doing = self._doing(self.waiting) + f" (operation {self.operation})" * bool(self.waiting)
+            now = (doing, _received(self.links))
+            stuck = stuck + 1 if now == before and self.waiting and self.links else 0
+            before = now
             with suppress(dist.DistError):  # the other thread notices for how long
-                self.store.set(f"sign/{self.rank}", str(number))
+                self.store.set(f"sign/{self.rank}", f"{number} {stuck} {doing}")
                 verdict, *signs = (each.decode() for each in self.store.multi_get(keys))
                 self._hear(signs)
-                self.verdict = self.verdict or verdict or self._judge()
+                said = verdict or self._missing() or self._stuck()
+                if said and not verdict:  # what another rank has said before counts
+                    said = self.store.compare_set("verdict", "", said).decode() or said
+                self.verdict = self.verdict or said
         with suppress(dist.DistError):
             self.store.set(f"sign/{self.rank}", _LEFT)
 
@@ -153,8 +169,8 @@ class Watch:
                 heard.at = now
             heard.sign = sign
 
-    def _judge(self) -> str:
-        """Who has stopped, if one has; what another rank has said before counts."""
+    def _missing(self) -> str:
+        """Who has stopped, if one has."""
         waiting_for = self._broken_while or self.waiting
         for rank, heard in enumerate(self._heard):
             seconds, who = self._reached - heard.at, f"rank {rank} ({self._names[rank]})"
@@ -164,9 +180,23 @@ class Watch:
                 who = f"{who} has been silent for {self.timeout:g} seconds"
             else:
                 continue
-            said = f"{who}; rank {self.rank} was {self._doing(waiting_for)}; all ranks stop"
-            return self.store.compare_set("verdict", "", said).decode() or said
+            return f"{who}; rank {self.rank} was {self._doing(waiting_for)}; all ranks stop"
         return ""
+
+    def _stuck(self) -> str:
+        """What each rank waits for, if all have waited for so long that nothing will come."""
+        ranks: defaultdict[str, list[str]] = defaultdict(list)
+        for rank, heard in enumerate(self._heard):
+            if heard.sign != _LEFT:
+                _, stuck, doing = heard.sign.split(" ", 2)
+                if int(stuck) * INTERVAL <= self.timeout:
+                    return ""
+                ranks[doing].append(str(rank))
+        return (
+            f"all ranks wait, and nothing has come for {self.timeout:g} seconds; one calls what another does not, or a "
+            "link between two is cut; all ranks stop; "
+            + "; ".join(f"{doing}: rank {', '.join(those)}" for doing, those in ranks.items())
+        )
 
     def _doing(self, waiting_for: str) -> str:
         return (f"waiting for {waiting_for}" if waiting_for else "computing") + (f" in {self.place}" * bool(self.place))
@@ -196,6 +226,16 @@ class Watch:
             if self.tells:
                 os.write(2, f"PeerLost: {self.verdict}\n".encode())
             os._exit(PeerLost.exit_code)
+
+
+def _received(links: Iterable[int]) -> int:
+    """Bytes that have come over sockets; one that is closed counts for nothing."""
+    total = 0
+    for descriptor in links:
+        with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as link:
+            info = link.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+            total += _BYTES_RECEIVED.unpack(info)[0]
+    return total
 
 
 def sockets(besides_port: int) -> frozenset[int]:

@@ -158,7 +158,9 @@ class World:
             yield
             return
         self.watch.refuse()
-        start, self.watch.waiting = time.perf_counter(), what
+        start = time.perf_counter()
+        self.watch.operation += 1
+        self.watch.waiting = what
         try:
             with span(f"{doing} {what}"):
                 yield

@@ -1,10 +1,13 @@
 """METIS: few edges between parts, so few rows to send; several times fewer than a random partition on real graphs."""
 
 import numpy as np
-import pymetis
 
 from fullgraph.graph.graph import Graph, NodeType
 from fullgraph.partitioners.merged import in_degrees, symmetric_adjacency, type_starts
+from fullgraph.partitioners.metis_process import cut, cut_apart
+
+SOON_CUT = 1 << 19
+"""Edges that METIS cuts in about a second, for which a process of its own is not worth its start."""
 
 
 def metis(graph: Graph, num_parts: int, seed: int) -> dict[NodeType, np.ndarray]:
@@ -17,15 +20,8 @@ def metis(graph: Graph, num_parts: int, seed: int) -> dict[NodeType, np.ndarray]
     adjacency = symmetric_adjacency(graph)
     degrees = in_degrees(graph)
     weights = degrees + max(1, round(float(degrees.mean())))
-    # the wheel's METIS has 64-bit indices and copies anything else element by element
-    partition = pymetis.part_graph(
-        num_parts,
-        pymetis.CSRAdjacency(*(np.array(part, np.int64).ravel() for part in (adjacency.indptr, adjacency.indices))),
-        vweights=weights,
-        recursive=False,
-        options=pymetis.Options(seed=seed),
-    )
-    merged = np.asarray(partition.vertex_part, dtype=np.int32)
+    call = cut if adjacency.nnz < 2 * SOON_CUT else cut_apart
+    merged = call(adjacency.indptr, adjacency.indices, weights, num_parts, seed)
     return {
         node_type: merged[start : start + graph.num_nodes[node_type]] for node_type, start in type_starts(graph).items()
     }

@@ -6,7 +6,6 @@ Nothing is printed here; `Watcher`s on rank 0 are told after each epoch.
 import math
 import signal
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, fields
@@ -33,6 +32,7 @@ from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, trained
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher, read_metrics
 from fullgraph.train.numerics import first_not_finite, not_finite_gradient
+from fullgraph.train.recovery import Recovery
 from fullgraph.train.state import TrainingState
 from fullgraph.train.stopping import StopSignal, stop_signal
 from fullgraph.train.summary import Summary, summarize, write_summary
@@ -45,10 +45,6 @@ SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainConfig], LRScheduler]
 
 TRACED_EPOCH = 3
 """Which epoch is traced: the first ones build what all others use."""
-MOST_REWINDS = 3
-"""How often a run goes back to the same checkpoint, each time with half the learning rate."""
-MOST_SKIPS = 10
-"""How many epochs in a row may be skipped."""
 
 
 @torch.random.fork_rng(devices=[])  # the caller's random state is left as it was
@@ -95,17 +91,8 @@ def train(
         if earlier is not None:
             config.refuse_resume_from(earlier.config)
             checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
-        inputs = load_inputs(graph, config, world, num_classes=num_classes)
-        check_trainable(inputs, patience=config.patience, num_classes=num_classes)
-        optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        trained_on = trained_inputs(inputs, config)
-        prepare(inputs.model, trained_on.data)
-        torch.manual_seed(config.seed)
-        scheduler = SCHEDULES[config.schedule](optimizer, config)
-        state = TrainingState(inputs=inputs, optimizer=optimizer, scheduler=scheduler)
-        if earlier is not None:
-            state.restore(earlier)
-        done = state.epoch
+        state, trained_on = _begin(graph, config, num_classes, world, earlier)
+        inputs, optimizer, done = state.inputs, state.optimizer, state.epoch
         if done >= config.epochs or state.is_patience_over(config.patience):
             raise InputError(
                 f"the run has finished; to go on, give more --epochs or --patience than its: {done} epochs"
@@ -135,8 +122,7 @@ def train(
             for each in [f"{each}; going on from epoch {done}" for each in refused] + lost:
                 watcher.note(each)
         trained: list[EpochMetrics] = []
-        rewinds: Counter[int] = Counter()
-        skipped = 0
+        recovery = Recovery(config, run, world)
         memory = PeakMemory(world.device)
         stopping, over = 0, False
         try:
@@ -147,22 +133,18 @@ def train(
                     with traced, world.during(f"epoch {epoch}"):
                         metrics, stopping = _epoch(epoch, trained_on, state, config, world, told)
                 except NotFinite as error:
-                    metrics, skipped = None, skipped + 1
-                    nothing_left = epoch >= config.epochs and not trained
-                    if config.on_nonfinite == "stop" or skipped > MOST_SKIPS or nothing_left:
+                    if epoch >= config.epochs and not trained:
                         raise
-                    if config.on_nonfinite == "rewind":
-                        _rewind(error, state, rewinds, run, world)
-                        trained = [each for each in trained if each.epoch <= state.epoch]
-                    else:
-                        state.epoch = epoch
+                    counts = recovery.go_on(state, error)
+                    trained = [each for each in trained if each.epoch <= state.epoch]
                     for watcher in told_all:
                         watcher.note(f"{error}; {config.on_nonfinite}: going on after epoch {state.epoch}")
                         watcher.rewound(state.epoch)
-                    if config.on_nonfinite == "rewind":
+                    if not counts:
                         continue
-                if metrics is not None:
-                    state.epoch, skipped = epoch, 0
+                else:
+                    recovery.was_finite()
+                    state.epoch = epoch
                     trained.append(metrics)
                     if metrics.eval_seconds > 0:
                         state.consider(metrics)
@@ -188,14 +170,20 @@ def train(
         return summary
 
 
-def _rewind(error: NotFinite, state: TrainingState, rewinds: Counter[int], run: Path, world: World) -> None:
-    """Back to the newest checkpoint, with half the learning rate that was tried from there last."""
-    checkpoint, _ = checkpoints.load_everywhere(run, world)
-    rewinds[checkpoint.epoch] += 1
-    if rewinds[checkpoint.epoch] > MOST_REWINDS:
-        raise NotFinite(f"{error}; going back {MOST_REWINDS} times did not help, to epoch: {checkpoint.epoch}")
-    state.restore(checkpoint)
-    state.slow_down(0.5 ** rewinds[checkpoint.epoch])
+def _begin(
+    graph: Path, config: TrainConfig, num_classes: int, world: World, earlier: checkpoints.Checkpoint | None
+) -> tuple[TrainingState, Inputs]:
+    """A new run, or one that goes on from a checkpoint, and the inputs that it trains on. Collective."""
+    inputs = load_inputs(graph, config, world, num_classes=num_classes)
+    check_trainable(inputs, patience=config.patience, num_classes=num_classes)
+    optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    trained_on = trained_inputs(inputs, config)
+    prepare(inputs.model, trained_on.data)
+    torch.manual_seed(config.seed)
+    state = TrainingState(inputs=inputs, optimizer=optimizer, scheduler=SCHEDULES[config.schedule](optimizer, config))
+    if earlier is not None:
+        state.restore(earlier)
+    return state, trained_on
 
 
 def _epoch(
