@@ -17,7 +17,7 @@ from fullgraph.train.metrics import read_metrics
 
 # float64, because Adam enlarges rounding: in float32 the two curves part after some dozens of epochs.
 CONFIG = TrainConfig(
-    model="gat", hidden=64, heads=4, dropout=0.5, lr=0.01, weight_decay=5e-4, epochs=60, dtype="float64"
+    model="gat", hidden=64, heads=4, dropout=0.5, lr=0.01, weight_decay=5e-4, epochs=60, precision="64-true"
 )
 
 

@@ -21,7 +21,7 @@ TOO_MANY_RANKS = (
     "GraphMismatch: the graph has 2 parts but this run has 3 ranks; start at most 2 ranks, "
     "or `fullgraph partition … --num-parts 3`: {graph}\n"
 )
-SMALL = ["--hidden", "8", "--epochs", "3", "--dtype", "float64"]
+SMALL = ["--hidden", "8", "--epochs", "3", "--precision", "64-true"]
 
 
 def _run(*arguments: object) -> int:

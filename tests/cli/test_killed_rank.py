@@ -16,7 +16,7 @@ from fullgraph.train.metrics import read_metrics
 from tests.train.graphs import write_graph
 
 pytestmark = pytest.mark.timeout(180)
-OPTIONS = ["--hidden", "8", "--dtype", "float64", "--dropout", "0.5", "--norm", "batch", "--checkpoint-every", "5"]
+OPTIONS = ["--hidden", "8", "--precision", "64-true", "--dropout", "0.5", "--norm", "batch", "--checkpoint-every", "5"]
 
 
 def _arguments(graph: Path, run: Path, *more: str) -> list[str]:

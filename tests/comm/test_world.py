@@ -1,11 +1,14 @@
 """What ranks say to each other when something is wrong: the same on all of them."""
 
+import os
 import re
 
 import pytest
 import torch
 
 import fullgraph as fg
+from fullgraph.comm.launch import launch
+from fullgraph.comm.world import _placed
 from fullgraph.errors import FullgraphError, GraphMismatch, InputError, PeerLost
 from tests.ranks import end_ranks, run_ranks
 
@@ -74,6 +77,54 @@ def test_a_lost_peer_is_an_error_that_says_what_was_awaited():
     assert re.fullmatch(
         r"rank 1 \(machine \S+, process \d+\) is gone; rank 0 was waiting for a sum over all ranks; all ranks stop",
         message,
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "num_gpus", "backend", "expected"),
+    [
+        ("auto", 0, None, ("cpu", None)),
+        ("auto", 2, None, ("cuda:1", None)),
+        ("auto", 1, None, ("cuda:0", "gloo")),
+        ("auto", 1, "gloo", ("cuda:0", "gloo")),
+        ("auto", 1, "nccl", None),
+        ("cuda", 2, None, ("cuda:1", None)),
+        ("cuda", 1, "gloo", ("cuda:0", "gloo")),
+        ("cuda", 1, None, None),
+        ("cuda:0", 1, None, ("cuda:0", None)),
+    ],
+)
+def test_each_rank_of_a_machine_has_a_gpu_or_they_share_by_gloo(device, num_gpus, backend, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: num_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: num_gpus)
+    used = []
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    if expected is None:
+        with pytest.raises(InputError) as caught:
+            _placed(device, backend)
+        assert str(caught.value) == (
+            "2 ranks on this machine need a GPU each, but torch sees 1; start 1 here, or let them share with --backend "
+            f"gloo, or use --device cpu: {device!r}"
+        )
+        return
+    where, needed = _placed(device, backend)
+    assert (str(where), needed) == expected
+    assert used == ([where] if where.type == "cuda" else [])
+
+
+def different_backends() -> None:
+    fg.init(backend=["gloo", "nccl"][int(os.environ["RANK"])])
+
+
+@pytest.mark.timeout(120)
+def test_ranks_with_different_backends_are_refused_before_they_wait_for_each_other():
+    with pytest.raises(InputError) as caught:
+        launch(different_backends, num_ranks=2)
+    assert str(caught.value) == (
+        "all ranks must use the same backend, which follows from the device where it is not given; rank 0 has 'gloo' "
+        "but rank 1 has: 'nccl'"
     )
 
 

@@ -142,3 +142,11 @@ def test_every_mode_drops_alike_on_any_number_of_ranks(precision: str, device: s
         for mode in MODES:
             for found in run_ranks(num_ranks, on_ranks, "DROPPING", mode, precision, device=device):
                 assert not differences(found, wanted, precision), (num_ranks, mode)
+
+
+def test_autocast_leaves_float64_alone() -> None:
+    whole = graph("float64")
+    wanted = {n: gradients(layer, whole, "bfloat16", prepared=False) for n, layer in LAYERS.items()}
+    data = fg.open(whole)
+    found = {n: gradients(layer, data, "bfloat16", prepared=True) for n, layer in LAYERS.items()}
+    assert not differences(found, wanted, "float64")

@@ -16,7 +16,7 @@ PATHS = ("/proc/nowhere/at/all", "{file}", "{folder}", "{file}/below", "{folder}
 COUNTS = ("0", "-3", str(2**63), str(10**30), "1000000")
 COUNTED = ("--hidden", "--num-layers", "--epochs", "--eval-every", "--step-epochs", "--keep-checkpoints")
 FROM_0 = ("--patience", "--checkpoint-every", "--agree-every", "--seed", "--held-mib", "--max-restarts")
-CHOSEN = ("--model", "--norm", "--mode", "--dtype", "--schedule", "--wire-dtype", "--recompute", "--on-nonfinite")
+CHOSEN = ("--model", "--norm", "--mode", "--precision", "--schedule", "--wire-dtype", "--recompute", "--on-nonfinite")
 OPTIONS = {
     "partition": {
         "--num-parts": (*WHOLE, *COUNTS),

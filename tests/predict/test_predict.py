@@ -15,7 +15,9 @@ from fullgraph.train import TrainConfig, checkpoint, train
 from tests.ranks import run_ranks
 from tests.train.graphs import NUM_CLASSES, NUM_FEATURES, arrays, write_graph
 
-CONFIG = TrainConfig(model="gat", hidden=8, heads=2, epochs=3, lr=0.05, dropout=0.6, input_dropout=0.5, dtype="float64")
+CONFIG = TrainConfig(
+    model="gat", hidden=8, heads=2, epochs=3, lr=0.05, dropout=0.6, input_dropout=0.5, precision="64-true"
+)
 
 
 @pytest.fixture(scope="module")

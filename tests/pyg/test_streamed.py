@@ -317,3 +317,18 @@ def test_features_that_do_not_fit_into_memory_train_on_more_ranks_or_from_disk(w
     on_four_ranks = run_ranks(4, under_a_limit, wide, path, (), allowed)[0]
     assert streamed == pytest.approx(run_ranks(1, under_a_limit, wide, path, (), 4 << 30)[0], rel=1e-5)
     assert streamed == pytest.approx(on_four_ranks, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_under_autocast_streamed_rows_are_projected_as_others_are(path, dtype):
+    torch.manual_seed(0)
+    layer, found = torch.nn.Linear(NUM_FEATURES, 4).to(dtype), []
+    for stream in ((), ("x",)):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            out = layer(fg.open(path, stream=stream).x.to(dtype))
+        out.double().square().sum().backward()
+        found.append((fg.gather(out.detach()), layer.weight.grad.clone(), layer.bias.grad.clone()))
+    for held, streamed in zip(*found, strict=True):
+        torch.testing.assert_close(streamed, held, rtol=2e-2 if dtype == torch.float32 else 1e-9, atol=1e-2)
+    assert found[0][0].dtype == (torch.bfloat16 if dtype == torch.float32 else dtype)

@@ -36,7 +36,7 @@ from tests.train.graphs import write_graph
 TIMEOUT = 10.0
 FAULTS = ("SIGKILL", "SIGSTOP", "exception", "out of memory", "link cut", "disk full", "launcher killed")
 MOMENTS = ("opening", "forward", "backward", "step", "checkpoint")
-CONFIG = TrainConfig(hidden=8, epochs=12, checkpoint_every=4, dtype="float64", norm="batch", dropout=0.5)
+CONFIG = TrainConfig(hidden=8, epochs=12, checkpoint_every=4, precision="64-true", norm="batch", dropout=0.5)
 AT_EPOCH = 7
 BUDGET = {"SIGSTOP": TIMEOUT + 15, "link cut": TIMEOUT + 15}
 """Seconds; the launcher gives ranks three to speak, and a rank that computes eight to notice."""

@@ -26,7 +26,10 @@ def test_json_round_trip():
         ({"patience": -1}, "patience must be at least 0: -1"),
         ({"norm": "layer"}, "norm must be one of none, batch: 'layer'"),
         ({"schedule": "linear"}, "schedule must be one of constant, cosine, step: 'linear'"),
-        ({"dtype": "float16"}, "dtype must be one of float32, float64: 'float16'"),
+        (
+            {"precision": "16-mixed"},
+            "precision must be one of 32-true, 64-true, bf16-mixed, bf16-true: '16-mixed'",
+        ),
         ({"mode": "fast"}, "mode must be one of sar, keep, halo: 'fast'"),
         ({"model": "gat", "hidden": 10, "heads": 4}, "hidden must be a multiple of heads, which is 4: 10"),
         ({"heads": 2}, "heads is for the models gat and hgt, but the model is gcn; leave heads at 1: 2"),

@@ -14,7 +14,7 @@ from fullgraph.train.metrics import read_metrics
 from tests.ranks import run_ranks
 from tests.train.graphs import write_graph
 
-CONFIG = TrainConfig(hidden=8, epochs=3, dropout=0.5, input_dropout=0.2, dtype="float64", normalize_features=True)
+CONFIG = TrainConfig(hidden=8, epochs=3, dropout=0.5, input_dropout=0.2, precision="64-true", normalize_features=True)
 MODELS = {
     "gcn": replace(CONFIG, jump="cat"),
     "sage": replace(CONFIG, model="sage"),

@@ -16,7 +16,7 @@ from fullgraph.train.metrics import read_metrics
 from tests.ranks import run_ranks
 from tests.train.graphs import write_graph
 
-CONFIG = TrainConfig(hidden=8, epochs=4, dropout=0.5, norm="batch", dtype="float64", checkpoint_every=2)
+CONFIG = TrainConfig(hidden=8, epochs=4, dropout=0.5, norm="batch", precision="64-true", checkpoint_every=2)
 ANOTHER = "leave the option out, or start a new run with its own --run folder"
 
 

@@ -21,8 +21,8 @@ from tests.train.graphs import write_graph
 
 pytestmark = pytest.mark.timeout(240)
 CONFIGS = {
-    "rgcn": TrainConfig(model="rgcn", hidden=8, epochs=4, dtype="float64", checkpoint_every=2),
-    "hgt": TrainConfig(model="hgt", hidden=8, heads=2, epochs=4, dtype="float64", checkpoint_every=2),
+    "rgcn": TrainConfig(model="rgcn", hidden=8, epochs=4, precision="64-true", checkpoint_every=2),
+    "hgt": TrainConfig(model="hgt", hidden=8, heads=2, epochs=4, precision="64-true", checkpoint_every=2),
 }
 
 FOR_ONE_TYPE = "is for graphs of one type; give --model rgcn or hgt"

@@ -21,7 +21,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="the .npz file to write: node_ids, logits, pred")],
     num_ranks: Annotated[int, typer.Option(help="ranks to start on this machine", min=1)] = 1,
     backend: Annotated[str, typer.Option(help="torch.distributed backend")] = "auto",
-    device: Annotated[str, typer.Option(help="device: auto, cpu, cuda, …")] = "auto",
+    device: Annotated[str, typer.Option(help="device: auto (a GPU if there is one), cpu, cuda, …")] = "auto",
     timeout: Annotated[float, typer.Option(help=TIMEOUT_HELP)] = DEFAULT_TIMEOUT,
 ) -> None:
     """Predict every node of GRAPH with the best model of RUN, rows in the original node order."""

@@ -56,6 +56,5 @@ TIMEOUT_HELP = "seconds without a sign of life from a rank after which the run s
 
 
 def join(backend: str, device: str, timeout: float) -> World:
-    """This process in the run; ``auto`` stands for not given."""
-    chosen = {name: value for name, value in (("backend", backend), ("device", device)) if value != "auto"}
-    return init(**chosen, timeout=timeout)
+    """This process in the run; the backend ``auto`` stands for not given."""
+    return init(None if backend == "auto" else backend, device, timeout)

@@ -30,7 +30,8 @@ def watched_group(backend: str, timeout: float, stalled: datetime.timedelta) -> 
         stalled: how long one message may take although all ranks live.
 
     Raises:
-        InputError: nobody answers at ``MASTER_ADDR`` and ``MASTER_PORT``, or rank 0 cannot listen there.
+        InputError: nobody answers at ``MASTER_ADDR`` and ``MASTER_PORT``, rank 0 cannot listen there, or ranks have
+            different backends.
         PeerLost: a rank did not join.
     """
     for each in threading.enumerate():  # a process has one default group, and so one watch, which is a thread
@@ -50,7 +51,15 @@ def watched_group(backend: str, timeout: float, stalled: datetime.timedelta) -> 
     seen = PrefixStore(f"{WATCH}/{attempt}", own_connection)
     tells = LAUNCHER not in os.environ
     watch = Watch(store=seen, rank=rank, num_ranks=num_ranks, timeout=timeout, hosts=hosts, tells=tells)
+    seen.set(f"backend/{rank}", backend)
     watch.begin()
+    first, *others = (each.decode() for each in seen.multi_get([f"backend/{rank}" for rank in range(num_ranks)]))
+    for rank_of_other, other in enumerate(others, start=1):
+        if other != first:
+            raise InputError(
+                "all ranks must use the same backend, which follows from the device where it is not given; rank 0 has "
+                f"{first!r} but rank {rank_of_other} has: {other!r}"
+            )
     if not dist.is_initialized():
         before = sockets(store.port)
         shared = PrefixStore(f"torch/{attempt}", store)

@@ -197,18 +197,20 @@ def init(
     Args:
         backend: a backend that `torch.distributed` knows; default ``gloo`` for the CPU, ``nccl`` for CUDA devices,
             torch's own default for any other device.
-        device: default ``cpu``. ``cuda`` without a number means the GPU of this rank's ``LOCAL_RANK``.
+        device: default ``cpu``. ``cuda`` without a number gives each rank of a machine a GPU of its own, that of its
+            ``LOCAL_RANK``; where there are fewer GPUs than ranks, backend ``gloo`` lets them share. ``auto`` is
+            ``cuda`` where torch sees a GPU, with ``gloo`` where ranks must share and no backend is given, else ``cpu``.
         timeout: seconds without a sign of life from a rank after which all others stop, however long they compute.
 
     Raises:
-        InputError: if the device is not there, the environment is incomplete or names no library, or nobody answers at
-            its address.
+        InputError: if the device is not there, ranks outnumber GPUs, the environment is incomplete or names no library,
+            nobody answers at its address, or ranks have different backends.
         PeerLost: if a rank does not join within ten minutes.
     """
     map_large_blocks()
     if not 1 <= timeout < math.inf:
         raise InputError(f"timeout must be at least 1 second, and finite: {timeout}")
-    chosen = _device(device)
+    chosen, backend = _placed(device, backend)
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return World(device=chosen)
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
@@ -226,15 +228,26 @@ def init(
     return world
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def _placed(device: str | torch.device | None, backend: str | None) -> tuple[torch.device, str | None]:
+    """Where this rank's tensors live, and the backend that this asks for, None for any."""
+    sees_gpu, is_auto = torch.cuda.is_available(), device == "auto"
     try:
-        chosen = torch.device("cpu" if device is None else device)
+        chosen = torch.device(("cuda" if is_auto and sees_gpu else "cpu") if is_auto or device is None else device)
     except RuntimeError as error:
         raise InputError(f"device must be one that torch knows, such as cpu or cuda:0: {device!r}") from error
     if chosen.type == "cuda":
-        if not torch.cuda.is_available():
+        if not sees_gpu:
             raise InputError(f"torch sees no CUDA device here; use --device cpu: {device!r}")
         if chosen.index is None:
-            chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+            place, num_gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+            num_here = max(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), place + 1)
+            if num_here > num_gpus and is_auto and backend is None:
+                backend = "gloo"
+            if num_here > num_gpus and backend != "gloo":
+                raise InputError(
+                    f"{num_here} ranks on this machine need a GPU each, but torch sees {num_gpus}; start {num_gpus} "
+                    f"here, or let them share with --backend gloo, or use --device cpu: {device!r}"
+                )
+            chosen = torch.device("cuda", place % num_gpus)
         torch.cuda.set_device(chosen)
-    return chosen
+    return chosen, backend

@@ -21,7 +21,7 @@ CHOICES = {
     "norm": ("none", "batch"),
     "jump": ("none", "last", "cat", "max"),
     "schedule": ("constant", "cosine", "step"),
-    "dtype": ("float32", "float64"),
+    "precision": ("32-true", "64-true", "bf16-mixed", "bf16-true"),
     "on_nonfinite": ("stop", "skip", "rewind"),
     "pruned_norm": PRUNED_NORMS,
 }
@@ -42,8 +42,8 @@ class TrainConfig(EngineConfig):
     """One training run: the model, the optimization, and how the engine walks.
 
     ``hidden`` counts all heads of a GAT layer together, as PyG's own ``GAT`` does. ``dropout`` is also the dropout of
-    GAT's attention weights, as in PyG. The texts ``none`` (norm, jump) and ``auto`` (backend, device) stand for
-    "not given".
+    GAT's attention weights, as in PyG. The texts ``none`` (norm, jump) and ``auto`` (backend) stand for "not
+    given"; the device is what `fullgraph.init` takes.
 
     Raises:
         InputError: on a value outside its range, naming the field and the value.
@@ -76,14 +76,18 @@ class TrainConfig(EngineConfig):
         "stop", "a loss or gradient that is not finite: stop, skip the step, or rewind to a checkpoint and halve lr"
     )
     seed: int = option(0, "seed of the initial weights and of dropout")
-    dtype: str = option("float32", "number type: float32 or float64")
+    precision: str = option(
+        "32-true", "number types, as Lightning names them: 32-true, 64-true, bf16-mixed (autocast) or bf16-true"
+    )
     stream: bool = option(False, "leave the features on disk and read them a few MiB at a time")
     prune: bool = option(False, "train on the rows that the loss depends on alone; evaluation is on all")
     pruned_norm: str = option(
         "refuse", "norm batch with prune: refuse, or computed (statistics of the rows computed, so other losses)"
     )
     backend: str = option("auto", "torch.distributed backend: auto, gloo, nccl, …")
-    device: str = option("auto", "device: auto, cpu, cuda, …")
+    device: str = option(
+        "auto", "device: auto (a GPU if there is one), cpu, cuda (a GPU for each rank of a machine), …"
+    )
 
     def __post_init__(self) -> None:
         for each in fields(self):

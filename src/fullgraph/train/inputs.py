@@ -20,6 +20,13 @@ from fullgraph.pyg.typed_models import LAYERS, Typed
 from fullgraph.train.config import TYPED_MODELS, TrainConfig
 
 MASKS = ("train", "val", "test")
+DTYPES = {
+    "32-true": torch.float32,
+    "64-true": torch.float64,
+    "bf16-mixed": torch.float32,
+    "bf16-true": torch.bfloat16,
+}
+"""Of parameters, of what the optimizer keeps and of features, by the config's precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +38,11 @@ class Inputs:
         target: the type of the nodes to classify.
         num_features: columns of ``x``; by node type for the models of several types.
         masks: bool ``[num_nodes]`` for each of `MASKS` that selects a node of the target type.
-        model: the model with its initial weights, in the run's number type, on the rank's device.
+        model: the model with its initial weights, on the rank's device, of the precision's dtype in `DTYPES`.
         arguments: of ``model``: ``x`` and ``edge_index``, or the dictionaries of them.
         edge_arguments: its keyword arguments beside these.
         edge_dim: width of the edge attributes that the model was built for, or None.
+        autocast: whether the model's forward runs under ``torch.autocast`` in bfloat16.
     """
 
     data: Any
@@ -45,6 +53,7 @@ class Inputs:
     arguments: tuple[Any, Any]
     edge_arguments: Mapping[str, Tensor]
     edge_dim: int | None
+    autocast: bool
 
     @property
     def labels(self) -> Tensor:
@@ -52,8 +61,13 @@ class Inputs:
         return _store(self.data, self.target).y
 
     def forward(self) -> Tensor:
-        """The model's output for the target nodes, ``[num_nodes, num_classes]``."""
-        return self.model(*self.arguments, **self.edge_arguments)
+        """The model's output for the target nodes, ``[num_nodes, num_classes]``, float32 where it is bfloat16.
+
+        Losses are so computed in float32, and a file of predictions has a number type that numpy knows.
+        """
+        with torch.autocast(self.labels.device.type, torch.bfloat16, enabled=self.autocast):
+            out = self.model(*self.arguments, **self.edge_arguments)
+        return out.float() if out.dtype == torch.bfloat16 else out
 
 
 def with_target(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> tuple[TrainConfig, int]:
@@ -105,14 +119,15 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
             f"{config.model} takes kinds of edges as relations between node types, but the graph has them as an array "
             "edge_type; leave that array out, or train in Python with RGCNConv, see docs/heterogeneous.md"
         )
-    dtype = getattr(torch, config.dtype)
+    dtype, autocast = DTYPES[config.precision], config.precision == "bf16-mixed"
     stores = {kind: _store(data, kind) for kind in ([NODE] if one_type else data.node_types)}
     x_dict = {kind: store.x for kind, store in stores.items() if store.get("x") is not None}
     for kind, x in x_dict.items():
         if x.dim() != 2:
             what = f"x of node type {kind!r}" if typed else "x"
             raise InputError(f"training needs features [num_nodes, num_features]; {what} has: {list(x.shape)}")
-        x = x.to(dtype)
+        if not (autocast and x.dtype == torch.bfloat16):  # which it would make them
+            x = x.to(dtype)
         x_dict[kind] = x / x.sum(dim=-1, keepdim=True).clamp(min=1) if config.normalize_features else x
         stores[kind].x = x_dict[kind]
     widths = {kind: x.shape[1] for kind, x in x_dict.items()}
@@ -150,6 +165,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         arguments=arguments,
         edge_arguments=edge_arrays,
         edge_dim=edge_dim,
+        autocast=autocast,
     )
 
 

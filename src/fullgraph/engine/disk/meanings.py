@@ -41,7 +41,10 @@ def recorded(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def _linear(input: Any, weight: Tensor, bias: Tensor | None = None) -> Any:
     if not isinstance(input, StreamedRows) or isinstance(weight, StreamedRows) or weight.dim() != 2:
         return NotImplemented
-    if weight.dtype != input.dtype:
+    if torch.is_autocast_enabled(input.device.type) and input.dtype != torch.float64:  # which autocast leaves alone
+        dtype = torch.get_autocast_dtype(input.device.type)
+        weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+    elif weight.dtype != input.dtype:
         raise UnsupportedOperation(
             f"a linear layer of dtype {weight.dtype} cannot take the streamed {input.source.name}; give it to the "
             f"model as {input.source.name}.to({weight.dtype}), or change the model's dtype; the rows are: {input.dtype}"

@@ -155,7 +155,10 @@ class StreamedRows(Tensor):
         return StreamedRows.of(replace(self.source, steps=(*self.source.steps, step)))
 
     def projected(self, matrix: Tensor) -> Tensor:
-        """``self @ matrix.t()``, ``[n, G]``, of the caller's own and differentiable with respect to ``matrix``."""
+        """``self @ matrix.t()``, ``[n, G]``, of the caller's own and differentiable with respect to ``matrix``.
+
+        Computed in the matrix' dtype, which rows are cast to as they are read.
+        """
         rows: Tensor = _Projection.apply(matrix, self.source)  # pyright: ignore[reportAssignmentType]
         return rows if self.function is None else self.function(rows)
 
@@ -204,14 +207,15 @@ class _Projection(torch.autograd.Function):
         ctx.source = source
         out = matrix.new_empty((source.num_rows, len(matrix)))
         for places, rows in source.chunks():
-            out[places] = ops.product(rows, matrix)
+            out[places] = ops.product(rows.to(matrix.dtype), matrix)
         return out
 
     @staticmethod
     @backward_once
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         source: Source = ctx.source
-        grad_matrix = grads[0].new_zeros((grads[0].shape[1], source.width))
+        grad = grads[0]
+        grad_matrix = grad.new_zeros((grad.shape[1], source.width), dtype=ops.accumulator(grad.dtype))
         for places, rows in source.chunks():
-            grad_matrix += ops.outer_sum(grads[0][places], rows)
+            grad_matrix += ops.outer_sum(grad[places], rows.to(grad.dtype))
         return grad_matrix, None
