@@ -8,7 +8,6 @@ from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.graph.graph import Graph
 from fullgraph.graph.reader import PartitionedGraph
 from fullgraph.graph.writer import write_partitioned
-from fullgraph.partitioners import assign_parts, locality_order
 
 
 def partition(
@@ -39,6 +38,8 @@ def partition(
     Raises:
         InputError: when the graph, the numbers or the target will not do; then nothing was written.
     """
+    from fullgraph.partitioners import assign_parts, locality_order  # METIS and scipy, which ranks need not
+
     graph = data if isinstance(data, Graph) else graph_from_pyg(data)
     part_of_node = assign_parts(graph, num_parts=num_parts, method=method, seed=seed)
     write_partitioned(
