@@ -19,9 +19,10 @@ from typing import Any
 import torch
 
 import fullgraph as fg
+from fullgraph.comm.launch import PRELOADED
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "torch_geometric.nn", "fullgraph", "tests.ranks"])
+_CONTEXT.set_forkserver_preload([*PRELOADED, "tests.ranks"])
 _POOLS: dict[tuple[int, str], "_Pool"] = {}
 
 

@@ -8,18 +8,13 @@ Every per-node and per-edge tensor has the whole graph's shape and meaning on an
 graph once for all runs; ``gather`` gives all rows of a result to every rank.
 """
 
-from fullgraph import environment, errors  # noqa: F401  isort: skip  `environment` first: torch reads it once
-from fullgraph.comm import World, init
-from fullgraph.comm.trace import trace
-from fullgraph.config import EngineConfig
-from fullgraph.graph import Edges, Graph, PartitionedGraph
-from fullgraph.pyg.check import check
-from fullgraph.pyg.explain import explain
-from fullgraph.pyg.open import open_graph as open
-from fullgraph.pyg.partition import partition
-from fullgraph.pyg.prepare import prepare
-from fullgraph.pyg.prune import PrunedData, prune
-from fullgraph.rows import Rows, gather
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fullgraph import environment, errors  # noqa: F401  `environment` before torch, which reads it once
+
+if TYPE_CHECKING:
+    from fullgraph.public import *
 
 __version__ = "0.1.0"
 
@@ -42,3 +37,10 @@ __all__ = [
     "prune",
     "trace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, for which torch and PyG are loaded: seconds, which ``fullgraph --help`` does without."""
+    if name in __all__:
+        return getattr(import_module("fullgraph.public"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

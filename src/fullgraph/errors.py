@@ -38,6 +38,10 @@ class DatasetUnavailable(InputError):
     """A data set is neither on disk nor to be had over the network."""
 
 
+class MissingExtra(InputError):
+    """A library that only some commands need is not installed."""
+
+
 class OutOfMemory(FullgraphError, MemoryError):
     """A rank's share of the graph does not fit into the memory that the rank may use."""
 

@@ -15,7 +15,7 @@ from torch_geometric.utils import coalesce, contains_self_loops, is_undirected, 
 
 from fullgraph.datasets import NAMES, load
 from fullgraph.datasets import download as download_module
-from fullgraph.errors import DatasetUnavailable, InputError
+from fullgraph.errors import DatasetUnavailable, InputError, MissingExtra
 from fullgraph.graph import EDGE, NODE, Graph
 
 # nodes, edges, features, classes, rows of train_mask
@@ -199,11 +199,12 @@ def test_a_download_is_kept_and_gets_a_split(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.usefixtures("no_stored_files")
 def test_ogb_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ogb.nodeproppred", None)
-    with pytest.raises(DatasetUnavailable) as caught:
+    with pytest.raises(MissingExtra) as caught:
         load("ogbn_products", root=tmp_path)
     assert str(caught.value) == (
-        "this data set comes through OGB's own loader; `pip install ogb`, or put ogbn-products.npz (docs/format.md) in "
-        "a folder and set FULLGRAPH_DATA to that folder: ogbn-products"
+        "the data set ogbn-products, unless you put ogbn-products.npz (docs/format.md) in a folder and set "
+        "FULLGRAPH_DATA to that folder, needs a library that is not installed; type: pip install 'fullgraph[ogb]': "
+        "ogb.nodeproppred"
     )
 
 

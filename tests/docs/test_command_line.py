@@ -8,13 +8,12 @@ import pytest
 import typer
 import typer.core
 
-from fullgraph import errors
-from fullgraph.cli import app
+from fullgraph import cli, errors
 from fullgraph.datasets.load import NAMES
 from fullgraph.train.config import RESUME_MAY_CHANGE
 from tests.docs.pages import PAGES, ROOT, code_blocks, section, table_rows
 
-COMMANDS = typer.main.get_command(app).commands
+COMMANDS = typer.main.get_command(cli.command_line(*cli.COMMANDS)).commands
 PAGE = (ROOT / "docs" / "command-line.md").read_text()
 
 
@@ -54,6 +53,12 @@ def test_command_lines_are_understood():
         COMMANDS[name].make_context(name, arguments)
         understood += 1
     assert understood >= 8
+
+
+def test_the_list_of_commands_says_what_their_own_help_says():
+    assert {
+        name: command.help.partition("\n\n")[0].replace("\n", " ") for name, command in COMMANDS.items()
+    } == cli.COMMANDS
 
 
 def test_all_commands_have_a_section():

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fullgraph.errors import InputError
+from fullgraph.extras import extra
 from fullgraph.graph import PartitionedGraph
 from fullgraph.graph.quality import PartitionQuality, partition_quality
 
@@ -59,7 +60,8 @@ def _parts(quality: PartitionQuality) -> Table:
 
 
 def _draw(quality: PartitionQuality, path: Path, title: str) -> None:
-    from matplotlib.figure import Figure  # takes most of a second to import, and only --plot needs it
+    with extra("plots", "--plot"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3), layout="constrained")
     figure.suptitle(title)

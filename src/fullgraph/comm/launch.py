@@ -27,7 +27,7 @@ from fullgraph.comm.lifeline import end_with
 from fullgraph.comm.meeting import LAUNCHER, WATCH
 from fullgraph.errors import FullgraphError, InputError, PeerLost, Stopped
 
-PRELOADED = ("torch", "torch_geometric.nn", "torch.distributed", "fullgraph")
+PRELOADED = ("torch", "torch_geometric.nn", "torch.distributed", "fullgraph.public", "scipy.sparse.csgraph")
 LOOPBACK = "127.0.0.1"
 VERDICT = f"{WATCH}/0/verdict"
 """Where ranks write who has stopped (`comm.watch`)."""

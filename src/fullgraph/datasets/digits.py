@@ -1,9 +1,9 @@
 """A real data set with no download: scikit-learn's 1,797 handwritten digits, each joined to the digits most like it."""
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from fullgraph.datasets.split import class_split
+from fullgraph.extras import extra
 from fullgraph.graph.graph import Graph
 
 NUM_NEIGHBORS = 10
@@ -13,7 +13,12 @@ def digits() -> Graph:
     """The k-nearest-neighbour graph (k = 10, made symmetric, no self-loops) over 8 × 8 images.
 
     ``x`` is float32 [1797, 64] from 0 to 1, ``y`` the digit; 20 images of each digit train, 30 validate.
+
+    Raises:
+        MissingExtra: without scikit-learn.
     """
+    with extra("cli", "the data set digits"):
+        from sklearn.datasets import load_digits
     images, y = load_digits(return_X_y=True)
     pixels = np.asarray(images).astype(np.int64)  # whole numbers from 0 to 16: distances are exact, so ties are too
     squares = (pixels**2).sum(axis=1)

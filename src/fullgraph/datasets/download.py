@@ -21,6 +21,7 @@ from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.datasets.pt import PYG_CLASSES
 from fullgraph.datasets.split import class_split
 from fullgraph.errors import DatasetUnavailable
+from fullgraph.extras import extra
 from fullgraph.graph.graph import Graph
 
 _CONNECT_SECONDS = 10.0
@@ -59,14 +60,11 @@ def ogb_graph(name: str, root: Path) -> Graph:
     """A node-prediction set of the Open Graph Benchmark, edges as published, its own split as masks.
 
     Raises:
-        DatasetUnavailable: when ogb is not installed, or the set is neither there nor to be downloaded.
+        MissingExtra: without ogb.
+        DatasetUnavailable: when the set is neither there nor to be downloaded.
     """
-    try:
+    with extra("ogb", f"the data set {name}, unless you {_put_file(name)},"):
         ogb = importlib.import_module("ogb.nodeproppred")
-    except ImportError as error:
-        raise DatasetUnavailable(
-            f"this data set comes through OGB's own loader; `pip install ogb`, or {_put_file(name)}: {name}"
-        ) from error
     dataset = _fetched(name, root, "snap.stanford.edu", lambda folder: ogb.PygNodePropPredDataset(name, folder))
     split = dataset.get_idx_split()
     data = dataset[0]

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
 from fullgraph.datasets.bounds import PER_SPARSE_BYTE, check_archive, demand_bounded
 from fullgraph.errors import GraphFormatError, InputError
@@ -169,6 +168,8 @@ def _node_arrays(stored: Mapping[str, np.ndarray], num_nodes: int) -> dict[str, 
 
 
 def _dense_features(stored: Mapping[str, np.ndarray]) -> np.ndarray:
+    import scipy.sparse as sp  # 20 MiB, which most files need not
+
     missing = [key for key in _SPARSE if key not in stored]
     if missing:
         raise GraphFormatError(

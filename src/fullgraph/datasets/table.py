@@ -3,13 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from fullgraph.datasets.bounds import check_npy, demand_bounded
 from fullgraph.datasets.npz import graph_from_arrays, naming
 from fullgraph.errors import GraphFormatError
+from fullgraph.extras import extra
 from fullgraph.graph.graph import Graph
 
 
@@ -23,7 +21,12 @@ def read_table(path: Path) -> Graph:
     Raises:
         GraphFormatError: when a file cannot be read or lacks a column.
         InputError: when the graph breaks a rule of ``Graph``; the file is named.
+        MissingExtra: without pyarrow.
     """
+    with extra("parquet", "an edge list in Parquet or CSV"):
+        import pyarrow as pa
+        import pyarrow.csv
+        import pyarrow.parquet
     try:
         if path.suffix == ".csv":
             table = pyarrow.csv.read_csv(path)

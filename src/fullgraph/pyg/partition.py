@@ -8,7 +8,6 @@ from fullgraph.datasets.convert_pyg import graph_from_pyg
 from fullgraph.graph.graph import Graph
 from fullgraph.graph.reader import PartitionedGraph
 from fullgraph.graph.writer import write_partitioned
-from fullgraph.partitioners import assign_parts, locality_order
 from fullgraph.stages import stage
 
 
@@ -40,6 +39,8 @@ def partition(
     Raises:
         InputError: when the graph, the numbers or the target will not do; then nothing was written.
     """
+    from fullgraph.partitioners import assign_parts, locality_order  # METIS and scipy, which ranks need not
+
     graph = data if isinstance(data, Graph) else graph_from_pyg(data)
     num_nodes, num_edges = sum(graph.num_nodes.values()), sum(each.num_edges for each in graph.edges.values())
     with stage(f"cutting {num_nodes:,} nodes and {num_edges:,} edges into {num_parts} parts ({method})"):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fullgraph.extras import extra
 from fullgraph.graph.checksum import checksum_of_bytes
 from fullgraph.replacing import replace_text
 from fullgraph.train import files
@@ -101,7 +102,7 @@ class TensorBoard(Watcher):
         self._folder = run / files.TENSORBOARD
 
     def begin(self, config: TrainConfig, done: int) -> None:
-        with warnings.catch_warnings():
+        with extra("cli", "a run's TensorBoard events"), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # from TensorBoard's own imports
             from torch.utils.tensorboard import SummaryWriter
         self._writer = SummaryWriter(str(self._folder), purge_step=done + 1 if done else None)

@@ -8,8 +8,6 @@ where destinations have many sources it is far from the cheapest.
 """
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 # A row after a ReLU travels in half of its bytes (`comm.wire`) and a sum of many such rows has no zeros, but one of two
 # has some; backward nothing has. So a source costs upwards of 3/4 of a partial sum, and as much where activations have
@@ -32,6 +30,9 @@ def cheapest_cover(src: np.ndarray, dst: np.ndarray, num_src: int, num_dst: int)
     Returns:
         bool ``[num_src]`` and ``[num_dst]``: which are in the cover.
     """
+    from scipy.sparse import csr_matrix  # 20 MiB, which one rank alone need not
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
     # A pipe from the start to each source, one along each edge, and one from each destination to the end. The narrowest
     # cut leaves the pipes along edges whole, since they are wider than those to their sources; so it is a cover.
     start, end = num_src + num_dst, num_src + num_dst + 1
