@@ -59,7 +59,7 @@ def main() -> None:
 
 
 ROWS = {
-    "test accuracy": lambda summary: f"{100 * summary.test_accuracy:.2f} %",
+    "test accuracy": lambda summary: f"{100 * summary.test_scores['accuracy']:.2f} %",
     "best epoch": lambda summary: str(summary.best_epoch),
     "epoch, median": lambda summary: f"{1000 * summary.epoch_seconds_median:.1f} ms",
     "peak memory of each rank": lambda summary: _mebibytes(summary.peak_memory_bytes_per_rank),

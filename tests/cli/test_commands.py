@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_from_a_file_to_predictions(tmp_path, monkeypatch, capsys):
         assert predicted["logits"].shape == (NUM_NODES, 3)
         test = given["test_idx"]
         accuracy = (predicted["pred"][test] == given["y"][test]).mean()
-    assert accuracy == pytest.approx(json.loads(Path("run/summary.json").read_text())["test_accuracy"])
+    assert accuracy == pytest.approx(json.loads(Path("run/summary.json").read_text())["test_scores"]["accuracy"])
 
 
 def test_a_graph_of_several_types_is_trained_and_predicted(tmp_path):
@@ -66,7 +67,7 @@ def test_a_graph_of_several_types_is_trained_and_predicted(tmp_path):
         assert predicted["logits"].shape == (60, 3)
         test = quick_graph().node_arrays["paper"]["test_mask"]
         accuracy = (predicted["pred"] == quick_graph().node_arrays["paper"]["y"])[test].mean()
-    assert accuracy == pytest.approx(json.loads((run / "summary.json").read_text())["test_accuracy"])
+    assert accuracy == pytest.approx(json.loads((run / "summary.json").read_text())["test_scores"]["accuracy"])
 
 
 def test_a_source_is_partitioned_once_into_the_cache(tmp_path, monkeypatch):
@@ -90,6 +91,48 @@ def test_a_resumed_run_keeps_its_options(graph, tmp_path):
     losses = [[line["train_loss"] for line in read_metrics(tmp_path / name)] for name in ("run", "whole")]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 5
+
+
+def test_a_file_says_what_options_say_and_a_run_can_be_given_back(graph, tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text('hidden = 4\nepochs = 3\ndtype = "float64"\nweight_decay = 1e-3\nlr = 1\n')
+    runs = {name: tmp_path / name for name in ("file", "options", "back")}
+    assert _run("train", graph, "--run", runs["file"], "--config", file, "--hidden", 8, "--lr", 0.01) == 0
+    assert _run("train", graph, "--run", runs["options"], *SMALL, "--weight-decay", 1e-3) == 0
+    assert _run("train", graph, "--run", runs["back"], "--config", runs["file"] / "config.json") == 0
+    configs = [(run / "config.json").read_text() for run in runs.values()]
+    losses = [[line["train_loss"] for line in read_metrics(run)] for run in runs.values()]
+    assert configs[0] == configs[1] == configs[2]
+    assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "o.toml",
+            "learning-rate = 1",
+            "o.toml: a training config has no such field; the nearest is {any}: learning-rate",
+        ),
+        ("o.toml", "hidden = 'x'", "o.toml: hidden must be an int: 'x'"),
+        ("o.toml", "[model]\nname = 'gat'", "o.toml: model must be a str: {{'name': 'gat'}}"),
+        ("o.json", '{{"dropout": 1.5}}', "o.json: dropout must be at least 0 and below 1: 1.5"),
+        ("o.json", "[1]", "the options must be an object, names and values: {folder}/o.json"),
+        ("o.toml", "hidden = = 1", "the options cannot be read ({any}): {folder}/o.toml"),
+        ("o.json", "{{", "the options cannot be read ({any}): {folder}/o.json"),
+        ("o.yaml", "", "options are read from a file that ends in .toml or .json: {folder}/o.yaml"),
+    ],
+)
+def test_options_of_a_file_that_will_not_do_are_one_line_and_exit_code_2(graph, tmp_path, capsys, name, text, message):
+    (tmp_path / name).write_text(text.format())
+    assert _run("train", graph, "--config", tmp_path / name) == 2
+    said = re.escape(message.format(any="ANY", folder=tmp_path)).replace("ANY", ".+")
+    assert re.fullmatch(f"InputError: {said}\n", capsys.readouterr().err)
+
+
+def test_options_of_a_file_that_is_not_there_are_refused(graph, tmp_path, capsys):
+    assert _run("train", graph, "--config", tmp_path / "no.toml") == 2
+    assert capsys.readouterr().err.startswith("InputError: the options cannot be read (")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ NEW = {
     "something that is remembered between epochs": "engine/memo.py",
     "a partitioner": "partitioners/",
     "a data set": "datasets/",
+    "a task": "train/tasks/",
     "a measurement": "bench/",
 }
 

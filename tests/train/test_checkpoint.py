@@ -23,14 +23,14 @@ def checkpoint() -> Checkpoint:
         config=TrainConfig(hidden=8),
         graph_checksum="0123456789abcdef",
         num_features=3,
-        num_classes=2,
+        num_outputs=2,
         edge_dim=None,
         epoch=4,
         model=model.state_dict(),
         optimizer=optimizer.state_dict(),
         scheduler=torch.optim.lr_scheduler.ConstantLR(optimizer).state_dict(),
         randomness=torch.get_rng_state(),
-        best={"epoch": 3, "val_accuracy": 0.1 + 0.2},
+        best={"epoch": 3, "val_scores": {"accuracy": 0.1 + 0.2}},
         best_model=model.state_dict(),
         code="0",
     )
@@ -116,7 +116,7 @@ def test_a_missing_checkpoint_and_one_of_another_version_are_refused(checkpoint,
     monkeypatch.setattr(checkpoints, "VERSION", 99)
     checkpoints.save(checkpoint, tmp_path, keep=1)
     monkeypatch.undo()
-    with pytest.raises(InputError, match=r"checkpoint of epoch 4 is not of version 3, the one that this "):
+    with pytest.raises(InputError, match=r"checkpoint of epoch 4 is not of version 4, the one that this "):
         checkpoints.load(tmp_path)
 
 

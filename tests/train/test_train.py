@@ -49,15 +49,15 @@ def test_a_run_folder_holds_everything(run):
         files.LOCK,
         files.TENSORBOARD,
     }
-    assert json.loads((run / files.CONFIG).read_text()) == asdict(CONFIG)
+    assert json.loads((run / files.CONFIG).read_text()) == asdict(replace(CONFIG, task="multiclass"))
     assert [each.name.split(".")[:3] for each in (run / files.TENSORBOARD).iterdir()] == [["events", "out", "tfevents"]]
     metrics = read_metrics(run)
     assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
     summary = json.loads((run / files.SUMMARY).read_text())
     assert read_summary(run) == Summary(**{key: value for key, value in summary.items() if key != "checksum"})
-    best = max(metrics, key=lambda line: (line["val_accuracy"], -line["val_loss"]))
+    best = max(metrics, key=lambda line: (line["val_scores"]["accuracy"], -line["val_loss"]))
     assert summary["best_epoch"] == best["epoch"]
-    for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "test_accuracy"):
+    for name in ("train_loss", "val_loss", "train_scores", "val_scores", "test_scores"):
         assert summary[name] == best[name], name
     assert (summary["num_ranks"], summary["num_parts"], summary["mode"], summary["model"]) == (1, 2, "sar", "gcn")
     assert (summary["epochs"], summary["last_train_loss"]) == (4, metrics[-1]["train_loss"])
@@ -93,7 +93,7 @@ def test_a_resumed_run_reports_what_an_uninterrupted_one_does(graph, run, tmp_pa
     assert _losses(tmp_path) == _losses(run)
     assert summary.last_train_loss == _losses(run)[-1]
     whole = json.loads((run / files.SUMMARY).read_text())
-    assert (summary.best_epoch, summary.val_accuracy) == (whole["best_epoch"], whole["val_accuracy"])
+    assert (summary.best_epoch, summary.val_scores) == (whole["best_epoch"], whole["val_scores"])
 
 
 def test_what_cannot_be_resumed_is_refused(graph, run, tmp_path):
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(graph, tmp_path):
             {},
             "training needs node features, but the graph has no array x; store x and partition again: {graph}",
         ),
-        (("y",), {}, "training needs a class per node, but the graph has no array y of that kind: {graph}"),
+        (("y",), {}, "training needs a label per node, but the graph has no array y of that kind: {graph}"),
         (
             ("train_mask",),
             {},

@@ -124,7 +124,7 @@ def test_a_graph_of_one_type_is_the_case_of_one_relation(tmp_path):
         (
             {"target": "author"},
             InputError,
-            "training needs a class per node, but the graph has no array y of that kind: {graph}",
+            "training needs a label per node, but the graph has no array y of that kind: {graph}",
         ),
         (
             {"model": "gcn"},
@@ -144,7 +144,7 @@ def test_two_types_with_classes_need_a_target(tmp_path):
     partition(_with(y=np.arange(25) % 2, train_mask=np.ones(25, bool)), tmp_path / "two.fg", num_parts=1)
     with pytest.raises(InputError) as caught:
         train(tmp_path / "two.fg", tmp_path / "run", CONFIGS["rgcn"], World())
-    assert str(caught.value) == "several node types have classes, say which to learn with --target: paper, author"
+    assert str(caught.value) == "several node types have labels, say which to learn with --target: paper, author"
     config = replace(CONFIGS["rgcn"], target="author", epochs=1)
     assert train(tmp_path / "two.fg", tmp_path / "run", config, World()).epochs == 1
 

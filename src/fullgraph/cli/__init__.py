@@ -19,7 +19,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "run": "Run SCRIPT on every rank, as torchrun does, but with all ports on this machine's loopback interface.",
         "predict": "Predict every node of GRAPH with the best model of RUN, rows in the original node order.",
         "bench": "Run benchmark CASES and write OUT/CASE.md (with --quick, OUT/CASE-quick.md).",
-        "doctor": "Show what decides the speed of this machine, measure for a few seconds, and say what is slow and why.",
+        "doctor": "Show what decides the speed on this machine, measure for a few seconds, say what is slow and why.",
     }
 )
 """What each does. The file of a command is loaded when it is called: most of them need torch, which takes seconds."""

@@ -9,7 +9,7 @@ EXAMPLE = "Example: fullgraph doctor"
 
 
 def doctor() -> None:
-    """Show what decides the speed of this machine, measure for a few seconds, and say what is slow and why."""
+    """Show what decides the speed on this machine, measure for a few seconds, say what is slow and why."""
     table = Table("what", "here", "advice")
     for finding in examine():
         table.add_row(finding.what, finding.found, finding.advice)

@@ -18,7 +18,8 @@ EXAMPLE = "Example: fullgraph predict arxiv.fg runs/arxiv-1 --out pred.npz --num
 def predict(
     graph: Annotated[str, typer.Argument(help="a partitioned graph, or a data set that is partitioned first")],
     run: Annotated[Path, typer.Argument(help="the run folder of the trained model")],
-    out: Annotated[Path, typer.Option(help="the .npz file to write: node_ids, logits, pred")],
+    out: Annotated[Path, typer.Option(help="the .npz file to write: node_ids and what is predicted")],
+    pairs: Annotated[Path | None, typer.Option(help="task link: an .npy of pairs of node ids [n, 2] to score")] = None,
     num_ranks: Annotated[int, typer.Option(help="ranks to start on this machine", min=1)] = 1,
     backend: Annotated[str, typer.Option(help="torch.distributed backend")] = "auto",
     device: Annotated[str, typer.Option(help="device: auto (a GPU if there is one), cpu, cuda, …")] = "auto",
@@ -26,10 +27,12 @@ def predict(
 ) -> None:
     """Predict every node of GRAPH with the best model of RUN, rows in the original node order."""
     folder = for_ranks(partitioned(graph, num_parts=num_ranks, method="metis", seed=0), num_ranks)
-    launch(_predict_rank, folder, run, out, backend, device, timeout, num_ranks=num_ranks)
+    launch(_predict_rank, folder, run, out, pairs, backend, device, timeout, num_ranks=num_ranks)
     print(f"wrote {out}")
 
 
-def _predict_rank(graph: Path, run: Path, out: Path, backend: str, device: str, timeout: float) -> None:
+def _predict_rank(
+    graph: Path, run: Path, out: Path, pairs: Path | None, backend: str, device: str, timeout: float
+) -> None:
     with closing(join(backend, device, timeout)) as world:
-        predict_graph(graph, run, out, world)
+        predict_graph(graph, run, out, world, pairs)

@@ -7,7 +7,7 @@ from fullgraph.train import EpochMetrics, TrainConfig, Watcher
 
 
 class ProgressBar(Watcher):
-    """Shows the epoch, the loss, the last accuracies and the time left, on stderr."""
+    """Shows the epoch, the loss, the last scores and the time left, on stderr."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -20,20 +20,18 @@ class ProgressBar(Watcher):
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
-        self._accuracies = ""
+        self._scores = ""
 
     def begin(self, config: TrainConfig, done: int) -> None:
         self._task = self._progress.add_task("", total=config.epochs, completed=done)
         self._progress.start()
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        accuracies = {"val": metrics.val_accuracy, "test": metrics.test_accuracy}
         if metrics.eval_seconds > 0:
-            self._accuracies = "".join(
-                f" {name} {value:.4f}" for name, value in accuracies.items() if value is not None
-            )
+            first = {of: next(iter(scores.items())) for of, scores in metrics.by_mask.items() if of != "train"}
+            self._scores = "".join(f" {of} {name} {value:.4f}" for of, (name, value) in first.items())
         self._progress.update(
-            self._task, completed=metrics.epoch, description=f"loss {metrics.train_loss:.4f}{self._accuracies}"
+            self._task, completed=metrics.epoch, description=f"loss {metrics.train_loss:.4f}{self._scores}"
         )
 
     def rewound(self, done: int) -> None:

@@ -21,10 +21,12 @@ from fullgraph.errors import FullgraphError, InputError, OutOfMemory, PeerLost, 
 from fullgraph.train import Summary, TrainConfig
 from fullgraph.train import train as train_model
 from fullgraph.train.checkpoint import config_of, epochs
+from fullgraph.train.config_file import read_options
 
 EXAMPLE = "Example: fullgraph train cora --model gat --heads 8 --num-ranks 2 --epochs 200 --patience 50"
 
 RUN_HELP = "run folder; default runs/NAME-TIME; under torchrun write --run-folder, as torchrun takes --run for its own"
+CONFIG_HELP = "a .toml or .json file of training options, such as a run's config.json; options given here come first"
 RESTARTS_HELP = "start all ranks again from the last checkpoint, at most so often, when one dies"
 RESTARTED = (PeerLost, RanksDiffer, OutOfMemory, RankFailed)
 
@@ -36,6 +38,7 @@ def train(
     num_parts: Annotated[int | None, typer.Option(help="parts of a data set; default one per rank")] = None,
     method: Annotated[str, typer.Option(help="partitioning of a data set: metis, random or contiguous")] = "metis",
     partition_seed: Annotated[int, typer.Option(help="seed of the partitioning of a data set")] = 0,
+    config: Annotated[Path | None, typer.Option(help=CONFIG_HELP)] = None,
     run: Annotated[Path | None, typer.Option("--run", "--run-folder", help=RUN_HELP)] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --run")] = False,
     trace: Annotated[Path | None, typer.Option(help="write what all ranks do in the third epoch, for Perfetto")] = None,
@@ -51,14 +54,16 @@ def train(
         raise InputError(f"--max-restarts must be 0 or more: {max_restarts}")
     if resume and run is None:
         raise InputError("--resume needs the --run folder to go on with; the folder given: none")
-    config = _config({name: value for name, value in options.items() if value is not None}, run if resume else None)
+    given = {name: value for name, value in options.items() if value is not None}
+    given = given if config is None else {**read_options(config), **given}
+    chosen = replace(config_of(run), **given) if resume and run else TrainConfig(**given)
     run = run or Path("runs") / f"{Path(source).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
     def graph(ranks: int) -> Path:
         return partitioned(source, num_parts=num_parts or ranks, method=method, seed=partition_seed)
 
     if "WORLD_SIZE" in os.environ:
-        with closing(join(config.backend, config.device, timeout)) as world:
+        with closing(join(chosen.backend, chosen.device, timeout)) as world:
             if num_ranks not in (None, world.num_ranks):
                 raise InputError(
                     f"this process is one of {world.num_ranks} ranks that a launcher started, which "
@@ -68,7 +73,7 @@ def train(
             resume = resume or (int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and bool(epochs(run)))
             path, folder, trace, resume = world.gather_objects((path, run, trace, resume))[0]
             bar = ProgressBar()
-            summary = train_model(path, folder, config, world, resume=resume, watchers=[bar], trace=trace)
+            summary = train_model(path, folder, chosen, world, resume=resume, watchers=[bar], trace=trace)
             if world.rank == 0:
                 _show(summary, folder, trace)
         return
@@ -78,7 +83,7 @@ def train(
     path = for_ranks(graph(num_ranks), num_ranks)
     while True:
         try:
-            summary = launch(_train_rank, path, run, config, resume, trace, timeout, num_ranks=num_ranks)[0]
+            summary = launch(_train_rank, path, run, chosen, resume, trace, timeout, num_ranks=num_ranks)[0]
             break
         except FullgraphError as error:
             if isinstance(error, RESTARTED) and max_restarts:
@@ -92,13 +97,6 @@ def train(
     _show(summary, run, trace)
 
 
-def _config(given: dict[str, Any], resumed: Path | None) -> TrainConfig:
-    """The config of the options given; of a resumed run, its own with those options changed."""
-    if resumed is None:
-        return TrainConfig(**given)
-    return replace(config_of(resumed), **given)
-
-
 def _train_rank(
     graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None, timeout: float
 ) -> Summary:
@@ -107,16 +105,15 @@ def _train_rank(
 
 
 def _show(summary: Summary, run: Path, trace: Path | None) -> None:
-    def percent(value: float | None) -> str:
-        return "—" if value is None else f"{100 * value:.2f} %"
+    def score(name: str, of: dict[str, float] | None) -> str:
+        return "—" if of is None else f"{of[name]:.4f}"
 
     table = Table(title=f"{summary.model}, {summary.num_ranks} ranks, mode {summary.mode}", show_header=False)
     table.add_row("best epoch", f"{summary.best_epoch} of {summary.epochs}")
     table.add_row("loss", f"{summary.train_loss:.6f}")
-    table.add_row(
-        "train / val / test accuracy",
-        " / ".join(percent(value) for value in (summary.train_accuracy, summary.val_accuracy, summary.test_accuracy)),
-    )
+    of_masks = (summary.train_scores, summary.val_scores, summary.test_scores)
+    for name in next((scores for scores in of_masks if scores is not None), {}):
+        table.add_row(f"train / val / test {name}", " / ".join(score(name, scores) for scores in of_masks))
     table.add_row("epoch, median", f"{1000 * summary.epoch_seconds_median:.1f} ms")
     table.add_row("peak memory growth by rank", mebibytes(summary.peak_memory_bytes_per_rank))
     table.add_row("sent per epoch by rank", mebibytes(summary.bytes_sent_per_epoch_per_rank))

@@ -47,8 +47,8 @@ class Graph:
         num_nodes: nodes of each type; ids of a type run from 0.
         node_arrays: what is stored per node of a type, each [num_nodes, …]. Names with a meaning: ``x`` features,
             [num_nodes, num_features] as a rule, finite; ``y`` labels, whole numbers [num_nodes] (negative: no label) or
-            [num_nodes, num_classes]; ``train_mask``, ``val_mask``, ``test_mask`` bool [num_nodes] or
-            [num_nodes, num_splits]. A type may be missing here: nothing is stored for it.
+            numbers [num_nodes] or [num_nodes, num_labels] (NaN: no label); ``train_mask``, ``val_mask``, ``test_mask``
+            bool [num_nodes] or [num_nodes, num_splits]. A type may be missing here: nothing is stored for it.
         edges: the edges of each relation. A relation without edges is a relation.
 
     Raises:

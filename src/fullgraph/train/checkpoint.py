@@ -17,7 +17,7 @@ from fullgraph.train.config import TrainConfig
 from fullgraph.train.state_file import Damaged, read_head, read_state, write_state
 
 FORMAT = "fullgraph-checkpoint"
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Checkpoint:
     Attributes:
         config: the run's config.
         graph_checksum: of the partitioned graph's manifest; a run goes on with the same graph only.
-        num_features, num_classes, edge_dim: what the model was built for; ``num_features`` by node type for the models
+        num_features, num_outputs, edge_dim: what the model was built for; ``num_features`` by node type for the models
             of several types; ``edge_dim`` None without edge attributes.
         epoch: epochs done.
         model, optimizer, scheduler: their ``state_dict``; learned rows of nodes are those of the whole graph.
@@ -40,7 +40,7 @@ class Checkpoint:
     config: TrainConfig
     graph_checksum: str
     num_features: int | dict[str, int]
-    num_classes: int
+    num_outputs: int
     edge_dim: int | None
     epoch: int
     model: dict[str, Any]

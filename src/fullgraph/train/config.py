@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Literal, get_origin
 
 from fullgraph.config import EngineConfig, option
@@ -15,7 +16,12 @@ from fullgraph.errors import InputError
 from fullgraph.pyg.prune import PRUNED_NORMS
 
 TYPED_MODELS = ("rgcn", "hgt")
+TASK_OPTIONS = ("class_weight", "decoder", "val_edges", "test_edges")
+"""Fields that some tasks have no use for."""
 CHOICES = {
+    "task": ("auto", "multiclass", "multilabel", "regression", "link"),
+    "class_weight": ("none", "balanced"),
+    "decoder": ("dot", "mlp"),
     "model": ("gcn", "sage", "gin", "gat", *TYPED_MODELS),
     "activation": ("relu", "elu", "leaky_relu", "gelu", "tanh"),
     "norm": ("none", "batch"),
@@ -50,7 +56,13 @@ class TrainConfig(EngineConfig):
     """
 
     model: str = option("gcn", "model: gcn, sage, gin or gat (PyG's own), or rgcn or hgt for several node types")
-    target: str = option("auto", "node type to classify, for rgcn and hgt; auto: the only one with classes")
+    target: str = option("auto", "node type to learn about, for rgcn and hgt; auto: the only one with labels")
+    task: str = option("auto", "multiclass, multilabel, regression or link; auto: what the labels y are")
+    metric: str = option("auto", "metrics of the task, separated by commas; the first says which epoch is the best")
+    class_weight: str = option("none", "weights of classes in the loss: none or balanced (rare ones count more)")
+    decoder: str = option("dot", "task link: dot (product of two nodes' rows) or mlp (two layers on the products)")
+    val_edges: float = option(0.05, "task link: share of the edges to validate on, drawn from the seed")
+    test_edges: float = option(0.1, "task link: share of the edges to test on, drawn from the seed")
     hidden: int = option(64, "width of the hidden layers, all heads together")
     num_layers: int = option(2, "number of message passing layers")
     heads: int = option(1, "attention heads of gat and hgt; must divide the hidden width")
@@ -67,7 +79,7 @@ class TrainConfig(EngineConfig):
     schedule: str = option("constant", "learning rate schedule: constant, cosine (to 0 at the last epoch) or step")
     step_epochs: int = option(50, "schedule step: epochs between two steps")
     step_factor: float = option(0.5, "schedule step: factor on the learning rate at each step")
-    patience: int = option(0, "stop after this many epochs without a better validation accuracy (0: never)")
+    patience: int = option(0, "stop after this many epochs without a better validation metric (0: never)")
     eval_every: int = option(1, "evaluate every this many epochs (and after the last)")
     checkpoint_every: int = option(10, "write a checkpoint every this many epochs (0: only at the end)")
     keep_checkpoints: int = option(2, "checkpoints to keep, the newest; each has the best model as well")
@@ -98,12 +110,15 @@ class TrainConfig(EngineConfig):
         for name, least in LEAST.items():
             if not getattr(self, name) >= least:
                 raise InputError(f"{name} must be at least {least}: {getattr(self, name)}")
-        for name in ("dropout", "input_dropout"):
+        for name in ("dropout", "input_dropout", "val_edges", "test_edges"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 0 and below 1: {getattr(self, name)}")
         for name in ("lr", "step_factor"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be above 0 and finite: {getattr(self, name)}")
+        if self.val_edges + self.test_edges >= 1:
+            together = self.val_edges + self.test_edges
+            raise InputError(f"val_edges and test_edges must leave edges to train on; together they are: {together}")
         if not math.isfinite(self.weight_decay):
             raise InputError(f"weight_decay must be finite: {self.weight_decay}")
         if self.model in ("gat", "hgt") and self.hidden % self.heads:
@@ -160,10 +175,11 @@ class TrainConfig(EngineConfig):
         Raises:
             InputError: on a name that is no field (a file of a newer version, or a typing mistake).
         """
-        known = {each.name for each in fields(cls)}
+        known = [each.name for each in fields(cls)]
         for name in values:
             if name not in known:
-                raise InputError(f"a training config has no such field; it has {', '.join(sorted(known))}: {name}")
+                nearest = get_close_matches(name, known, n=1, cutoff=0)
+                raise InputError(f"a training config has no such field; the nearest is {nearest[0]}: {name}")
         return cls(**values)
 
     def refuse_resume_from(self, earlier: "TrainConfig") -> None:

@@ -1,6 +1,6 @@
 """Turns a partitioned graph on disk into what the loop eats: rows, masks, and a model that fits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fullgraph.comm.world import World
 from fullgraph.errors import GraphMismatch, InputError
-from fullgraph.graph import EDGE, NODE, NodeType, PartitionedGraph
+from fullgraph.graph import EDGE, NODE, NodeType
 from fullgraph.pyg.data.graph import is_homogeneous
 from fullgraph.pyg.models import build_model, edge_arguments
 from fullgraph.pyg.open import open_graph
@@ -35,14 +35,16 @@ class Inputs:
 
     Attributes:
         data: the PyG ``Data`` or ``HeteroData``.
-        target: the type of the nodes to classify.
+        target: the type of the nodes to learn about.
         num_features: columns of ``x``; by node type for the models of several types.
-        masks: bool ``[num_nodes]`` for each of `MASKS` that selects a node of the target type.
+        masks: bool ``[num_nodes]`` for each of `MASKS` that selects a node of the target type; bool ``[num_edges]``, if
+            the task is about edges.
         model: the model with its initial weights, on the rank's device, of the precision's dtype in `DTYPES`.
         arguments: of ``model``: ``x`` and ``edge_index``, or the dictionaries of them.
         edge_arguments: its keyword arguments beside these.
         edge_dim: width of the edge attributes that the model was built for, or None.
         autocast: whether the model's forward runs under ``torch.autocast`` in bfloat16.
+        of_task: what the task's loss needs besides.
     """
 
     data: Any
@@ -54,50 +56,33 @@ class Inputs:
     edge_arguments: Mapping[str, Tensor]
     edge_dim: int | None
     autocast: bool
+    of_task: Any = None
 
     @property
     def labels(self) -> Tensor:
-        """The target nodes' classes."""
+        """What is known of the target nodes."""
         return _store(self.data, self.target).y
 
     def forward(self) -> Tensor:
-        """The model's output for the target nodes, ``[num_nodes, num_classes]``, float32 where it is bfloat16.
+        """The model's output for the target nodes, ``[num_nodes, num_outputs]``, float32 where it is bfloat16.
 
         Losses are so computed in float32, and a file of predictions has a number type that numpy knows.
         """
-        with torch.autocast(self.labels.device.type, torch.bfloat16, enabled=self.autocast):
-            out = self.model(*self.arguments, **self.edge_arguments)
+        return self.in_precision(lambda: self.model(*self.arguments, **self.edge_arguments))
+
+    def in_precision(self, compute: Callable[[], Tensor]) -> Tensor:
+        """What a part of the model gives, in the run's precision; float32 where it is bfloat16."""
+        device = next(self.model.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
+            out = compute()
         return out.float() if out.dtype == torch.bfloat16 else out
 
 
-def with_target(config: TrainConfig, stored: PartitionedGraph, graph: Path) -> tuple[TrainConfig, int]:
-    """The config with the type to classify in place of ``auto``, for the models of several types, and its classes.
-
-    Raises:
-        InputError: if the graph has no such type or classes, or several or none could be meant.
-    """
-    num_classes, types = stored.num_classes, stored.manifest.node_types
-    if config.model in TYPED_MODELS:
-        labelled = [kind for kind, entry in types.items() if entry.num_classes is not None]
-        if config.target == "auto" and len(labelled) > 1:
-            raise InputError(
-                f"several node types have classes, say which to learn with --target: {', '.join(labelled)}"
-            )
-        if config.target == "auto" and labelled:
-            config = replace(config, target=labelled[0])
-        elif config.target not in ("auto", *types):
-            raise InputError(f"target must be a node type of the graph, {', '.join(types)}: {config.target!r}")
-        num_classes = types[config.target].num_classes if config.target in labelled else None
-    if num_classes is None:
-        raise InputError(f"training needs a class per node, but the graph has no array y of that kind: {graph}")
-    return config, num_classes
-
-
-def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: int) -> Inputs:
+def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_outputs: int) -> Inputs:
     """Open the graph for this rank and build the config's model for it.
 
     Args:
-        num_classes: of the model, the width of its output.
+        num_outputs: columns of the model's output.
 
     Raises:
         GraphMismatch: the graph has node types and relations of its own, and the model is for one type.
@@ -138,7 +123,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         num_nodes, relations = {kind: store.num_nodes for kind, store in stores.items()}, (list(stores), list(edges))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            model = Typed(widths, num_nodes, LAYERS[config.model], relations, config.target, num_classes, **options)
+            model = Typed(widths, num_nodes, LAYERS[config.model], relations, config.target, num_outputs, **options)
         arguments = (x_dict, edges)
     else:
         edge_attr = _edge_rows(data, dtype, "edge_attr")
@@ -146,7 +131,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_classes: 
         model = build_model(
             config.model,
             widths[NODE],
-            num_classes,
+            num_outputs,
             seed=config.seed,
             input_dropout=config.input_dropout,
             norm={"none": None, "batch": "batch_norm"}[config.norm],
@@ -183,34 +168,6 @@ def trained_inputs(inputs: Inputs, config: TrainConfig) -> Inputs:
 
 def _store(data: Any, kind: NodeType) -> Any:
     return data if is_homogeneous(data) else data[kind]
-
-
-def check_trainable(inputs: Inputs, *, patience: int, num_classes: int) -> None:
-    """Make sure that there is something to learn from and, with ``patience``, something to stop by. Collective.
-
-    Raises:
-        InputError: the same on every rank.
-    """
-    labels = inputs.labels
-    if labels.dim() != 1 or labels.is_floating_point():
-        raise InputError(
-            "training needs one integer class per node in the array y; "
-            f"the graph's y is {labels.dtype} of row shape: {list(labels.shape[1:])}"
-        )
-    for name, needed_for in (("train", "training"), ("val", "patience")):
-        if name not in inputs.masks and (name == "train" or patience):
-            raise InputError(
-                f"{needed_for} needs a {name}_mask that selects at least one node; "
-                f"masks of the graph that select any: {', '.join(inputs.masks) or 'none'}"
-            )
-    for name, mask in inputs.masks.items():
-        classes = labels[mask]
-        for worst in (int(classes.min()), int(classes.max())):
-            if not 0 <= worst < num_classes:
-                raise InputError(
-                    f"{name}_mask selects a node without a class from 0 to {num_classes - 1}; leave such nodes out of "
-                    f"the masks and partition again; one has: {worst}"
-                )
 
 
 def _edge_rows(data: Any, dtype: torch.dtype, name: str) -> Tensor | None:

@@ -12,8 +12,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 
 import fullgraph
@@ -28,7 +26,7 @@ from fullgraph.train import files
 from fullgraph.train.agreement import check_agreement, code_checksum
 from fullgraph.train.config import TrainConfig
 from fullgraph.train.folder import owned
-from fullgraph.train.inputs import Inputs, check_trainable, load_inputs, trained_inputs, with_target
+from fullgraph.train.inputs import Inputs, load_inputs, trained_inputs
 from fullgraph.train.memory import PeakMemory
 from fullgraph.train.metrics import EpochMetrics, Evaluation, MetricsFile, TensorBoard, Watcher, read_metrics
 from fullgraph.train.numerics import first_not_finite, not_finite_gradient
@@ -36,6 +34,7 @@ from fullgraph.train.recovery import Recovery
 from fullgraph.train.state import TrainingState
 from fullgraph.train.stopping import StopSignal, stop_signal
 from fullgraph.train.summary import Summary, summarize, write_summary
+from fullgraph.train.tasks import Task, chosen
 
 SCHEDULES: dict[str, Callable[[torch.optim.Optimizer, TrainConfig], LRScheduler]] = {
     "constant": lambda optimizer, config: ConstantLR(optimizer, factor=1.0),
@@ -85,13 +84,13 @@ def train(
     world.agree("trace", trace)
     world.agree("code and version of torch (their checksum)", code_checksum())
     stored = world.together(lambda: PartitionedGraph.open(graph))
-    config, num_classes = with_target(config, stored, graph)
+    config, task = chosen(config, stored, graph)
     with ExitStack() as held, stop_signal() as told:
         earlier, refused = checkpoints.load_everywhere(run, world) if resume else (None, [])
         if earlier is not None:
             config.refuse_resume_from(earlier.config)
             checkpoints.refuse_another_graph(earlier, stored.checksum, graph)
-        state, trained_on = _begin(graph, config, num_classes, world, earlier)
+        state, trained_on = _begin(graph, config, task, world, earlier)
         inputs, optimizer, done = state.inputs, state.optimizer, state.epoch
         if done >= config.epochs or state.is_patience_over(config.patience):
             raise InputError(
@@ -107,7 +106,7 @@ def train(
         def save() -> None:
             check_agreement(inputs.model, optimizer, state.epoch, world)
             with world.during(f"the checkpoint of epoch {state.epoch}"):
-                whole = state.checkpoint(config, stored.checksum, num_classes, fullgraph.__version__)
+                whole = state.checkpoint(config, stored.checksum, task.num_outputs, fullgraph.__version__)
                 world.together(
                     lambda: checkpoints.save(whole, run, keep=config.keep_checkpoints) if world.rank == 0 else None
                 )
@@ -131,7 +130,7 @@ def train(
                 traced = tracing if epoch == min(done + TRACED_EPOCH, config.epochs) else nullcontext()
                 try:
                     with traced, world.during(f"epoch {epoch}"):
-                        metrics, stopping = _epoch(epoch, trained_on, state, config, world, told)
+                        metrics, stopping = _epoch(epoch, task, trained_on, state, config, world, told)
                 except NotFinite as error:
                     if epoch >= config.epochs and not trained:
                         raise
@@ -171,23 +170,29 @@ def train(
 
 
 def _begin(
-    graph: Path, config: TrainConfig, num_classes: int, world: World, earlier: checkpoints.Checkpoint | None
+    graph: Path, config: TrainConfig, task: Task, world: World, earlier: checkpoints.Checkpoint | None
 ) -> tuple[TrainingState, Inputs]:
     """A new run, or one that goes on from a checkpoint, and the inputs that it trains on. Collective."""
-    inputs = load_inputs(graph, config, world, num_classes=num_classes)
-    check_trainable(inputs, patience=config.patience, num_classes=num_classes)
+    inputs = task.trainable(task.bound(load_inputs(graph, config, world, num_outputs=task.num_outputs)))
     optimizer = torch.optim.Adam(inputs.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     trained_on = trained_inputs(inputs, config)
     prepare(inputs.model, trained_on.data)
     torch.manual_seed(config.seed)
-    state = TrainingState(inputs=inputs, optimizer=optimizer, scheduler=SCHEDULES[config.schedule](optimizer, config))
+    scheduler = SCHEDULES[config.schedule](optimizer, config)
+    state = TrainingState(inputs=inputs, optimizer=optimizer, scheduler=scheduler, merit=task.merit)
     if earlier is not None:
         state.restore(earlier)
     return state, trained_on
 
 
 def _epoch(
-    epoch: int, trained_on: Inputs, state: TrainingState, config: TrainConfig, world: World, told: StopSignal
+    epoch: int,
+    task: Task,
+    trained_on: Inputs,
+    state: TrainingState,
+    config: TrainConfig,
+    world: World,
+    told: StopSignal,
 ) -> tuple[EpochMetrics, int]:
     """Train and evaluate, and learn which signal any rank was told to stop by (0: none). Collective.
 
@@ -201,8 +206,7 @@ def _epoch(
     buffers = {name: value.clone() for name, value in inputs.model.named_buffers()}
     inputs.model.train()
     optimizer.zero_grad()
-    mask = trained_on.masks["train"]
-    loss = F.cross_entropy(trained_on.forward()[mask], trained_on.labels[mask])
+    loss = task.loss(trained_on, epoch)
     train_loss = float(loss.detach())  # that of the whole graph, so that all ranks find the same
     if not math.isfinite(train_loss):
         torch.set_rng_state(drawn_from)
@@ -225,8 +229,9 @@ def _epoch(
 
     rows, start = world.traffic.rows_bytes, _now(world.device)
     evaluated = epoch % config.eval_every == 0 or epoch == config.epochs
-    with span("evaluation"):
-        evaluation = evaluate(inputs) if evaluated else Evaluation()
+    with span("evaluation"), torch.no_grad():
+        inputs.model.eval()
+        evaluation = task.evaluate(inputs) if evaluated else Evaluation()
     eval_seconds = _now(world.device) - start if evaluated else 0.0
     of_ranks = world.gather_objects(
         (seconds, eval_seconds, sent, reduced, world.traffic.rows_bytes - rows, told.number)
@@ -246,22 +251,6 @@ def _epoch(
         eval_bytes_sent=eval_sent_by_rank,
     )
     return metrics, max(told_by_rank)
-
-
-@torch.no_grad()
-def evaluate(inputs: Inputs) -> Evaluation:
-    """Accuracy on each mask and the validation loss, in evaluation mode; one forward pass."""
-    inputs.model.eval()
-    out, labels, masks = inputs.forward(), inputs.labels, inputs.masks
-    is_right = out.argmax(-1) == labels
-    accuracies = {f"{name}_accuracy": _share(is_right[mask]) for name, mask in masks.items()}
-    if "val" not in masks:
-        return Evaluation(**accuracies)
-    return Evaluation(**accuracies, val_loss=float(F.cross_entropy(out[masks["val"]], labels[masks["val"]])))
-
-
-def _share(is_right: Tensor) -> float:
-    return int(is_right.sum()) / len(is_right)
 
 
 def _now(device: torch.device) -> float:

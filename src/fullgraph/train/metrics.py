@@ -22,14 +22,20 @@ class Evaluation:
     """How good the model is, over all ranks, in evaluation mode; None where the graph has no such mask.
 
     Attributes:
-        train_accuracy, val_accuracy, test_accuracy: 0 to 1.
-        val_loss: mean over the validation nodes.
+        train_scores, val_scores, test_scores: each metric by name.
+        val_loss: mean over what is validated on, without weights of classes.
     """
 
-    train_accuracy: float | None = None
-    val_accuracy: float | None = None
-    test_accuracy: float | None = None
+    train_scores: dict[str, float] | None = None
+    val_scores: dict[str, float] | None = None
+    test_scores: dict[str, float] | None = None
     val_loss: float | None = None
+
+    @property
+    def by_mask(self) -> dict[str, dict[str, float]]:
+        """The metrics of each mask that has any."""
+        found = {"train": self.train_scores, "val": self.val_scores, "test": self.test_scores}
+        return {name: scores for name, scores in found.items() if scores is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +44,7 @@ class EpochMetrics(Evaluation):
 
     Attributes:
         epoch: counted from 1.
-        train_loss: mean over all training nodes, in training mode, before the epoch's step.
+        train_loss: of the whole graph, in training mode, before the epoch's step.
         lr: the learning rate of the epoch's step.
         seconds: forward, backward and step, the slowest rank.
         eval_seconds: the evaluation; 0 without one.
@@ -111,9 +117,7 @@ class TensorBoard(Watcher):
         scalars = {
             "loss/train": metrics.train_loss,
             "loss/val": metrics.val_loss,
-            "accuracy/train": metrics.train_accuracy,
-            "accuracy/val": metrics.val_accuracy,
-            "accuracy/test": metrics.test_accuracy,
+            **{f"{name}/{of}": value for of, scores in metrics.by_mask.items() for name, value in scores.items()},
             "lr": metrics.lr,
             "seconds/epoch": metrics.seconds,
             "bytes_sent/largest_rank": max(metrics.bytes_sent),

@@ -1,5 +1,6 @@
 """What changes while a run trains, put into checkpoints and back, on any number of ranks."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,18 +25,20 @@ class TrainingState:
         epoch: epochs done.
         best: the best epoch so far; None before the first evaluation.
         best_model: the model's ``state_dict`` after it, of this rank's rows.
+        merit: of an epoch: the higher, the better.
     """
 
     inputs: Inputs
     optimizer: Optimizer
     scheduler: LRScheduler
+    merit: Callable[[EpochMetrics], tuple[float, float]]
     epoch: int = 0
     best: EpochMetrics | None = None
     best_model: dict[str, Any] | None = None
 
     def consider(self, metrics: EpochMetrics) -> None:
-        """Take the epoch if its validation accuracy is higher, or equal with a lower validation loss."""
-        if self.best is None or _merit(metrics) > _merit(self.best):
+        """Take the epoch if it is better than the best."""
+        if self.best is None or self.merit(metrics) > self.merit(self.best):
             self.best = metrics
             self.best_model = {
                 name: value.detach().to("cpu", copy=True) for name, value in self.inputs.model.state_dict().items()
@@ -45,14 +48,14 @@ class TrainingState:
         """Whether the best epoch is ``patience`` epochs ago; with 0 never."""
         return bool(patience and self.best and self.epoch - self.best.epoch >= patience)
 
-    def checkpoint(self, config: TrainConfig, graph_checksum: str, num_classes: int, code: str) -> Checkpoint:
+    def checkpoint(self, config: TrainConfig, graph_checksum: str, num_outputs: int, code: str) -> Checkpoint:
         """The whole state, with the rows of all ranks. Collective."""
         states = whole_state((self.inputs.model.state_dict(), self.optimizer.state_dict(), self.best_model))
         return Checkpoint(
             config=config,
             graph_checksum=graph_checksum,
             num_features=self.inputs.num_features,
-            num_classes=num_classes,
+            num_outputs=num_outputs,
             edge_dim=self.inputs.edge_dim,
             epoch=self.epoch,
             model=states[0],
@@ -85,9 +88,3 @@ class TrainingState:
             group["lr"] *= factor
             group["initial_lr"] *= factor
         self.scheduler.base_lrs = [rate * factor for rate in self.scheduler.base_lrs]
-
-
-def _merit(metrics: EpochMetrics) -> tuple[float, float]:
-    if metrics.val_accuracy is None or metrics.val_loss is None:
-        return float(metrics.epoch), 0.0  # nothing to judge by: the later, the better
-    return metrics.val_accuracy, -metrics.val_loss

@@ -12,17 +12,18 @@ from fullgraph.train import files
 from fullgraph.train.config import TrainConfig
 from fullgraph.train.metrics import EpochMetrics, with_checksum
 
-VERSION = 1
-JUDGED = ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy", "val_loss")
+VERSION = 2
+JUDGED = ("train_loss", "train_scores", "val_scores", "test_scores", "val_loss")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """The outcome of a run.
 
-    The losses and the accuracies are those of ``best_epoch``: the epoch of the best validation accuracy (of equals,
-    that of the lowest validation loss), or the last evaluated epoch where the graph has no validation mask. Medians
-    and peaks are over the epochs that this process trained, which are not all where the run was resumed.
+    The losses and the scores, each metric by name, are those of ``best_epoch``: the epoch whose validation score of the
+    first metric is best (of equals, that of the lowest validation loss), or the last evaluated epoch where there is
+    nothing to validate on. Medians and peaks are over the epochs that this process trained, which are not all where the
+    run was resumed.
 
     Attributes:
         epochs: epochs trained in all.
@@ -36,6 +37,7 @@ class Summary:
 
     version: int = VERSION
     model: str
+    task: str
     mode: str
     num_ranks: int
     num_parts: int
@@ -43,9 +45,9 @@ class Summary:
     epochs: int
     best_epoch: int
     train_loss: float
-    train_accuracy: float | None
-    val_accuracy: float | None
-    test_accuracy: float | None
+    train_scores: dict[str, float] | None
+    val_scores: dict[str, float] | None
+    test_scores: dict[str, float] | None
     val_loss: float | None
     last_train_loss: float
     epoch_seconds_median: float
@@ -68,6 +70,7 @@ def summarize(
     evaluations = [metrics.eval_bytes_sent for metrics in trained if metrics.eval_seconds > 0]
     return Summary(
         model=config.model,
+        task=config.task,
         mode=config.mode,
         num_ranks=len(peaks),
         num_parts=stored.num_parts,
