@@ -95,7 +95,7 @@ def test_a_resumed_run_keeps_its_options(graph, tmp_path):
 
 def test_a_file_says_what_options_say_and_a_run_can_be_given_back(graph, tmp_path):
     file = tmp_path / "small.toml"
-    file.write_text('hidden = 4\nepochs = 3\ndtype = "float64"\nweight_decay = 1e-3\nlr = 1\n')
+    file.write_text('hidden = 4\nepochs = 3\nprecision = "64-true"\nweight_decay = 1e-3\nlr = 1\n')
     runs = {name: tmp_path / name for name in ("file", "options", "back")}
     assert _run("train", graph, "--run", runs["file"], "--config", file, "--hidden", 8, "--lr", 0.01) == 0
     assert _run("train", graph, "--run", runs["options"], *SMALL, "--weight-decay", 1e-3) == 0

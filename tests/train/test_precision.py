@@ -131,7 +131,7 @@ def test_predictions_are_those_of_an_evaluation(precision, graph, tmp_path):
     assert torch.equal(logits, logits.bfloat16().to(logits.dtype)) == (precision in BF16)
     values = arrays()
     right = (pred == values["y"])[values["val_idx"]].mean()
-    assert read_metrics(tmp_path / "run")[0]["val_accuracy"] == pytest.approx(right)
+    assert read_metrics(tmp_path / "run")[0]["val_scores"]["accuracy"] == pytest.approx(right)
 
 
 def test_features_stored_in_bfloat16_stay_so_under_autocast(tmp_path):

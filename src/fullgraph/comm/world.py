@@ -210,6 +210,8 @@ def init(
     map_large_blocks()
     if not 1 <= timeout < math.inf:
         raise InputError(f"timeout must be at least 1 second, and finite: {timeout}")
+    if BLAS in os.environ:
+        blas()  # before anybody waits for this rank
     chosen, backend = _placed(device, backend)
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return World(device=chosen)
@@ -222,7 +224,7 @@ def init(
         raise InputError(f"backend must be one of {', '.join(dist.Backend.backend_list)}: {backend!r}")
     watch = watched_group(backend, timeout, _STALLED)
     world = World(rank=watch.rank, num_ranks=watch.num_ranks, device=chosen, backend=backend, watch=watch)
-    of_zero = world.together(lambda: (generators_state(chosen), blas()) if world.rank == 0 else None)
+    of_zero = (generators_state(chosen), blas()) if world.rank == 0 else None
     (generators, os.environ[BLAS]), *_ = world.gather_objects(of_zero)
     set_generators(generators, chosen)
     return world
