@@ -1,6 +1,9 @@
 """Leaves a rank's error where torch's launcher looks for it, so that a run says once what happened."""
 
+import json
 import os
+import time
+from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
@@ -14,10 +17,12 @@ def record(error: BaseException) -> bool:
         Whether this process should print it as well: the only one of a run, or rank 0, since errors are the same on
         all ranks; that of another rank alone is in torchrun's report.
     """
-    if "TORCHELASTIC_ERROR_FILE" not in os.environ:
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file is None:
         return True
-    try:
-        raise error.with_traceback(None) if isinstance(error, FullgraphError) else error
-    except BaseException as raised:  # whose frames are in the file, and printed: those of a user's mistake help nobody
-        get_error_handler().record_exception(raised)
+    if not isinstance(error, FullgraphError):
+        get_error_handler().record_exception(error)
+    else:  # without the frames, which torchrun would print
+        said = {"message": f"{type(error).__name__}: {error}", "extraInfo": {"timestamp": str(int(time.time()))}}
+        Path(file).write_text(json.dumps({"message": said}), encoding="utf-8")
     return os.environ.get("RANK") == "0"
