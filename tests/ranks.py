@@ -53,6 +53,13 @@ def run_ranks(
         raise
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def end_ranks(num_ranks: int, device: str = "cpu") -> None:
     """Kill these ranks, after a test that leaves them unable to go on."""
     _POOLS.pop((num_ranks, device)).kill()
@@ -60,9 +67,7 @@ def end_ranks(num_ranks: int, device: str = "cpu") -> None:
 
 class _Pool:
     def __init__(self, num_ranks: int, device: str):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self._connections: list[Connection] = []
         self._processes: list[Any] = []
         # A fork may not use a GPU that its parent has seen.

@@ -16,6 +16,7 @@ from fullgraph.cli.options import with_train_options
 from fullgraph.cli.progress import ProgressBar
 from fullgraph.cli.source import TIMEOUT_HELP, for_ranks, join, partitioned
 from fullgraph.comm.launch import RankFailed, launch
+from fullgraph.comm.launchers import place
 from fullgraph.comm.world import DEFAULT_TIMEOUT
 from fullgraph.errors import FullgraphError, InputError, OutOfMemory, PeerLost, RanksDiffer
 from fullgraph.train import Summary, TrainConfig
@@ -48,7 +49,7 @@ def train(
 ) -> None:
     """Train a model on the whole graph SOURCE and write a run folder.
 
-    Under torchrun (RANK and WORLD_SIZE in the environment) this is one rank of the run and starts no others.
+    Under torchrun, srun or mpirun this is one rank of the run and starts no others.
     """
     if max_restarts < 0:
         raise InputError(f"--max-restarts must be 0 or more: {max_restarts}")
@@ -62,7 +63,7 @@ def train(
     def graph(ranks: int) -> Path:
         return partitioned(source, num_parts=num_parts or ranks, method=method, seed=partition_seed)
 
-    if "WORLD_SIZE" in os.environ:
+    if place(os.environ):
         with closing(join(chosen.backend, chosen.device, timeout)) as world:
             if num_ranks not in (None, world.num_ranks):
                 raise InputError(

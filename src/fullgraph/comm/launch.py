@@ -23,12 +23,12 @@ import torch
 from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from fullgraph import errors
+from fullgraph.comm.launchers import LOOPBACK, place
 from fullgraph.comm.lifeline import end_with
 from fullgraph.comm.meeting import LAUNCHER, WATCH
 from fullgraph.errors import FullgraphError, InputError, PeerLost, Stopped
 
 PRELOADED = ("torch", "torch_geometric.nn", "torch.distributed", "fullgraph.public", "scipy.sparse.csgraph")
-LOOPBACK = "127.0.0.1"
 VERDICT = f"{WATCH}/0/verdict"
 """Where ranks write who has stopped (`comm.watch`)."""
 LAST_WORDS_SECONDS = 3.0
@@ -57,6 +57,7 @@ def launch(fn: Callable[..., Any], *args: Any, num_ranks: int, address: str = LO
         What each rank returned, by rank.
 
     Raises:
+        InputError: a launcher has started this process as one of several.
         PeerLost: a rank was killed; the message names it and the signal.
         FullgraphError: of the class and with the message that a rank raised; `Stopped` if all were told to stop and
             one said how far it came.
@@ -65,6 +66,12 @@ def launch(fn: Callable[..., Any], *args: Any, num_ranks: int, address: str = LO
     """
     if num_ranks < 1:
         raise InputError(f"num_ranks must be at least 1: {num_ranks}")
+    outer = place(os.environ)
+    if int(outer.get("WORLD_SIZE", 1)) > 1:
+        raise InputError(
+            f"a launcher started this process as one of {outer['WORLD_SIZE']}, and each would start ranks of its own; "
+            f"start this once, without the launcher: rank {outer['RANK']}"
+        )
     threads = int(os.environ.get("OMP_NUM_THREADS") or 0) or max(1, (os.cpu_count() or 1) // num_ranks)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOADED))
@@ -76,14 +83,21 @@ def launch(fn: Callable[..., Any], *args: Any, num_ranks: int, address: str = LO
         with _told() as told:
             for rank in range(num_ranks):
                 here, there = context.Pipe()
-                place = {"RANK": rank, "WORLD_SIZE": num_ranks, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_ranks}
-                place |= {
+                settings = {"RANK": rank, "WORLD_SIZE": num_ranks, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": num_ranks}
+                settings |= {
                     "MASTER_ADDR": address,
                     "MASTER_PORT": port,
                     "TORCHELASTIC_USE_AGENT_STORE": True,
                     LAUNCHER: os.getpid(),
                 }
-                arguments = (there, {key: str(value) for key, value in place.items()}, threads, os.getpid(), fn, args)
+                arguments = (
+                    there,
+                    {key: str(value) for key, value in settings.items()},
+                    threads,
+                    os.getpid(),
+                    fn,
+                    args,
+                )
                 process = context.Process(target=_rank_main, args=arguments)
                 process.start()
                 there.close()

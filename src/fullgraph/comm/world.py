@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fullgraph import errors
 from fullgraph.comm.allocator import map_large_blocks
+from fullgraph.comm.launchers import place
 from fullgraph.comm.meeting import leave_group, watched_group
 from fullgraph.comm.randomness import generators_state, set_generators
 from fullgraph.comm.spans import Transfers, span
@@ -189,7 +190,9 @@ def init(
     device: str | torch.device | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> World:
-    """Join the run described by torchrun's environment, or make a run of one rank where there is none.
+    """Join the run that torchrun, Slurm's ``srun`` or an MPI's ``mpirun`` started, or make a run of one rank without.
+
+    For ``mpirun`` outside of a Slurm job, ``MASTER_ADDR`` and ``MASTER_PORT`` must say where ranks meet.
 
     All ranks go on with the random states of rank 0: they run one program, which may not have seeded anything. They
     multiply by the same library, too (`ops.blas`).
@@ -212,12 +215,11 @@ def init(
         raise InputError(f"timeout must be at least 1 second, and finite: {timeout}")
     if BLAS in os.environ:
         blas()  # before anybody waits for this rank
+    found = place(os.environ)
+    os.environ.update(found)
     chosen, backend = _placed(device, backend)
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+    if not found:
         return World(device=chosen)
-    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise InputError(f"RANK and WORLD_SIZE are set, but a rank also needs (torchrun sets them): {missing}")
     if backend is None:
         backend = "gloo" if chosen.type == "cpu" else dist.get_default_backend_for_device(chosen.type)
     if backend not in dist.Backend.backend_list:
