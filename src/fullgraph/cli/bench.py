@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Group
 from rich.markdown import Markdown
 
 from fullgraph.bench import CASES, ROOT_ONLY, Request, write_report
+from fullgraph.cli.manners import with_output
+from fullgraph.cli.output import Output
 from fullgraph.errors import InputError
 
 _SETTINGS = ("OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
@@ -17,6 +19,7 @@ _SETTINGS = ("OMP_NUM_THREADS", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "M
 EXAMPLE = "Example: fullgraph bench memory --graph products.npz --out results"
 
 
+@with_output
 def bench(
     cases: Annotated[
         list[str] | None,
@@ -28,19 +31,20 @@ def bench(
         str | None, typer.Option(help="what the pages call that graph", show_default="its name without folders")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder for the pages")] = Path("benchmarks/results"),
+    *,
+    told: Output,
 ) -> None:
     """Run benchmark CASES and write OUT/CASE.md (with --quick, OUT/CASE-quick.md)."""
     names = cases or [name for name in CASES if name not in ROOT_ONLY]
     for name in names:
         if name not in CASES:
             raise InputError(f"there is no benchmark of this name; give some of {', '.join(CASES)}: {name}")
-    progress, console = Console(stderr=True), Console()
     for name in names:
-        report = CASES[name](Request(quick=quick, graph=graph, label=label, tell=progress.out))
+        report = CASES[name](Request(quick=quick, graph=graph, label=label, tell=told.note))
         path = out / f"{name}-quick.md" if quick else out / f"{name}.md"
         write_report(report, path, _command(name, quick=quick, graph=graph, label=label))
-        console.print(Markdown(path.read_text(encoding="utf-8")))
-        console.print(f"wrote {path}")
+        page = path.read_text(encoding="utf-8")
+        told.result(Group(Markdown(page), f"wrote {path}"), {"page": str(path), "text": page})
 
 
 def _command(name: str, *, quick: bool, graph: str | None, label: str | None) -> str:

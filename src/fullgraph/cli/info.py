@@ -1,12 +1,15 @@
 """``fullgraph info``: what a partitioned graph holds and how good its partition is."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 
+from fullgraph.cli.manners import with_output
+from fullgraph.cli.output import Output
 from fullgraph.errors import InputError
 from fullgraph.extras import extra
 from fullgraph.graph import PartitionedGraph
@@ -15,21 +18,34 @@ from fullgraph.graph.quality import PartitionQuality, partition_quality
 EXAMPLE = "Example: fullgraph info arxiv.fg --plot arxiv.png"
 
 
+@with_output
 def info(
     graph: Annotated[Path, typer.Argument(help="a partitioned graph's folder")],
     plot: Annotated[Path | None, typer.Option(help="draw the parts as bars into this .png file")] = None,
+    *,
+    told: Output,
 ) -> None:
     """Show the nodes, edges, halo rows, edge cut and balance of a partitioned graph."""
     if plot is not None and plot.suffix != ".png":
         raise InputError(f"the plot is written as .png; give --plot a name that ends so: {plot}")
     stored = PartitionedGraph.open(graph)
     quality = partition_quality(stored)
-    console = Console()
-    console.print(_whole(stored, quality))
-    console.print(_parts(quality))
     if plot is not None:
         _draw(quality, plot, str(graph))
-        console.print(f"wrote {plot}")
+    shown = Group(_whole(stored, quality), _parts(quality), *([] if plot is None else [f"wrote {plot}"]))
+    told.result(shown, _values(stored, quality))
+
+
+def _values(stored: PartitionedGraph, quality: PartitionQuality) -> dict[str, Any]:
+    return {
+        "graph": str(stored.path),
+        "num_nodes": quality.num_nodes,
+        "num_edges": {" ".join(relation): count for relation, count in quality.num_edges.items()},
+        "num_features": {node_type: stored.num_features(node_type) for node_type in stored.node_types},
+        "num_classes": stored.num_classes,
+        "edge_cut": sum(quality.edge_cut.values()),
+        "parts": [asdict(each) for each in quality.parts],
+    }
 
 
 def _whole(stored: PartitionedGraph, quality: PartitionQuality) -> Table:

@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import print
 
+from fullgraph.cli.manners import with_output
+from fullgraph.cli.output import Output
 from fullgraph.datasets import load
 from fullgraph.pyg.partition import partition as partition_graph
 
 EXAMPLE = "Example: fullgraph partition ogbn-arxiv arxiv.fg --num-parts 8"
 
 
+@with_output
 def partition(
     source: Annotated[str, typer.Argument(help="a data set's name, or a .npz, .pt, .parquet or .csv file")],
     out: Annotated[Path, typer.Argument(help="folder to write, by custom NAME.fg")],
@@ -22,6 +24,8 @@ def partition(
         str | None, typer.Option(help="round the features to float16, bfloat16 or float32; default as they are")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace OUT if it exists")] = False,
+    *,
+    told: Output,
 ) -> None:
     """Cut SOURCE into parts and write them to OUT."""
     partition_graph(
@@ -33,4 +37,4 @@ def partition(
         overwrite=overwrite,
         feature_dtype=feature_dtype,
     )
-    print(f"wrote {out}; see: fullgraph info {out}")
+    told.result(f"wrote {out}; see: fullgraph info {out}", {"graph": str(out)})

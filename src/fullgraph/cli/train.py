@@ -1,19 +1,18 @@
 """``fullgraph train``: from a graph or a data set's name to a trained model, on ranks that it starts itself."""
 
 import os
-import sys
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from fullgraph.cli.manners import listening, output, with_output
 from fullgraph.cli.options import with_train_options
-from fullgraph.cli.progress import ProgressBar
+from fullgraph.cli.output import Manner, Output
 from fullgraph.cli.source import TIMEOUT_HELP, for_ranks, join, partitioned
 from fullgraph.comm.launch import RankFailed, launch
 from fullgraph.comm.launchers import place
@@ -32,6 +31,7 @@ RESTARTS_HELP = "start all ranks again from the last checkpoint, at most so ofte
 RESTARTED = (PeerLost, RanksDiffer, OutOfMemory, RankFailed)
 
 
+@with_output
 @with_train_options
 def train(
     source: Annotated[str, typer.Argument(help="a partitioned graph, or a data set that is partitioned first")],
@@ -45,6 +45,8 @@ def train(
     trace: Annotated[Path | None, typer.Option(help="write what all ranks do in the third epoch, for Perfetto")] = None,
     timeout: Annotated[float, typer.Option(help=TIMEOUT_HELP)] = DEFAULT_TIMEOUT,
     max_restarts: Annotated[int, typer.Option(help=RESTARTS_HELP)] = 0,
+    *,
+    told: Output,
     **options: Any,
 ) -> None:
     """Train a model on the whole graph SOURCE and write a run folder.
@@ -73,10 +75,9 @@ def train(
             path = world.together(lambda: graph(world.num_ranks) if world.rank == 0 else None)
             resume = resume or (int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0 and bool(epochs(run)))
             path, folder, trace, resume = world.gather_objects((path, run, trace, resume))[0]
-            bar = ProgressBar()
-            summary = train_model(path, folder, chosen, world, resume=resume, watchers=[bar], trace=trace)
+            summary = train_model(path, folder, chosen, world, resume=resume, watchers=[told], trace=trace)
             if world.rank == 0:
-                _show(summary, folder, trace)
+                told.result(_table(summary, folder, trace), {**asdict(summary), "run": str(folder)})
         return
     num_ranks = 1 if num_ranks is None else num_ranks
     if num_ranks < 1:
@@ -84,28 +85,33 @@ def train(
     path = for_ranks(graph(num_ranks), num_ranks)
     while True:
         try:
-            summary = launch(_train_rank, path, run, chosen, resume, trace, timeout, num_ranks=num_ranks)[0]
+            summary = launch(_train_rank, path, run, chosen, resume, trace, timeout, told.manner, num_ranks=num_ranks)[
+                0
+            ]
             break
         except FullgraphError as error:
             if isinstance(error, RESTARTED) and max_restarts:
                 resume, max_restarts = bool(epochs(run)), max_restarts - 1
-                print(f"{type(error).__name__}: {error}\nstarting all ranks again", file=sys.stderr)
+                told.note(f"{type(error).__name__}: {error}\nstarting all ranks again")
                 continue
             if error.exit_code != InputError.exit_code and epochs(run):
                 again = f"fullgraph train {source} --num-ranks {num_ranks} --run {run} --resume"
                 error.args = (f"{error}\nto go on from the last checkpoint: {again}",)
             raise
-    _show(summary, run, trace)
+    told.result(_table(summary, run, trace), {**asdict(summary), "run": str(run)})
 
 
 def _train_rank(
-    graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None, timeout: float
+    graph: Path, run: Path, config: TrainConfig, resume: bool, trace: Path | None, timeout: float, manner: Manner
 ) -> Summary:
-    with closing(join(config.backend, config.device, timeout)) as world:
-        return train_model(graph, run, config, world, resume=resume, watchers=[ProgressBar()], trace=trace)
+    with (
+        closing(join(config.backend, config.device, timeout)) as world,
+        listening(output(manner if world.rank == 0 else "quiet")) as told,
+    ):
+        return train_model(graph, run, config, world, resume=resume, watchers=[told], trace=trace)
 
 
-def _show(summary: Summary, run: Path, trace: Path | None) -> None:
+def _table(summary: Summary, run: Path, trace: Path | None) -> Table:
     def score(name: str, of: dict[str, float] | None) -> str:
         return "—" if of is None else f"{of[name]:.4f}"
 
@@ -121,7 +127,7 @@ def _show(summary: Summary, run: Path, trace: Path | None) -> None:
     table.add_row("run folder", str(run))
     if trace is not None:
         table.add_row("trace, for https://ui.perfetto.dev", str(trace))
-    Console().print(table)
+    return table
 
 
 def mebibytes(values: list[int]) -> str:
