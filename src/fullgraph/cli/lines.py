@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import RenderableType
 
@@ -104,7 +104,7 @@ class Lines(_OfEpochs, ForReaders):
 
     def note(self, text: str) -> None:
         self._said = time.monotonic()
-        print(text, file=sys.stderr, flush=True)
+        _write(sys.stderr, text)
 
 
 class Events(_OfEpochs):
@@ -138,4 +138,10 @@ class Events(_OfEpochs):
 
     def _say(self, event: str, **values: Any) -> None:
         self._said = time.monotonic()
-        print(json.dumps({"event": event, **values}, default=str), flush=True)
+        _write(sys.stdout, json.dumps({"event": event, **values}, default=str))
+
+
+def _write(file: TextIO, line: str) -> None:
+    """At once and in one piece, since two threads speak."""
+    file.write(f"{line}\n")
+    file.flush()
