@@ -23,9 +23,9 @@ def _raise_on_rank_1(error: Exception) -> None:
     time.sleep(50)
 
 
-def _kill_rank_2() -> None:
+def _kill_rank_2(by: signal.Signals) -> None:
     if os.environ["RANK"] == "2":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), by)
     time.sleep(0.3)
     raise PeerLost("rank lost its connection")
 
@@ -54,12 +54,18 @@ def test_a_bug_comes_back_with_its_rank_and_traceback():
         launch(_raise_on_rank_1, KeyError("nope"), num_ranks=2)
 
 
-def test_the_killed_rank_is_named_and_not_those_who_noticed():
+@pytest.mark.parametrize(
+    ("by", "hint"),
+    [
+        (signal.SIGKILL, "; the machine may be out of memory"),
+        (signal.SIGABRT, "; as gloo does where one rank calls what another does not"),
+        (signal.SIGUSR1, ""),
+    ],
+)
+def test_the_killed_rank_is_named_and_not_those_who_noticed(by, hint):
     with pytest.raises(PeerLost) as caught:
-        launch(_kill_rank_2, num_ranks=4)
-    assert str(caught.value) == (
-        "rank 2 was killed by SIGKILL; the machine may be out of memory; all other ranks were stopped"
-    )
+        launch(_kill_rank_2, by, num_ranks=4)
+    assert str(caught.value) == (f"rank 2 was killed by {by.name}{hint}; all other ranks were stopped")
 
 
 @pytest.mark.parametrize(

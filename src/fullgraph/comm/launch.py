@@ -31,6 +31,11 @@ from fullgraph.errors import FullgraphError, InputError, PeerLost, Stopped
 PRELOADED = ("torch", "torch_geometric.nn", "torch.distributed", "fullgraph.public", "scipy.sparse.csgraph")
 VERDICT = f"{WATCH}/0/verdict"
 """Where ranks write who has stopped (`comm.watch`)."""
+HINTS = {
+    signal.SIGKILL: "; the machine may be out of memory",
+    signal.SIGABRT: "; as gloo does where one rank calls what another does not",
+}
+"""What may have killed a rank."""
 LAST_WORDS_SECONDS = 3.0
 """How long the others may still speak when a rank has failed: one that lost a peer may have been the first to end."""
 
@@ -192,10 +197,8 @@ def _cause(ranks: Sequence[_Rank], store: TCPStore) -> FullgraphError:
                 return PeerLost(store.get(VERDICT).decode())
             if code >= 0:
                 return PeerLost(f"rank {rank} exited with code {code}; all other ranks were stopped")
-            hint = "; the machine may be out of memory" if -code == signal.SIGKILL else ""
-            return PeerLost(
-                f"rank {rank} was killed by {signal.Signals(-code).name}{hint}; all other ranks were stopped"
-            )
+            name, hint = signal.Signals(-code).name, HINTS.get(signal.Signals(-code), "")
+            return PeerLost(f"rank {rank} was killed by {name}{hint}; all other ranks were stopped")
     failed = [(rank, *each.said) for rank, each in enumerate(ranks) if each.said and each.said[0] != "result"]
     rank, kind, text = min(failed, key=lambda each: each[1] == PeerLost.__name__)
     if kind == "bug":

@@ -36,9 +36,7 @@ def watched_group(backend: str, timeout: float, stalled: datetime.timedelta) -> 
     """
     for each in threading.enumerate():  # a process has one default group, and so one watch, which is a thread
         if isinstance(each, Watch):
-            if dist.is_initialized():
-                return each
-            each.leave()  # its group was destroyed without it
+            return each
     rank, num_ranks = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if "TORCHELASTIC_RUN_ID" in os.environ:
         end_with(os.getppid())
