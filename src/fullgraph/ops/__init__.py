@@ -25,6 +25,7 @@ from fullgraph.ops.gpu import mixes_dtypes
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
 from fullgraph.ops.norms import (
+    column_sums,
     combined_gradient,
     gradient_sums,
     head_dots,
@@ -47,6 +48,7 @@ __all__ = [
     "attention_v2_backward_src",
     "attention_v2_forward",
     "by_onednn",
+    "column_sums",
     "combined_gradient",
     "dropout",
     "extremum",
