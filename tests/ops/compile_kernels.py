@@ -1,4 +1,4 @@
-"""Compiles the kernels for GPUs to a card's own code, on a machine without one: ``python -m tests.ops.compile_kernels bfloat16``.
+"""Compiles the kernels for GPUs to a card's own code, without a card: ``python -m tests.ops.compile_kernels bfloat16``.
 
 Triton's interpreter, which tests use there, runs what its compiler refuses. A driver that knows the card's name and
 nothing else is enough to compile for it, and no kernel is launched. In a process of its own, since PyG imports Triton

@@ -70,7 +70,7 @@ def linear_sum(
         out = out if weight is None else out.to(torch.promote_types(out.dtype, weight.dtype))
         # No operation needs what the sum was, so that is where the rest goes.
         if bias is not None:
-            out += bias
+            out += bias.to(out.dtype)  # or torch makes wide copies of both
         if root is not None:
             out += F.linear(_as_cast(x, plan), root)
         return out
