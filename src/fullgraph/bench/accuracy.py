@@ -4,6 +4,7 @@ The papers' public split, hyperparameters and stopping rules; two ranks; the sam
 """
 
 import statistics
+from functools import partial
 
 from fullgraph.bench.case import Findings, case, partitioned
 from fullgraph.bench.experiment import Outcome, train_plain, train_rank
@@ -34,6 +35,8 @@ def run(found: Findings) -> None:
     Adam with learning rate 0.005, weight decay 5e-4, stopped when neither validation loss nor accuracy reached its best
     for 100 epochs; the last epoch that reached both counts.
 
+    *bf16-mixed* is `torch.autocast` in bfloat16 around the model, with all else as before.
+
     Both sides run the same modules through the same loop, one thread per process. They draw different dropout masks:
     fullgraph's are keyed by the node, PyG's are numbers in order of use.
     """
@@ -43,7 +46,8 @@ def run(found: Findings) -> None:
     found.facts["seeds"] = len(seeds)
     for (source, name), target in published.items():
         with partitioned(source, NUM_RANKS) as stored:
-            ours = launch(train_rank, stored.path, name, seeds, max_epochs, num_ranks=NUM_RANKS)[0]
+            train = partial(train_rank, stored.path, name, seeds, max_epochs)
+            ours, mixed = (launch(partial(train, is_mixed=mixes), num_ranks=NUM_RANKS)[0] for mixes in (False, True))
         theirs = launch(train_plain, source, name, seeds, max_epochs, num_ranks=1)[0]
         mean, difference = mean_std(percent(ours)), "–"
         if target is not None:
@@ -56,10 +60,17 @@ def run(found: Findings) -> None:
             "published": "–" if target is None else target,
             "fullgraph, 2 ranks: mean ± std": mean,
             "difference": difference,
+            "the same in bf16-mixed": mean_std(percent(mixed)),
             "PyG, 1 process: mean ± std": mean_std(percent(theirs)),
             "fullgraph epochs, median": f"{statistics.median(len(each.losses) for each in ours):.0f}",
         }
         table.add(row)
+        apart = abs(statistics.fmean(percent(mixed)) - statistics.fmean(percent(ours)))
+        spread = statistics.stdev(percent(ours))
+        found.demand(
+            apart <= spread,
+            f"{name} on {source} in bf16-mixed within a standard deviation, {spread:.2f}, of float32: {apart:.2f}",
+        )
 
 
 def percent(outcomes: list[Outcome]) -> list[float]:

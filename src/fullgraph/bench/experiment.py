@@ -35,19 +35,27 @@ class Outcome:
 
 
 def train_rank(
-    path: Path, name: str, seeds: range, max_epochs: int | None = None, wire_dtype: WireDtype = "float32"
+    path: Path,
+    name: str,
+    seeds: range,
+    max_epochs: int | None = None,
+    wire_dtype: WireDtype = "float32",
+    *,
+    is_mixed: bool = False,
 ) -> list[Outcome]:
     """Train a recipe with each seed on this rank's share of the partitioned graph at ``path``.
 
     Args:
         name: of the recipe.
         max_epochs: most epochs; None: the recipe's own.
+        wire_dtype: how rows travel.
+        is_mixed: whether the model runs under ``torch.autocast`` in bfloat16; its output is float32 in any case.
     """
     torch.set_num_threads(1)
     with closing(fg.init()) as world:
         data = fg.open(path, world, wire_dtype=wire_dtype)
         inputs = _inputs(RECIPES[name], data)
-        return [_train(RECIPES[name], data, inputs, seed, max_epochs, world) for seed in seeds]
+        return [_train(RECIPES[name], data, inputs, seed, max_epochs, world, is_mixed=is_mixed) for seed in seeds]
 
 
 def train_plain(source: str, name: str, seeds: range, max_epochs: int | None = None) -> list[Outcome]:
@@ -66,7 +74,14 @@ def _inputs(recipe: Recipe, data: Any) -> tuple[Any, ...]:
 
 
 def _train(
-    recipe: Recipe, data: Any, inputs: tuple[Any, ...], seed: int, max_epochs: int | None, world: fg.World | None
+    recipe: Recipe,
+    data: Any,
+    inputs: tuple[Any, ...],
+    seed: int,
+    max_epochs: int | None,
+    world: fg.World | None,
+    *,
+    is_mixed: bool = False,
 ) -> Outcome:
     rows = data if recipe.target is None else data[recipe.target]
     train, val = _masks(rows, recipe.held_out)
@@ -75,6 +90,9 @@ def _train(
     optimizer = recipe.optimizer(model)
     if world is not None:
         fg.prepare(model, data)
+    if is_mixed:
+        mixed = torch.autocast(inputs[0].device.type, torch.bfloat16)(model.forward)
+        model.forward = lambda *given: mixed(*given).float()
     before = 0 if world is None else world.traffic.rows_bytes
     stopping, losses, is_over, max_epochs = recipe.stopping(), [], False, max_epochs or recipe.max_epochs
     while not is_over and len(losses) < max_epochs:

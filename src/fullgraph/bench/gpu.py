@@ -24,7 +24,7 @@ from fullgraph.bench import graphs
 from fullgraph.bench.case import Findings, case
 from fullgraph.bench.contest import ms, quietly
 from fullgraph.bench.machine import card
-from fullgraph.bench.training import HEADS, MODELS, steps
+from fullgraph.bench.training import HEADS, MODELS, step_in
 from fullgraph.datasets import load
 from fullgraph.errors import InputError
 from fullgraph.graph.block import Block
@@ -57,7 +57,7 @@ class Size:
 FULL = Size(
     uniform=(200_000, 10_000_000),
     power_law=(1_000_000, 20_000_000),
-    products=(2_449_029, 123_718_152),
+    products=graphs.PRODUCTS,
     source="synthetic-large",
     widths=WIDTHS,
     hidden={"SAGE": 256, "GCN": 256, "GAT": 128, "GATv2": 128},
@@ -101,7 +101,7 @@ def run(found: Findings) -> None:
         },
     )
     _sums(found, size, device)
-    uniform = _drawn(*size.uniform, device)
+    uniform = graphs.drawn(*size.uniform, device)
     _layers(found, size, uniform, device)
     _epochs(found, size, device)
     _products(found, size, device)
@@ -115,23 +115,6 @@ def _device(found: Findings) -> torch.device:
     raise InputError(
         "the benchmark gpu needs a GPU that torch sees (with --quick it runs anywhere and measures nothing)"
     )
-
-
-def _drawn(
-    num_nodes: int, num_edges: int, device: torch.device, *, power_law: bool = False, hub: bool = False
-) -> Tensor:
-    """Edges ``[2, num_edges]`` between nodes drawn alike, or by `graphs.chung_lu`'s weights."""
-    generator = torch.Generator(device).manual_seed(0)
-    if power_law:
-        weight = torch.arange(1, num_nodes + 1, device=device, dtype=torch.float64) ** (-1 / 1.2)
-        bounds = (weight / weight.sum()).cumsum(0)
-        shuffled = torch.randperm(num_nodes, device=device, generator=generator)
-        drawn = torch.rand(2, num_edges, device=device, dtype=torch.float64, generator=generator)
-        return shuffled[torch.searchsorted(bounds, drawn).clamp_(max=num_nodes - 1)]
-    edge_index = torch.randint(num_nodes, (2, num_edges), device=device, generator=generator)
-    if hub:
-        edge_index[1, : num_edges // 10] = 0
-    return edge_index
 
 
 def _seconds(contenders: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> dict[str, float]:
@@ -159,9 +142,9 @@ def _seconds(contenders: Mapping[str, Callable[[], Any]], repeats: int, device: 
 def _sums(found: Findings, size: Size, device: torch.device) -> None:
     table, worst, hubs = found.table("Sums"), 0.0, {}
     drawings = {
-        "uniform": partial(_drawn, *size.uniform, device),
-        "one hub": partial(_drawn, *size.uniform, device, hub=True),
-        "power law": partial(_drawn, *size.power_law, device, power_law=True),
+        "uniform": partial(graphs.drawn, *size.uniform, device),
+        "one hub": partial(graphs.drawn, *size.uniform, device, hub=True),
+        "power law": partial(graphs.drawn, *size.power_law, device, power_law=True),
         size.source: lambda: graphs.edge_index_of(load(size.source)).to(device),
     }
     for label, drawing in drawings.items():
@@ -256,7 +239,7 @@ def _epochs(found: Findings, size: Size, device: torch.device) -> None:
     for ways in (("fullgraph", "bf16-mixed"), ("PyG",)):  # one graph on the card at a time
         data: Any = graph.to(device) if ways == ("PyG",) else fg.open(graph.cpu(), fg.init(device=device))
         for (name, model), way in product(EPOCHS.items(), ways):
-            step = _step(model, data, size.hidden[name], way)
+            step = step_in(way, model, data, size.hidden[name])
             try:
                 losses[name, way], cells[name, way] = _watched(step, size.repeats, device)
             except torch.OutOfMemoryError:
@@ -273,16 +256,6 @@ def _epochs(found: Findings, size: Size, device: torch.device) -> None:
         table.add(row | memory | {"busy": busy})
     pairs = [(losses[name, "fullgraph"], losses[name, "PyG"]) for name in EPOCHS if (name, "PyG") in losses]
     found.same_losses("the first epochs have PyG's losses", pairs)
-
-
-def _step(model: Callable[..., torch.nn.Module], data: Any, hidden: int, way: str) -> Callable[[], float]:
-    torch.manual_seed(0)
-    built = model(data.num_features, hidden, 3, data.num_classes).to(data.x.device)
-    if way != "PyG":
-        fg.prepare(built, data)
-    mixed = torch.autocast(data.x.device.type, torch.bfloat16, enabled=way == "bf16-mixed")
-    built.forward = mixed(built.forward)
-    return steps(built, (data.x, data.edge_index), data.train_mask, data.y)
 
 
 def _watched(
@@ -315,14 +288,8 @@ def _kernels(step: Callable[[], float], device: torch.device) -> list[tuple[str,
 
 def _products(found: Findings, size: Size, device: torch.device) -> None:
     table = found.table("Products-shaped")
-    num_nodes, num_edges = size.products
-    edge_index = _drawn(num_nodes, num_edges, device, power_law=True).cpu()
-    generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(num_nodes, 100, generator=generator), torch.randint(47, (num_nodes,), generator=generator)
-    mask = torch.rand(num_nodes, generator=generator) < 0.1
-    data = fg.open(Data(x=x, edge_index=edge_index, y=y, train_mask=mask, num_classes=47), fg.init(device=device))
-    del edge_index
+    data = fg.open(graphs.products_shaped(*size.products, device), fg.init(device=device))
     for way in ("fullgraph", "bf16-mixed"):
-        step = _step(EPOCHS["SAGE"], data, size.hidden["SAGE"], way)
+        step = step_in(way, EPOCHS["SAGE"], data, size.hidden["SAGE"])
         _, (seconds, peak, busy) = _watched(step, 3, device)
         table.add({"runs": way, "ms": ms(seconds), "peak, GiB": f"{peak / 2**30:.2f}", "busy": busy})

@@ -12,6 +12,8 @@ from fullgraph.graph import EDGE, NODE, Graph
 from fullgraph.graph.block import Block
 
 NUM_FEATURES = 100
+PRODUCTS = (2_449_029, 123_718_152)
+"""Nodes and edges of ogbn-products."""
 
 
 def uniform(num_nodes: int, num_edges: int, seed: int = 0) -> Graph:
@@ -65,6 +67,32 @@ def adjacency(block: Block, values: Tensor) -> Tensor:
     with quietly():
         size = (block.num_rows, block.num_cols)
         return torch.sparse_csr_tensor(block.indptr, block.indices.long(), values, size, check_invariants=False)
+
+
+def drawn(
+    num_nodes: int, num_edges: int, device: torch.device, *, power_law: bool = False, hub: bool = False
+) -> Tensor:
+    """Edges ``[2, num_edges]`` between nodes drawn alike, or by `chung_lu`'s weights."""
+    generator = torch.Generator(device).manual_seed(0)
+    if power_law:
+        weight = torch.arange(1, num_nodes + 1, device=device, dtype=torch.float64) ** (-1 / 1.2)
+        bounds = (weight / weight.sum()).cumsum(0)
+        shuffled = torch.randperm(num_nodes, device=device, generator=generator)
+        drawn = torch.rand(2, num_edges, device=device, dtype=torch.float64, generator=generator)
+        return shuffled[torch.searchsorted(bounds, drawn).clamp_(max=num_nodes - 1)]
+    edge_index = torch.randint(num_nodes, (2, num_edges), device=device, generator=generator)
+    if hub:
+        edge_index[1, : num_edges // 10] = 0
+    return edge_index
+
+
+def products_shaped(num_nodes: int, num_edges: int, device: torch.device) -> Data:
+    """A power law with what ogbn-products has per node: 100 features, 47 classes, a tenth of the nodes to train on."""
+    edge_index = drawn(num_nodes, num_edges, device, power_law=True).cpu()
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(num_nodes, 100, generator=generator), torch.randint(47, (num_nodes,), generator=generator)
+    mask = torch.rand(num_nodes, generator=generator) < 0.1
+    return Data(x=x, edge_index=edge_index, y=y, train_mask=mask, num_classes=47)
 
 
 def _graph(rng: np.random.Generator, edge_index: np.ndarray, num_nodes: int) -> Graph:

@@ -133,6 +133,17 @@ def steps_of(model_name: str, data: Any, hidden: int, num_layers: int) -> Callab
     return step
 
 
+def step_in(way: str, model: Callable[..., torch.nn.Module], data: Any, hidden: int) -> Callable[[], float]:
+    """As `steps_of`, of three layers, in a way: ``PyG`` is not prepared, ``bf16-mixed`` runs under autocast."""
+    torch.manual_seed(0)
+    built = model(data.num_features, hidden, 3, data.num_classes).to(data.x.device)
+    if way != "PyG":
+        fg.prepare(built, data)
+    mixed = torch.autocast(data.x.device.type, torch.bfloat16, enabled=way == "bf16-mixed")
+    built.forward = mixed(built.forward)
+    return steps(built, (data.x, data.edge_index), data.train_mask, data.y)
+
+
 def steps(model: torch.nn.Module, inputs: tuple[Any, ...], mask: Tensor, y: Tensor) -> Callable[[], float]:
     """Adam on a model, as what takes a step and returns its loss."""
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)

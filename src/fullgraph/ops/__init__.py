@@ -25,6 +25,7 @@ from fullgraph.ops.gpu import mixes_dtypes
 from fullgraph.ops.keep import Dropout
 from fullgraph.ops.nonzero import mark_nonzero, num_marks, pack_nonzero, unpack_nonzero
 from fullgraph.ops.norms import (
+    column_sums,
     combined_gradient,
     gradient_sums,
     head_dots,
@@ -48,6 +49,7 @@ __all__ = [
     "attention_v2_backward_src",
     "attention_v2_forward",
     "chooses_blas",
+    "column_sums",
     "combined_gradient",
     "dropout",
     "extremum",

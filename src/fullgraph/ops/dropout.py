@@ -40,7 +40,7 @@ def dropout(x: Tensor, p: float, key: int, row_ids: Tensor, *, out: Tensor | Non
     out = torch.empty_like(x) if out is None else out
     if gpu.runs(x):
         gpu.kernel("dropout")(x, p, key, row_ids, out)
-    elif native.runs(x):
+    elif native.sums(x):
         arrays = map(native.array, (x, out, row_ids))
         native.core.dropout(*arrays, key, threshold(p), keep_scale(p), native.threads())
     else:

@@ -17,7 +17,7 @@ def runs(tensor: Tensor) -> bool:
 
 
 def sums(tensor: Tensor) -> bool:
-    """Whether the C++ spmm takes rows like these: as `runs`, or bfloat16."""
+    """Whether the C++ kernels that read bfloat16 too take rows like these."""
     return runs(tensor) or (tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16)
 
 

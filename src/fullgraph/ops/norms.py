@@ -17,6 +17,19 @@ from fullgraph.ops.plain import plain
 
 
 @plain
+def column_sums(x: Tensor) -> Tensor:
+    """Sum of each column, float64 ``[F]``: on a CPU in pieces of the rows, where torch's would widen them all at once.
+
+    Raises:
+        InputError: if ``x`` is not contiguous rows.
+    """
+    check("x", x, [-1, -1], x.dtype, x.device)
+    if not native.sums(x):
+        return reference.column_sums(x)
+    return _made(reference.column_sums, (x,), x.new_empty(x.size(1), dtype=torch.float64))
+
+
+@plain
 def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:
     """Sum of the squared deviations of each column, float64 ``[F]``.
 
@@ -128,7 +141,7 @@ def _made(twin: Callable[..., Tensor], given: tuple[Tensor, ...], out: Tensor | 
     out = torch.empty_like(given[0]) if out is None else out
     if gpu.runs(given[0]):
         gpu.kernel(twin.__name__)(*given, out)
-    elif native.runs(given[0]):
+    elif native.sums(given[0]):
         getattr(native.core, twin.__name__)(*map(native.array, (*given, out)), native.threads())
     else:
         out.copy_(twin(*given))

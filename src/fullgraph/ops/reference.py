@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fullgraph.ops.dtypes import accumulator
 from fullgraph.ops.keep import keep_scale, threshold
 
 
@@ -82,6 +83,10 @@ def _marked(bits: Tensor, length: int) -> Tensor:
 
 def head_dots(left: Tensor, right: Tensor) -> Tensor:
     return torch.einsum("nhc,nhc->nh", left, right)  # no product as large as they are
+
+
+def column_sums(x: Tensor) -> Tensor:
+    return x.sum(0, dtype=accumulator(x.dtype)).double()
 
 
 def squared_deviations(x: Tensor, mean: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Inputs:
         arguments: of ``model``: ``x`` and ``edge_index``, or the dictionaries of them.
         edge_arguments: its keyword arguments beside these.
         edge_dim: width of the edge attributes that the model was built for, or None.
-        autocast: whether the model's forward runs under ``torch.autocast`` in bfloat16.
+        autocast: what the model's forward runs under.
         of_task: what the task's loss needs besides.
     """
 
@@ -55,7 +55,7 @@ class Inputs:
     arguments: tuple[Any, Any]
     edge_arguments: Mapping[str, Tensor]
     edge_dim: int | None
-    autocast: bool
+    autocast: torch.autocast
     of_task: Any = None
 
     @property
@@ -72,8 +72,7 @@ class Inputs:
 
     def in_precision(self, compute: Callable[[], Tensor]) -> Tensor:
         """What a part of the model gives, in the run's precision; float32 where it is bfloat16."""
-        device = next(self.model.parameters()).device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.autocast):
+        with self.autocast:
             out = compute()
         return out.float() if out.dtype == torch.bfloat16 else out
 
@@ -104,14 +103,14 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_outputs: 
             f"{config.model} takes kinds of edges as relations between node types, but the graph has them as an array "
             "edge_type; leave that array out, or train in Python with RGCNConv, see docs/heterogeneous.md"
         )
-    dtype, autocast = DTYPES[config.precision], config.precision == "bf16-mixed"
+    dtype, is_mixed = DTYPES[config.precision], config.precision == "bf16-mixed"
     stores = {kind: _store(data, kind) for kind in ([NODE] if one_type else data.node_types)}
     x_dict = {kind: store.x for kind, store in stores.items() if store.get("x") is not None}
     for kind, x in x_dict.items():
         if x.dim() != 2:
             what = f"x of node type {kind!r}" if typed else "x"
             raise InputError(f"training needs features [num_nodes, num_features]; {what} has: {list(x.shape)}")
-        if not (autocast and x.dtype == torch.bfloat16):  # which it would make them
+        if not (is_mixed and x.dtype == torch.bfloat16):  # which it would make them
             x = x.to(dtype)
         x_dict[kind] = x / x.sum(dim=-1, keepdim=True).clamp(min=1) if config.normalize_features else x
         stores[kind].x = x_dict[kind]
@@ -150,7 +149,7 @@ def load_inputs(graph: Path, config: TrainConfig, world: World, *, num_outputs: 
         arguments=arguments,
         edge_arguments=edge_arrays,
         edge_dim=edge_dim,
-        autocast=autocast,
+        autocast=torch.autocast(world.device.type, torch.bfloat16, enabled=is_mixed),
     )
 
 

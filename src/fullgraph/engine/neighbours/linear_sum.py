@@ -70,9 +70,9 @@ def linear_sum(
         out = out if weight is None else out.to(torch.promote_types(out.dtype, weight.dtype))
         # No operation needs what the sum was, so that is where the rest goes.
         if bias is not None:
-            out += bias
+            out += bias.to(out.dtype)  # or torch makes wide copies of both
         if root is not None:
-            out += F.linear(x, root)
+            out += F.linear(_as_cast(x, plan), root)
         return out
     chain = None if recipes is None else recipes.chain(x)
     terms = _Terms(plan, weight, reduction, () if chain is None else chain.steps, recipes)
@@ -93,11 +93,12 @@ def _sum_and_matrix(x: Tensor, matrix: Tensor, plan: Plan, weight: Tensor | None
         is_narrow = width_in <= (2 if torch.is_grad_enabled() and matrix.requires_grad else 1) * width_out
         budget = plan.halo.config.held_mib * 2**20
         fits = is_narrow or plan.num_dst * width_in * x.element_size() <= budget
-        standing = memo.standing(reduction, x, weight, known_here=fits)
+        name = reduction, _cast_dtype(x)
+        standing = memo.standing(name, x, weight, known_here=fits)
         # New rows may never come again.
         if standing != Standing.NEW or is_narrow:
-            compute = partial(walked_sum, x, plan, weight, reduction)
-            return F.linear(memo.once(compute, reduction, x, weight, standing=standing), matrix)
+            compute = partial(_sum_as_cast, x, plan, weight, reduction)
+            return F.linear(memo.once(compute, name, x, weight, standing=standing), matrix)
     elif width_in < width_out and (weight is None or weight.dtype == x.dtype):
         return F.linear(walked_sum(x, plan, weight, reduction), matrix)
     return walked_sum(F.linear(x, matrix), plan, weight, reduction)
@@ -174,3 +175,19 @@ class _LinearSum(torch.autograd.Function):
 
 def _is_autocast(x: Tensor) -> bool:
     return torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64  # which it leaves alone
+
+
+def _cast_dtype(x: Tensor) -> torch.dtype:
+    """What autocast makes of rows that meet a matrix; their own without."""
+    return torch.get_autocast_dtype(x.device.type) if _is_autocast(x) else x.dtype
+
+
+def _as_cast(x: Tensor, plan: Plan) -> Tensor:
+    """``x`` as autocast gives it to a product, made once if it never changes, which is every epoch's else."""
+    dtype = _cast_dtype(x)
+    return x if dtype == x.dtype else plan.memo.latest(("cast", dtype), lambda: x.to(dtype), x)
+
+
+def _sum_as_cast(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    """The sum, as a product takes it, so that no wider one is remembered."""
+    return walked_sum(x, plan, weight, reduction).to(_cast_dtype(x))

@@ -60,7 +60,7 @@ def batch_norm(
     """
     rows = x.detach().contiguous()
     dtype = ops.accumulator(x.dtype)
-    sums, num_rows = rows.sum(0, dtype=dtype).double(), len(x)
+    sums, num_rows = ops.column_sums(rows), len(x)
     if world.num_ranks > 1:  # the number travels with the sums in float64, which holds any count exactly
         total = world.all_reduce(torch.cat([sums, sums.new_tensor([num_rows])]))
         sums, num_rows = total[:-1], int(total[-1])
