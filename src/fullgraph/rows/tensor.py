@@ -60,9 +60,9 @@ class Rows(Tensor):
 
 # ``torch.compile`` leaves what works on `Rows` as it is: compiled code would have this rank's sizes for the graph's.
 # Dynamo makes fake tensors of the local memory and guards their shapes. Told not to trace `Rows`, it breaks its graph
-# wherever they are used, compiles what is between, and follows no call into what works on them, but into kernels.
+# wherever they are used, compiles what is between, and follows no call into what works on them.
 torch._dynamo.config.nontraceable_tensor_subclasses.add(Rows)
-for _package in ("comm", "engine", "graph", "pyg", "rows"):
+for _package in ("comm", "engine", "graph", "ops", "pyg", "rows"):
     torch._dynamo.trace_rules.add(f"fullgraph.{_package}")
 
 
