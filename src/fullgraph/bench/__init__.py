@@ -15,6 +15,7 @@ from fullgraph.bench import (
     relational,
     scaling,
     streaming,
+    tasks,
     train,
     wire,
 )
@@ -34,6 +35,7 @@ CASES: Mapping[str, Case] = {
     "relational": relational.run,
     "scaling": scaling.run,
     "streaming": streaming.run,
+    "tasks": tasks.run,
     "train": train.run,
     "wire": wire.run,
 }
