@@ -89,7 +89,7 @@ _TOLOKERS = TrainConfig(
 )
 _RGCN = TrainConfig(model="rgcn", hidden=16, dropout=0.0, epochs=50)
 _HGT = TrainConfig(
-    model="hgt", heads=8, lr=0.005, weight_decay=1e-3, epochs=30, eval_every=3, metric="macro_f1,micro_f1"
+    model="hgt", heads=8, lr=0.005, weight_decay=1e-3, epochs=60, eval_every=5, metric="macro_f1,micro_f1"
 )
 
 EXPERIMENTS = {
@@ -148,7 +148,9 @@ def run(found: Findings) -> None:
                 path = Path(folder) / f"{seed}-{num_ranks}"
                 runs += launch(train_rank, stored.path, path, replace(config, seed=seed), num_ranks=num_ranks)[:1]
                 losses.append([line["train_loss"] for line in read_metrics(path)])
-        found.same_losses(f"{name}: the same losses on 1 and {NUM_RANKS} ranks", [(losses[0], losses[1])], CURVE_TOLERANCE)
+        found.same_losses(
+            f"{name}: the same losses on 1 and {NUM_RANKS} ranks", [(losses[0], losses[1])], CURVE_TOLERANCE
+        )
         for metric, published in experiment.published.items():
             percent = [100 * (each.test_scores or {})[metric] for each in runs]
             best_epoch = statistics.median(each.best_epoch for each in runs[1:])

@@ -88,12 +88,13 @@ class Link(Task):
         split = of_pairs.edge_split(data, config.seed, config.val_edges, config.test_edges)
         is_message = split == of_pairs.TRAIN
         message = data.edge_index[:, is_message]
+        like = next(inputs.model.parameters())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = Linked(inputs.model, config.decoder, self.num_outputs)
         return replace(
             inputs,
-            model=model.to(device=data.edge_index.device, dtype=getattr(torch, config.dtype)),
+            model=model.to(device=like.device, dtype=like.dtype),
             masks=_masks(split, data.edge_index),
             arguments=(inputs.arguments[0], {EDGE: message} if config.model in TYPED_MODELS else message),
             edge_arguments={name: values[is_message] for name, values in inputs.edge_arguments.items()},
