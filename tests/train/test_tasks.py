@@ -150,6 +150,19 @@ def test_the_task_is_what_the_labels_are(tmp_path):
         assert train(graph, tmp_path / name, replace(SMALL, epochs=1), World()).task == task
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, bool])
+def test_classes_may_be_of_any_whole_number_type(tmp_path, dtype):
+    nodes = labelled("multiclass")
+    y = (nodes["y"] > 0).astype(np.int64)
+    config = replace(SMALL, class_weight="balanced", metric="accuracy,macro_f1,roc_auc,average_precision")
+    lines = []
+    for name, labels in (("int64", y), ("other", y.astype(dtype))):
+        graph = write(tmp_path / f"{name}.fg", _with(nodes, y=labels), num_parts=1)
+        train(graph, tmp_path / name, config, World())
+        lines.append([[each["train_loss"], each["val_scores"]] for each in read_metrics(tmp_path / name)])
+    assert lines[0] == lines[1]
+
+
 @pytest.mark.parametrize(
     ("y", "changes", "message"),
     [

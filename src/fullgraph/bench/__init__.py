@@ -16,6 +16,7 @@ from fullgraph.bench import (
     relational,
     scaling,
     streaming,
+    tasks,
     train,
     wire,
 )
@@ -36,6 +37,7 @@ CASES: Mapping[str, Case] = {
     "relational": relational.run,
     "scaling": scaling.run,
     "streaming": streaming.run,
+    "tasks": tasks.run,
     "train": train.run,
     "wire": wire.run,
 }

@@ -18,7 +18,7 @@ from fullgraph.graph.manifest import NodeEntry
 from fullgraph.pyg.data.graph import is_homogeneous
 from fullgraph.rows import Rows
 from fullgraph.train.config import TYPED_MODELS, TrainConfig
-from fullgraph.train.inputs import DTYPES, Inputs
+from fullgraph.train.inputs import Inputs
 from fullgraph.train.metrics import Evaluation
 from fullgraph.train.tasks import pairs as of_pairs
 from fullgraph.train.tasks import scores
@@ -88,12 +88,13 @@ class Link(Task):
         split = of_pairs.edge_split(data, config.seed, config.val_edges, config.test_edges)
         is_message = split == of_pairs.TRAIN
         message = data.edge_index[:, is_message]
+        like = next(inputs.model.parameters())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             model = Linked(inputs.model, config.decoder, self.num_outputs)
         return replace(
             inputs,
-            model=model.to(device=data.edge_index.device, dtype=DTYPES[config.precision]),
+            model=model.to(device=like.device, dtype=like.dtype),
             masks=_masks(split, data.edge_index),
             arguments=(inputs.arguments[0], {EDGE: message} if config.model in TYPED_MODELS else message),
             edge_arguments={name: values[is_message] for name, values in inputs.edge_arguments.items()},
@@ -101,20 +102,20 @@ class Link(Task):
 
     def trainable(self, inputs: Inputs) -> Inputs:
         """With the pairs that are not linked: in training as far as training edges tell, in evaluation truly."""
-        data, seed, needed = inputs.data, self.config.seed, ["train", *(["val"] if self.config.patience else [])]
-        truly = NoLinks.of(data, data.edge_index, seed)
-        trained = (
-            NoLinks.of(data, data.edge_index[:, inputs.masks["train"]], seed) if "train" in inputs.masks else truly
-        )
-        inputs = replace(inputs, of_task={"train": trained, **dict.fromkeys(EVALUATED, truly)})
-        for name in dict.fromkeys([*needed, *(name for name in EVALUATED if name in inputs.masks)]):
-            num_edges = len(data.edge_index[0])
-            if name not in inputs.masks:
+        data, masks, seed = inputs.data, inputs.masks, self.config.seed
+        num_edges = len(data.edge_index[0])
+        for name in ("train", *(["val"] if self.config.patience else [])):
+            if name not in masks:
                 raise InputError(
                     f"the task link needs an edge for {name}, but there is none between two nodes; change the "
                     f"fractions or the seed of the split; edges of the graph: {num_edges}"
                 )
-            if f"{name}_negative" not in inputs.masks and not int(self._drawn(inputs, name, 1)[1].sum()):
+        trained, truly = (
+            NoLinks.of(data, each, seed) for each in (data.edge_index[:, masks["train"]], data.edge_index)
+        )
+        inputs = replace(inputs, of_task={"train": trained, **dict.fromkeys(EVALUATED, truly)})
+        for name in ("train", *(name for name in EVALUATED if name in masks)):
+            if f"{name}_negative" not in masks and not int(self._drawn(inputs, name, 1)[1].sum()):
                 raise InputError(
                     f"the task link needs pairs without an edge for {name}, but {of_pairs.TRIES} draws for each found "
                     f"none; edges of the graph: {num_edges}"

@@ -53,13 +53,12 @@ class Multiclass(NodeTask):
         """Balanced: the rows of each class weigh as much as those of any other, 1 on average over rows."""
         if self.config.class_weight == "none":
             return None
-        counts = torch.bincount(y, minlength=self.num_outputs)
-        weight = len(y) / (int((counts > 0).sum()) * counts.clamp(min=1).double())
-        return weight.to(torch.float64 if self.config.precision == "64-true" else torch.float32)
+        counts = torch.bincount(y.long(), minlength=self.num_outputs)
+        return len(y) / (int((counts > 0).sum()) * counts.clamp(min=1).double())
 
     def criterion(self, out: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Cross entropy, divided by the sum of the weights."""
-        return F.cross_entropy(out, y, weight=weight)
+        return F.cross_entropy(out, y.long(), weight=None if weight is None else weight.to(out.dtype))
 
     def predicted(self, out: Tensor) -> dict[str, Tensor]:
         """The class of the largest logit."""

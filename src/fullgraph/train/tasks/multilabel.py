@@ -57,14 +57,14 @@ class Multilabel(NodeTask):
         if self.config.class_weight == "none":
             return None
         ones, zeros = (y == 1).sum(0), (y == 0).sum(0)
-        weight = torch.where((ones > 0) & (zeros > 0), zeros / ones.clamp(min=1).double(), 1)
-        return weight.to(torch.float64 if self.config.precision == "64-true" else torch.float32)
+        return torch.where((ones > 0) & (zeros > 0), zeros / ones.clamp(min=1).double(), 1)
 
     def criterion(self, out: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Binary cross entropy; ``weight`` is of the ones."""
         known = (~y.isnan()).to(out.dtype)
         truth = y.to(out.dtype).nan_to_num()
-        return F.binary_cross_entropy_with_logits(out, truth, known, pos_weight=weight, reduction="sum") / known.sum()
+        ratio = None if weight is None else weight.to(out.dtype)
+        return F.binary_cross_entropy_with_logits(out, truth, known, pos_weight=ratio, reduction="sum") / known.sum()
 
     def predicted(self, out: Tensor) -> dict[str, Tensor]:
         """The labels whose logit is above 0."""

@@ -24,7 +24,7 @@ def macro_f1(out: Tensor, y: Tensor) -> float:
     """The mean over classes, of which those that are neither true nor predicted are left out; shapes as `accuracy`."""
     from torchmetrics.functional.classification import multiclass_stat_scores
 
-    counts = multiclass_stat_scores(out.argmax(-1), y, out.shape[1], average=None, validate_args=False)
+    counts = multiclass_stat_scores(out.argmax(-1), y.long(), out.shape[1], average=None, validate_args=False)
     return _mean_f1(counts.view(-1, 5))
 
 
