@@ -66,13 +66,13 @@ def run(found: Findings) -> None:
             losses: dict[str, list[float]] = {way: [] for way in WAYS}
             taken: dict[str, list[float]] = {way: [] for way in WAYS}
             for _ in range(1 + size.repeats):
-                for way, step in steps.items():
+                for way in WAYS:
                     start = time.perf_counter()
-                    losses[way].append(step())
+                    losses[way].append(steps[way]())
                     taken[way].append(time.perf_counter() - start)
             growths = {}
-            for way, step in steps.items():
-                growths[way] = peak_growth(step)
+            for way in WAYS:
+                growths[way] = peak_growth(steps[way])
                 row = {"graph": label, "model": name, "runs": way, "last loss": f"{losses[way][-1]:.5f}"}
                 row["seconds"] = f"{statistics.median(taken[way][1:]):.2f}"
                 row["growth, MiB"], row["peak, MiB"] = mib(growths[way]), mib(growths[way] + resident_bytes())
@@ -85,5 +85,5 @@ def run(found: Findings) -> None:
             least = 2 if name == "SAGE" and multiplies else 1 if multiplies else 0.9
             found.demand(whole / mixed >= least, f"{name} on {label} is ≥ {least} × as fast: {whole / mixed:.2f} ×")
             found.demand(share <= 0.65, f"{name} on {label} takes ≤ 0.65 of the memory: {share:.2f}")
-            del steps, step
+            del steps
             gc.collect()
