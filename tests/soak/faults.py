@@ -1,6 +1,6 @@
 """Breaks runs on purpose, in every way and at every moment, and writes a table of what became of them.
 
-``python -m tests.soak.faults OUT.md`` takes some 40 minutes; as root the link between ranks is cut too. A row is a
+``python -m tests.soak.faults OUT.md`` takes about half an hour; as root the link between ranks is cut too. A row is a
 fault at a moment on some ranks: seconds until every process is gone, what is said, and whether the resumed run has the
 losses of the one that nothing happened to.
 """

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import get_error_handler
@@ -24,5 +25,6 @@ def record(error: BaseException) -> bool:
         get_error_handler().record_exception(error)
     else:  # without the frames, which torchrun would print
         said = {"message": f"{type(error).__name__}: {error}", "extraInfo": {"timestamp": str(int(time.time()))}}
-        Path(file).write_text(json.dumps({"message": said}), encoding="utf-8")
+        with suppress(OSError):  # a full disk must not hide what is printed
+            Path(file).write_text(json.dumps({"message": said}), encoding="utf-8")
     return os.environ.get("RANK") == "0"
