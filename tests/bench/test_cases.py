@@ -13,12 +13,14 @@ from tests.docs.pages import ROOT
 pytestmark = pytest.mark.timeout(120)
 NUM_ROWS = {
     "accuracy": 2,
+    "accuracy-bf16": 2,
     "attention": 6,
     "general": 4,
     "gpu": 57,
     "kernels": 6,
     "link": 6,
     "memory": 6,
+    "precision": 6,
     "products": 12,
     "pruning": 4,
     "relational": 2,
@@ -125,7 +127,7 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
         main(["bench", "kernels", "speed", "--out", str(tmp_path)])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        "InputError: there is no benchmark of this name; give some of accuracy, attention, general, gpu, kernels, "
-        "link, memory, products, pruning, relational, scaling, streaming, tasks, train, wire: speed\n"
+        "InputError: there is no benchmark of this name; give some of accuracy, accuracy-bf16, attention, general, "
+        "gpu, kernels, link, memory, precision, products, pruning, relational, scaling, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -25,6 +25,7 @@ from fullgraph.bench.report import Report, Table, write_report
 
 CASES: Mapping[str, Case] = {
     "accuracy": accuracy.run,
+    "accuracy-bf16": accuracy.run_bf16,
     "attention": attention.run,
     "general": general.run,
     "gpu": gpu.run,

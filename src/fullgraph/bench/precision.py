@@ -13,7 +13,7 @@ import fullgraph as fg
 from fullgraph.bench import graphs
 from fullgraph.bench.case import Findings, case
 from fullgraph.bench.contest import peak_growth
-from fullgraph.bench.report import mib
+from fullgraph.bench.report import Table, mib
 from fullgraph.bench.training import MODELS, step_in
 from fullgraph.datasets import load
 from fullgraph.train.memory import resident_bytes
@@ -62,28 +62,31 @@ def run(found: Findings) -> None:
     for label, (graph, models) in size.graphs.items():
         data = fg.open(graph(), fg.init())
         for name in models:
-            steps = {way: step_in(way, MODELS[name], data, size.hidden) for way in WAYS}
-            losses: dict[str, list[float]] = {way: [] for way in WAYS}
-            taken: dict[str, list[float]] = {way: [] for way in WAYS}
-            for _ in range(1 + size.repeats):
-                for way in WAYS:
-                    start = time.perf_counter()
-                    losses[way].append(steps[way]())
-                    taken[way].append(time.perf_counter() - start)
-            growths = {}
-            for way in WAYS:
-                growths[way] = peak_growth(steps[way])
-                row = {"graph": label, "model": name, "runs": way, "last loss": f"{losses[way][-1]:.5f}"}
-                row["seconds"] = f"{statistics.median(taken[way][1:]):.2f}"
-                row["growth, MiB"], row["peak, MiB"] = mib(growths[way]), mib(growths[way] + resident_bytes())
-                table.add(row)
-            whole, mixed = (statistics.median(taken[way][1:]) for way in WAYS)
-            share = growths["bf16-mixed"] / max(1, growths["32-true"])
-            found.same_losses(
-                f"{name} on {label} has float32's losses", [(losses[WAYS[1]], losses[WAYS[0]])], TOLERANCE
-            )
-            least = 2 if name == "SAGE" and multiplies else 1 if multiplies else 0.9
-            found.demand(whole / mixed >= least, f"{name} on {label} is ≥ {least} × as fast: {whole / mixed:.2f} ×")
-            found.demand(share <= 0.65, f"{name} on {label} takes ≤ 0.65 of the memory: {share:.2f}")
-            del steps
+            _beside(found, table, label, name, data, multiplies=multiplies)
             gc.collect()
+        del data
+
+
+def _beside(found: Findings, table: Table, label: str, name: str, data: Any, *, multiplies: bool) -> None:
+    steps = {way: step_in(way, MODELS[name], data, found.size.hidden) for way in WAYS}
+    losses: dict[str, list[float]] = {way: [] for way in WAYS}
+    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(1 + found.size.repeats):
+        for way, step in steps.items():
+            start = time.perf_counter()
+            losses[way].append(step())
+            taken[way].append(time.perf_counter() - start)
+    growths = {}
+    for way, step in steps.items():
+        growths[way] = peak_growth(step)
+        row = {"graph": label, "model": name, "runs": way, "last loss": f"{losses[way][-1]:.5f}"}
+        row["seconds"] = f"{statistics.median(taken[way][1:]):.2f}"
+        row["growth, MiB"], row["peak, MiB"] = mib(growths[way]), mib(growths[way] + resident_bytes())
+        table.add(row)
+    whole, mixed = (statistics.median(taken[way][1:]) for way in WAYS)
+    share = growths["bf16-mixed"] / max(1, growths["32-true"])
+    of_both = [(losses["bf16-mixed"], losses["32-true"])]
+    found.same_losses(f"{name} on {label} has float32's losses", of_both, TOLERANCE)
+    least = 2 if name == "SAGE" and multiplies else 1 if multiplies else 0.9
+    found.demand(whole / mixed >= least, f"{name} on {label} is ≥ {least} × as fast: {whole / mixed:.2f} ×")
+    found.demand(share <= 0.65, f"{name} on {label} takes ≤ 0.65 of the memory: {share:.2f}")

@@ -5,7 +5,8 @@ A block is CSR: ``indptr`` int64 [n + 1] over its rows, ``indices`` int32 [nnz] 
 occurs once in a block). The values of all three must be in range: no op reads them twice to check.
 
 The ops over blocks add into tensors that the caller gives, so that blocks can be absorbed one after another; rows
-without entries stay as they are. float32 and float64 on a CPU run the C++ kernels (spmm and packing take bfloat16 too),
+without entries stay as they are. float32 and float64 on a CPU run the C++ kernels (spmm, norms, dropout and packing
+read bfloat16 too; other rows of 16 bits are copied to float32),
 and floats of 16, 32 and 64 bits on a GPU those in Triton (packing excepted); neither holds anything of the size of the
 edges. All else runs the naive twin, in plain torch. Results do not depend on the number of threads. No kernel records
 anything for autograd: gradients are ops of their own.

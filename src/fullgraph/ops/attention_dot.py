@@ -47,7 +47,10 @@ def attention_dot_forward(
     edges.absorb(logit, value, maximum, total, acc)
 
 
-@operator(fits("key nHC, value nHC, query SHC, logsumexp SH+, grad ShC, delta SH+, grad_key nHC, grad_value nHC"))
+@operator(
+    fits("key nHC, value nHC, query SHC, logsumexp SH+, grad ShC, delta SH+, grad_key nHC, grad_value nHC"),
+    changes="grad_key grad_value",
+)
 def attention_dot_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -83,7 +86,10 @@ def attention_dot_backward_src(
     add_rows(grad_key, edges.rows, (scale * d).unsqueeze(2) * edges.at_columns(query))
 
 
-@operator(fits("query nHC, key SHC, value SHC, logsumexp nH+, grad nhC, delta nH+, grad_query nHC, grad_bias EH"))
+@operator(
+    fits("query nHC, key SHC, value SHC, logsumexp nH+, grad nhC, delta nH+, grad_query nHC, grad_bias EH"),
+    changes="grad_query grad_bias",
+)
 def attention_dot_backward_dst(
     indptr: Tensor,
     indices: Tensor,

@@ -54,7 +54,8 @@ def attention_forward(
     fits(
         "x nHC, score_src nH, score_dst SH, logsumexp SH+, delta SH+, grad ShC, grad_x nHC, grad_score_src nH, "
         "grad_score_dst SH, grad_bias EH"
-    )
+    ),
+    changes="grad_x grad_score_src grad_score_dst grad_bias",
 )
 def attention_backward(
     indptr: Tensor,

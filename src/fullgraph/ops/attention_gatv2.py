@@ -49,7 +49,10 @@ def attention_v2_forward(
     edges.absorb(logit, x_src, maximum, total, acc)
 
 
-@operator(fits("x_src nHC, x_dst SHC, att HC, logsumexp SH+, grad ShC, delta SH+, grad_x_src nHC"))
+@operator(
+    fits("x_src nHC, x_dst SHC, att HC, logsumexp SH+, grad ShC, delta SH+, grad_x_src nHC"),
+    changes="grad_x_src",
+)
 def attention_v2_backward_src(
     indptr: Tensor,
     indices: Tensor,
@@ -87,7 +90,8 @@ def attention_v2_backward_src(
 
 
 @operator(
-    fits("x_dst nHC, x_src SHC, att HC, logsumexp nH+, grad nhC, delta nH+, grad_x_dst nHC, grad_att HC, grad_bias EH")
+    fits("x_dst nHC, x_src SHC, att HC, logsumexp nH+, grad nhC, delta nH+, grad_x_dst nHC, grad_att HC, grad_bias EH"),
+    changes="grad_x_dst grad_att grad_bias",
 )
 def attention_v2_backward_dst(
     indptr: Tensor,

@@ -8,7 +8,7 @@ from fullgraph.ops.operators import operator
 from fullgraph.ops.reference import rows_of
 
 
-@operator(fits("x SF, value nF, count nF*"))
+@operator(fits("x SF, value nF, count nF*"), changes="value")
 def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: Tensor, *, largest: bool) -> None:
     """Absorb a block into a running extremum: a better entry replaces `value` and sets `count` to 1, a tie adds 1.
 
@@ -31,7 +31,7 @@ def extremum(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, count: T
     value.copy_(best)
 
 
-@operator(fits("x nF, value SF, grad SF, out nF"))
+@operator(fits("x nF, value SF, grad SF, out nF"), changes="out")
 def extremum_backward(indptr: Tensor, indices: Tensor, x: Tensor, value: Tensor, grad: Tensor, out: Tensor) -> None:
     """out[i] += sum over the entries e of source row i of (x[i] == value[indices[e]]) * grad[indices[e]].
 

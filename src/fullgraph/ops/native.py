@@ -8,12 +8,17 @@ from torch import Tensor
 
 from fullgraph import _core as core
 
-__all__ = ["array", "core", "runs", "sums", "threads"]
+__all__ = ["array", "core", "is_narrow", "runs", "sums", "threads"]
 
 
 def runs(tensor: Tensor) -> bool:
     """Whether the C++ kernels take tensors like this one: float32 or float64 on a CPU."""
     return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64)
+
+
+def is_narrow(tensor: Tensor) -> bool:
+    """Whether the C++ kernels take a float32 copy of tensors like this one: of 16 bits on a CPU."""
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.bfloat16, torch.float16)
 
 
 def sums(tensor: Tensor) -> bool:

@@ -20,14 +20,16 @@ Check = Callable[[dict[str, Any]], Tensor]
 
 
 def operator(
-    check: Check, *, runs: Callable[[Tensor], bool] = native.runs
+    check: Check, *, changes: str = "", runs: Callable[[Tensor], bool] = native.runs
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """An op over a block, decorating its twin; kernels take the same, in C++ in the same order.
 
     Args:
         check: is given all arguments by name, raises InputError on what does not fit, may put others in their place,
             and returns the one that decides who runs.
-        runs: whether the C++ kernel takes rows like these.
+        changes: names of what it adds into and may be as narrow as the rows, separated by spaces.
+        runs: whether the C++ kernel takes rows like these. It is given float32 copies of rows of 16 bits that it does
+            not, which are of the size of the rows; the twin would make tensors of the size of the edges.
     """
 
     def register(twin: Callable[P, None]) -> Callable[P, None]:
@@ -41,15 +43,24 @@ def operator(
             rows = check(given)
             if gpu.runs(rows):
                 gpu.kernel(twin.__name__)(**given)
-            elif runs(rows):
-                terms = (term for name, value in given.items() for term in _kernel_terms(name, value))
+            elif runs(rows) or native.is_narrow(rows):
+                wide = given if runs(rows) else {name: _widened(value) for name, value in given.items()}
+                terms = (term for name, value in wide.items() for term in _kernel_terms(name, value))
                 kernel(*terms, native.threads())
+                for name in changes.split():
+                    if wide[name] is not given[name]:
+                        given[name].copy_(wide[name])
             else:
                 twin(**given)  # pyright: ignore[reportCallIssue]
 
         return op
 
     return register
+
+
+def _widened(value: Any) -> Any:
+    is_narrow = isinstance(value, Tensor) and value.is_floating_point() and value.itemsize < 4
+    return value.float() if is_narrow else value
 
 
 def _kernel_terms(name: str, value: Any) -> tuple[Any, ...]:

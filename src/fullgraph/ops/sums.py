@@ -48,7 +48,7 @@ def _check_edge_array(name: str, tensor: Tensor, width: int, given: dict[str, An
         raise InputError(f"the width, {width}, must be a multiple of the number of heads of {name}: {num_heads}")
 
 
-@operator(_check_spmm, runs=native.sums)
+@operator(_check_spmm, changes="out", runs=native.sums)
 def spmm(
     indptr: Tensor,
     indices: Tensor,
@@ -83,7 +83,7 @@ def spmm(
     add_rows(out, rows_of(indptr), messages)
 
 
-@operator(_check_sddmm)
+@operator(_check_sddmm, changes="out")
 def sddmm(
     indptr: Tensor, indices: Tensor, left: Tensor, right: Tensor, out: Tensor, *, edge_ids: Tensor | None = None
 ) -> None:
