@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD_INPUTS := pyproject.toml CMakeLists.txt $(wildcard csrc/*.cpp csrc/*.h)
 
-.PHONY: install demo test lint format bench docs sanitize clean
+.PHONY: install demo test lint format bench docs wheel sanitize clean
 
 install: $(STAMP)
 
@@ -15,6 +15,7 @@ install: $(STAMP)
 $(STAMP): $(BUILD_INPUTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch==2.13.0"
+	@echo "compiling the kernels, which takes a few minutes of each core"
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	touch $@
 
@@ -39,6 +40,14 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/sphinx-build -W --keep-going docs docs/_build/html
+
+# A source distribution, and a wheel made from it. It uses the OpenMP that torch brings: a second one in the process would have threads of its own.
+wheel: $(STAMP)
+	rm -rf dist build/dist
+	$(BIN)/python -m build --outdir build/dist
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --exclude libgomp.so.1 --wheel-dir dist build/dist/*.whl
+	cp build/dist/*.tar.gz dist
+	$(BIN)/python -m tests.versions dist/*.whl
 
 # The tests of the kernels on builds with AddressSanitizer and UndefinedBehaviorSanitizer; those with several threads also with
 # ThreadSanitizer. Python and torch are not instrumented: their leaks are not looked for and their own races not reported.

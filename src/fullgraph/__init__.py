@@ -12,9 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fullgraph import environment, errors  # noqa: F401  `environment` before torch, which reads it once
+from fullgraph.versions import refuse_known_wrong
 
 if TYPE_CHECKING:
     from fullgraph.public import *
+
+refuse_known_wrong()
 
 __version__ = "0.1.0"
 

@@ -14,7 +14,7 @@ import pytest
 from fullgraph.comm.launch import launch
 from tests.docs.pages import PAGES, ROOT, code_blocks, names
 
-WITH_EXAMPLES = [page for page in PAGES if code_blocks(page.read_text(), "python")]
+WITH_EXAMPLES = [page for page in PAGES if code_blocks(page.read_text(), "python") and page.stem != "quickstart"]
 
 
 def printed_on_a_rank(script: Path, folder: Path) -> str:
