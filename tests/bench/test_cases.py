@@ -24,7 +24,6 @@ NUM_ROWS = {
     "relational": 2,
     "scaling": 3,
     "streaming": 2,
-    "tasks": 2,
     "train": 15,
     "wire": 9,
 }
@@ -126,6 +125,6 @@ def test_an_unknown_case_is_refused_before_anything_runs(tmp_path, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "InputError: there is no benchmark of this name; give some of accuracy, attention, general, gpu, kernels, "
-        "link, memory, products, pruning, relational, scaling, streaming, tasks, train, wire: speed\n"
+        "link, memory, products, pruning, relational, scaling, streaming, train, wire: speed\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,6 @@ from fullgraph.bench import (
     relational,
     scaling,
     streaming,
-    tasks,
     train,
     wire,
 )
@@ -35,7 +34,6 @@ CASES: Mapping[str, Case] = {
     "relational": relational.run,
     "scaling": scaling.run,
     "streaming": streaming.run,
-    "tasks": tasks.run,
     "train": train.run,
     "wire": wire.run,
 }
