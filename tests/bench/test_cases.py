@@ -26,7 +26,6 @@ NUM_ROWS = {
     "relational": 2,
     "scaling": 3,
     "streaming": 2,
-    "tasks": 2,
     "train": 15,
     "wire": 9,
 }

@@ -53,8 +53,8 @@ def _key(*numbers: int) -> int:
     return key
 
 
-def _uniform(key: int, row: int, column: int = 0) -> float:
-    return (_hash(key + row * 0x9E3779B97F4A7C15 + column * 0xD1B54A32D192ED03) >> 11) * 2.0**-53
+def _uniform(key: int, row: int) -> float:
+    return (_hash(key + row * 0x9E3779B97F4A7C15) >> 11) * 2.0**-53
 
 
 def _split(edge_index: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def _not_linked(edges: set[tuple[int, int]], count: int, epoch: int) -> torch.Te
     for v in range(NUM_NODES):
         wanted = int(each) + (_uniform(_key(CONFIG.seed, epoch, 16), v) < each - int(each))
         for column in range(wanted):
-            tries = (int(_uniform(_key(CONFIG.seed, epoch, t), v, column) * NUM_NODES) for t in range(16))
+            tries = (int(_uniform(_key(CONFIG.seed, epoch, t), _hash(v) + column) * NUM_NODES) for t in range(16))
             u = next((u for u in tries if u != v and (u, v) not in edges), None)
             if u is not None:
                 pairs.append((u, v))

@@ -16,7 +16,6 @@ from fullgraph.bench import (
     relational,
     scaling,
     streaming,
-    tasks,
     train,
     wire,
 )
@@ -38,7 +37,6 @@ CASES: Mapping[str, Case] = {
     "relational": relational.run,
     "scaling": scaling.run,
     "streaming": streaming.run,
-    "tasks": tasks.run,
     "train": train.run,
     "wire": wire.run,
 }

@@ -83,17 +83,19 @@ class NoLinks:
         nodes, ids = self.nodes, self.nodes.positions
         each = count / nodes.num_rows
         width = math.ceil(each)
-        shape = (len(ids), width)
-        sources = torch.zeros(shape, dtype=torch.int64, device=ids.device)
-        is_linked = torch.ones(shape, dtype=torch.bool, device=ids.device)
+        dst = ids.repeat_interleave(width)
+        keys = (hashed(ids)[:, None] + torch.arange(width, device=ids.device)).view(-1)
+        sources, is_linked = torch.zeros_like(dst), torch.ones_like(dst, dtype=torch.bool)
         for attempt in range(TRIES):
-            draw = keyed_uniform(shape, _key(self.seed, epoch, attempt), ids, torch.float64)
-            sources = torch.where(is_linked, (draw * nodes.num_rows).long(), sources)
-            is_linked = self._has_edge(sources, ids[:, None])
+            again = is_linked.nonzero().squeeze(1)
+            draw = keyed_uniform((len(again), 1), _key(self.seed, epoch, attempt), keys[again], torch.float64)
+            sources[again] = (draw[:, 0] * nodes.num_rows).long()
+            is_linked[again] = self._has_edge(sources[again], dst[again])
         draw = keyed_uniform((len(ids), 1), _key(self.seed, epoch, TRIES), ids, torch.float64)
         number = math.floor(each) + (draw < each - math.floor(each)).long()
         is_wanted = torch.arange(width, device=ids.device) < number
-        return rows(sources, nodes), rows(is_wanted & ~is_linked, nodes)
+        are_pairs = is_wanted & ~is_linked.view(-1, width)
+        return rows(sources.view(-1, width), nodes), rows(are_pairs, nodes)
 
     def _has_edge(self, src: Tensor, dst: Tensor) -> Tensor:
         if not len(self.codes):
