@@ -19,7 +19,8 @@ CONFIG = TrainConfig(hidden=8, epochs=12, norm="batch", checkpoint_every=0, agre
 
 
 def flip_bit(optimizer: torch.optim.Optimizer) -> None:
-    optimizer.param_groups[0]["params"][0].view(torch.int32).view(-1)[3] ^= 1 << 12  # the lowest may be lost by rounding in the next step
+    words = optimizer.param_groups[0]["params"][0].view(torch.int32).view(-1)
+    words[3] ^= 1 << 12  # the lowest may be lost by rounding in the next step
 
 
 def flip_bit_of_moment(optimizer: torch.optim.Optimizer) -> None:
