@@ -105,3 +105,15 @@ def test_what_rows_are_made_of_may_not_change_before_backward(walked):
         start += 1
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         out.sum().backward()
+
+
+def test_what_is_remembered_of_rows_that_never_change_is_not_mixed_up_by_autocast(walked):
+    given = {name: tensor.float() for name, tensor in arguments(20).items()}
+    x, parameters = given.pop("x"), {name: given[name].requires_grad_() for name in ("root", "bias")}
+    matrix, whole = given["matrix"].requires_grad_(), wanted(walked, x, **given, weight=None, reduction="sum")
+    for dtype in (torch.float32, torch.bfloat16) * 3:
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            out = linear_sum(x, matrix, walked.plan, **parameters)
+        assert out.dtype == dtype
+        error = float((out.float() - whole).detach().abs().max() / whole.detach().abs().max())
+        assert (1e-4 if dtype == torch.bfloat16 else 0) <= error < (2e-2 if dtype == torch.bfloat16 else 1e-5)
