@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
+from torch.distributed import TCPStore
 
 import fullgraph as fg
 from fullgraph.comm.launch import PRELOADED
@@ -67,7 +68,12 @@ def end_ranks(num_ranks: int, device: str = "cpu") -> None:
 
 class _Pool:
     def __init__(self, num_ranks: int, device: str):
-        port = free_port()
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        # Held here from the start: another pool, of another worker, could take a port that was only looked at.
+        self._store = TCPStore(
+            "127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach()
+        )
         self._connections: list[Connection] = []
         self._processes: list[Any] = []
         # A fork may not use a GPU that its parent has seen.
@@ -114,6 +120,7 @@ def _serve(connection: Connection, rank: int, num_ranks: int, port: int, device:
     torch.set_num_threads(1)
     if num_ranks > 1:
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(num_ranks), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     world = fg.init("gloo", device)
     while True:
         function, args = pickle.loads(connection.recv_bytes())
