@@ -33,7 +33,7 @@ def table(folder: Path) -> None:
 
 def plot(folder: Path) -> None:
     partition(load("karate"), folder / "karate.fg", num_parts=1)
-    info(folder / "karate.fg", plot=folder / "parts.png")
+    info(folder / "karate.fg", plot=folder / "parts.png", quiet=True, as_json=False)
 
 
 def events(folder: Path) -> None:

@@ -183,9 +183,16 @@ def _cast_dtype(x: Tensor) -> torch.dtype:
 
 
 def _as_cast(x: Tensor, plan: Plan) -> Tensor:
-    """``x`` as autocast gives it to a product, made once if it never changes, which is every epoch's else."""
+    """``x`` as autocast gives it to a product, made once if it never changes, which is every epoch's else.
+
+    Rows on disk are cast as they are read.
+    """
     dtype = _cast_dtype(x)
-    return x if dtype == x.dtype else plan.memo.latest(("cast", dtype), lambda: x.to(dtype), x)
+    return (
+        x
+        if dtype == x.dtype or isinstance(x, StreamedRows)
+        else plan.memo.latest(("cast", dtype), lambda: x.to(dtype), x)
+    )
 
 
 def _sum_as_cast(x: Tensor, plan: Plan, weight: Tensor | None, reduction: Reduction) -> Tensor:
