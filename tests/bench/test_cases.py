@@ -13,7 +13,7 @@ from tests.docs.pages import ROOT
 pytestmark = pytest.mark.timeout(120)
 NUM_ROWS = {
     "accuracy": 2,
-    "accuracy-bf16": 2,
+    "accuracy-bf16": 1,
     "attention": 6,
     "general": 4,
     "gpu": 57,

@@ -5,7 +5,6 @@ The papers' public split, hyperparameters and stopping rules; two ranks; the sam
 
 import statistics
 from functools import partial
-from itertools import product
 
 from fullgraph.bench.case import Findings, case, partitioned
 from fullgraph.bench.experiment import Outcome, train_plain, train_rank
@@ -66,22 +65,22 @@ def run(found: Findings) -> None:
 
 @case("Accuracy on the citation graphs in bfloat16 beside float32")
 def run_bf16(found: Findings) -> None:
-    """Test accuracy in percent, mean and standard deviation over {seeds} seeds, as in `accuracy.md`, but for at most
-    {epochs} epochs, with the same modules and dropout masks: `32-true`, and `bf16-mixed`, which is `torch.autocast`
-    around the model. One rank, one thread.
+    """Test accuracy of GCN in percent, mean and standard deviation over {seeds} seeds, as in `accuracy.md`, with the
+    same modules, rules and dropout masks: `32-true`, and `bf16-mixed`, which is `torch.autocast` around the model. One
+    rank, one thread. GAT takes too long for a case of its own.
     """
     sources = ("digits",) if found.quick else ("cora", "citeseer")
-    seeds, max_epochs = (range(2), 3) if found.quick else (range(10), 200)
+    seeds, max_epochs = (range(2), 3) if found.quick else (range(10), None)
     table = found.table("Test accuracy, percent")
-    found.facts.update(seeds=len(seeds), epochs=max_epochs)
-    for source, name in product(sources, ("GCN", "GAT")):
+    found.facts["seeds"] = len(seeds)
+    for source in sources:
         with partitioned(source, 1) as stored:
-            train = partial(train_rank, stored.path, name, seeds, max_epochs)
+            train = partial(train_rank, stored.path, "GCN", seeds, max_epochs)
             whole, mixed = (percent(launch(partial(train, is_mixed=mixes), num_ranks=1)[0]) for mixes in (False, True))
         off, spread = statistics.fmean(mixed) - statistics.fmean(whole), statistics.stdev(whole)
-        row = {"data set": source, "model": name, "32-true: mean ± std": mean_std(whole)}
+        row = {"data set": source, "32-true: mean ± std": mean_std(whole)}
         table.add(row | {"bf16-mixed: mean ± std": mean_std(mixed), "difference": f"{off:+.2f}"})
-        claim = f"{name} on {source} within a standard deviation of float32's, {spread:.2f}: {off:+.2f}"
+        claim = f"{source} within a standard deviation of float32's, {spread:.2f}: {off:+.2f}"
         found.demand(abs(off) <= spread, claim)
 
 
