@@ -10,6 +10,7 @@ from torch_geometric.nn import SAGEConv
 
 import fullgraph as fg
 from fullgraph.engine import Recipes, linear
+from fullgraph.ops import blas
 
 
 def arguments(dtype: torch.dtype, needs: tuple[bool, bool, bool]) -> list[torch.Tensor]:
@@ -69,7 +70,10 @@ def test_linear_layers_of_a_prepared_model_use_it():
 
 
 @pytest.mark.parametrize("needs", [(True, True, True), (True, False, False), (False, True, True)])
-def test_rows_made_again_some_at_a_time_give_the_same_bits(needs):
+@pytest.mark.parametrize("multiplies", blas.NAMES)
+def test_rows_made_again_some_at_a_time_give_the_same_bits(needs, multiplies, monkeypatch):
+    monkeypatch.setenv(blas.BLAS, multiplies)
+
     def run(recipes: Recipes | None) -> list[torch.Tensor | None]:
         start, matrix, bias = arguments(torch.float32, needs)
         factors = torch.arange(1.0, len(start) + 1).view(-1, 1) / len(start)

@@ -1,7 +1,7 @@
 """Who multiplies float32 matrices on this processor: the BLAS that torch asks, or oneDNN, which torch brings too.
 
 Torch asks MKL, which uses the widest registers on its maker's processors only; oneDNN uses them on all. So on an AMD
-EPYC oneDNN took a half of the time, and on an Intel Xeon up to 1.6 times as much (benchmarks/results/products.md).
+EPYC oneDNN took a half of the time, and on an Intel Xeon up to 1.8 times as much (benchmarks/results/products.md).
 """
 
 import functools
